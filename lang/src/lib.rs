@@ -1,0 +1,1 @@
+//! The lang room of Tycoon.

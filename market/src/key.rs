@@ -1,0 +1,231 @@
+//! Public keys, and the ids made from them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use ed25519_dalek::{Signature, VerifyingKey};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+
+/// The key type word of OpenSSH.
+const SSH_KEY_TYPE: &str = "ssh-ed25519";
+/// Bytes before the key itself in an OpenSSH public key blob: two length-prefixed strings.
+const SSH_BLOB_PREFIX: [u8; 19] = *b"\0\0\0\x0bssh-ed25519\0\0\0\x20";
+
+/// An ed25519 public key, written as OpenSSH writes it: `ssh-ed25519 AAAA…`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PublicKey([u8; 32]);
+
+/// Why a text is not a public key.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum PublicKeyError {
+    /// Not `ssh-ed25519 <base64>`.
+    #[error(
+        "not an OpenSSH ed25519 public key; it looks like `ssh-ed25519 AAAA…` (make one with `ssh-keygen -t ed25519`)"
+    )]
+    NotOpenSsh,
+    /// 32 bytes that are no point of the curve.
+    #[error("the key's 32 bytes are not a valid ed25519 public key")]
+    NotAKey,
+}
+
+impl PublicKey {
+    /// Checks 32 bytes.
+    pub fn from_bytes(bytes: [u8; 32]) -> Result<Self, PublicKeyError> {
+        VerifyingKey::from_bytes(&bytes).map_err(|_| PublicKeyError::NotAKey)?;
+        Ok(Self(bytes))
+    }
+
+    /// The key's 32 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// True where `signature` is this key's signature of `message` (strict verification: no malleability).
+    pub fn verifies(&self, message: &[u8], signature: &[u8; 64]) -> bool {
+        VerifyingKey::from_bytes(&self.0)
+            .is_ok_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok())
+    }
+
+    /// The fingerprint as OpenSSH prints it: `SHA256:…`.
+    pub fn fingerprint(&self) -> String {
+        format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(self.blob())))
+    }
+
+    fn blob(&self) -> Vec<u8> {
+        [&SSH_BLOB_PREFIX[..], &self.0[..]].concat()
+    }
+}
+
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{SSH_KEY_TYPE} {}", BASE64.encode(self.blob()))
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({})", self.fingerprint())
+    }
+}
+
+impl FromStr for PublicKey {
+    type Err = PublicKeyError;
+
+    /// Reads an OpenSSH public key line; a comment after the key is ignored.
+    fn from_str(text: &str) -> Result<Self, PublicKeyError> {
+        let mut words = text.split_ascii_whitespace();
+        if words.next() != Some(SSH_KEY_TYPE) {
+            return Err(PublicKeyError::NotOpenSsh);
+        }
+        let blob = words.next().and_then(|word| BASE64.decode(word).ok()).ok_or(PublicKeyError::NotOpenSsh)?;
+        let bytes = blob.strip_prefix(&SSH_BLOB_PREFIX).ok_or(PublicKeyError::NotOpenSsh)?;
+        Self::from_bytes(bytes.try_into().map_err(|_| PublicKeyError::NotOpenSsh)?)
+    }
+}
+
+impl TryFrom<String> for PublicKey {
+    type Error = PublicKeyError;
+
+    fn try_from(text: String) -> Result<Self, PublicKeyError> {
+        text.parse()
+    }
+}
+
+impl From<PublicKey> for String {
+    fn from(key: PublicKey) -> Self {
+        key.to_string()
+    }
+}
+
+/// Why a text is not an id.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("`{0}` is not an id: 32 lower-case hexadecimal digits are expected")]
+pub struct IdError(String);
+
+fn parse_hex(text: &str) -> Option<[u8; 16]> {
+    if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+        return None;
+    }
+    u128::from_str_radix(text, 16).ok().map(u128::to_be_bytes)
+}
+
+macro_rules! key_id {
+    ($(#[$doc:meta])* $name:ident, $domain:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name([u8; 16]);
+
+        impl $name {
+            /// The id of the holder of `key`.
+            pub fn of(key: &PublicKey) -> Self {
+                let digest = Sha256::new().chain_update($domain).chain_update(key.as_bytes()).finalize();
+                let mut id = [0; 16];
+                id.copy_from_slice(&digest[..16]);
+                Self(id)
+            }
+
+            /// The id's 16 bytes.
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                &self.0
+            }
+
+            /// The first eight digits, for people.
+            pub fn short(&self) -> String {
+                self.to_string()[..8].to_owned()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:032x}", u128::from_be_bytes(self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                parse_hex(text).map(Self).ok_or_else(|| IdError(text.chars().take(64).collect()))
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+
+            fn try_from(text: String) -> Result<Self, IdError> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.to_string()
+            }
+        }
+    };
+}
+
+key_id!(
+    /// An account at the bank: the hash of its first key. It never changes, even when keys are replaced.
+    AccountId,
+    b"tycoon account v1\0"
+);
+key_id!(
+    /// A host: the hash of its daemon's key.
+    HostId,
+    b"tycoon host v1\0"
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ed25519_dalek::{Signer as _, SigningKey};
+
+    fn key() -> (SigningKey, PublicKey) {
+        let secret = SigningKey::from_bytes(&[7; 32]);
+        let public = PublicKey::from_bytes(secret.verifying_key().to_bytes()).unwrap();
+        (secret, public)
+    }
+
+    #[test]
+    fn a_key_prints_as_openssh_does_and_reads_back() {
+        let (_, public) = key();
+        let text = public.to_string();
+        assert!(text.starts_with("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI"), "{text}");
+        assert_eq!(text.parse(), Ok(public));
+        assert_eq!(format!("{text} jane@lab").parse(), Ok(public));
+        for bad in ["", "ssh-rsa AAAA", "ssh-ed25519", "ssh-ed25519 !!!!", "ssh-ed25519 AAAA"] {
+            assert_eq!(bad.parse::<PublicKey>(), Err(PublicKeyError::NotOpenSsh), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_key_s_own_signature_verifies() {
+        let (secret, public) = key();
+        let signature = secret.sign(b"ten credits").to_bytes();
+        assert!(public.verifies(b"ten credits", &signature));
+        assert!(!public.verifies(b"ten Credits", &signature));
+    }
+
+    #[test]
+    fn ids_of_one_key_differ_by_what_they_name() {
+        let (_, public) = key();
+        let account = AccountId::of(&public);
+        assert_ne!(account.as_bytes(), HostId::of(&public).as_bytes());
+        assert_eq!(account.to_string().parse(), Ok(account));
+        assert!("XYZ".parse::<AccountId>().is_err());
+    }
+}

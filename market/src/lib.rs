@@ -1,0 +1,21 @@
+//! The words and the mathematics of the market.
+//!
+//! Everything here is **pure**: no input or output, no clock, no threads, no global state. Times and the
+//! world come in as arguments, so that a market can be simulated, replayed and tested.
+//!
+//! Start with [`credits`] (money), [`resource`] (what is sold), [`time`] and [`key`]; then
+//! [`bid`], [`auction`] and [`auctioneer`], which is the market of one host as a state machine.
+
+pub mod credits;
+pub mod key;
+pub mod name;
+pub mod rate;
+pub mod resource;
+pub mod time;
+
+pub use credits::Credits;
+pub use key::{AccountId, HostId, PublicKey};
+pub use name::{HostName, PoolName};
+pub use rate::Rate;
+pub use resource::{Quantity, ResourceKind};
+pub use time::{TimeSpan, Timestamp};

@@ -1,0 +1,1 @@
+//! The sls room of Tycoon.

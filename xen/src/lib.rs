@@ -1,0 +1,1 @@
+//! The xen room of Tycoon.
