@@ -7,6 +7,7 @@
 //! [`bid`], [`auction`] and [`auctioneer`], which is the market of one host as a state machine.
 
 pub mod credits;
+pub mod ids;
 pub mod key;
 pub mod name;
 pub mod rate;
@@ -14,6 +15,7 @@ pub mod resource;
 pub mod time;
 
 pub use credits::Credits;
+pub use ids::{EscrowId, TransferId};
 pub use key::{AccountId, HostId, PublicKey};
 pub use name::{HostName, PoolName};
 pub use rate::Rate;
