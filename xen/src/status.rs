@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 use tycoon_market::TimeSpan;
 
-use crate::spec::Ownership;
+use crate::spec::{DomainSpec, Ownership};
 
 /// The state of a domain.
 ///
@@ -58,6 +58,9 @@ pub struct DomainStatus {
     pub name: String,
     /// Whose it is; `None` for a domain that Tycoon did not make and never touches.
     pub ownership: Option<Ownership>,
+    /// The spec it was last defined from, kept on the host with the domain, so that any client can show exactly
+    /// what a new description would change; `None` for foreign domains.
+    pub spec: Option<DomainSpec>,
     /// Its state.
     pub state: DomainState,
     /// Virtual CPUs.
