@@ -549,8 +549,8 @@ fn bid_for(rates: &HostRates, need: &Need, duration: TimeSpan) -> Result<Bid, Pl
         let amount = |amounts: &BTreeMap<ResourceKind, Quantity>| amounts.get(kind).copied().unwrap_or_default();
         let preference = Preference {
             weight: rate / total,
-            min: Amount::Absolute(amount(&minima)),
-            max: Amount::Absolute(amount(&maxima)),
+            min: Amount::Quantity(amount(&minima)),
+            max: Amount::Quantity(amount(&maxima)),
             contingency: 0.0,
         };
         (*kind, preference)

@@ -6,6 +6,7 @@
 //! With the feature `host` it is the host itself: the [`hypervisor`] trait and its drivers, and the daemon that
 //! runs the auctioneer and enforces its allocation.
 
+pub mod market;
 pub mod protocol;
 pub mod spec;
 pub mod status;

@@ -135,3 +135,27 @@ pub struct CloseReport {
     /// True where the bank has confirmed the last statements, so that the money is back already.
     pub is_settled: bool,
 }
+
+/// `GET /v1/offers?pool=`: what the host sells now, as the asking account can have it for one pool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OffersReport {
+    /// By resource.
+    pub offers: BTreeMap<ResourceKind, OfferToAccount>,
+    /// The images it can provide.
+    pub images: Vec<String>,
+    /// True where the owner takes no new domains.
+    pub is_draining: bool,
+}
+
+/// What a host sells of one resource to one account and pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferToAccount {
+    /// What it has in all.
+    pub capacity: Quantity,
+    /// What minima can have: capacity less everybody else's minima and quotes.
+    pub available: Quantity,
+    /// The owner's reserve, per price unit.
+    pub base_price: Rate,
+    /// The sum of everybody else's bids.
+    pub others: Rate,
+}
