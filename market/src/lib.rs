@@ -15,6 +15,7 @@ pub mod ids;
 pub mod key;
 pub mod name;
 pub mod rate;
+pub mod receipt;
 pub mod resource;
 pub mod time;
 
@@ -25,5 +26,6 @@ pub use ids::{EscrowId, TransferId};
 pub use key::{AccountId, HostId, PublicKey};
 pub use name::{HostName, PoolName};
 pub use rate::Rate;
+pub use receipt::{Receipt, ReceiptTerms, Signature, Statement, StatementTerms};
 pub use resource::{Quantity, ResourceKind};
 pub use time::{TimeSpan, Timestamp};
