@@ -108,7 +108,14 @@ impl From<PublicKey> for String {
 #[error("`{0}` is not an id: 32 lower-case hexadecimal digits are expected")]
 pub struct IdError(String);
 
-fn parse_hex(text: &str) -> Option<[u8; 16]> {
+impl IdError {
+    /// The error for `text`, of which only the beginning is kept.
+    pub(crate) fn of(text: &str) -> Self {
+        Self(text.chars().take(64).collect())
+    }
+}
+
+pub(crate) fn parse_hex(text: &str) -> Option<[u8; 16]> {
     if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
         return None;
     }
@@ -158,7 +165,7 @@ macro_rules! key_id {
             type Err = IdError;
 
             fn from_str(text: &str) -> Result<Self, IdError> {
-                parse_hex(text).map(Self).ok_or_else(|| IdError(text.chars().take(64).collect()))
+                parse_hex(text).map(Self).ok_or_else(|| IdError::of(text))
             }
         }
 

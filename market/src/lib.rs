@@ -6,16 +6,26 @@
 //! Start with [`credits`] (money), [`resource`] (what is sold), [`time`] and [`key`]; then
 //! [`bid`], [`auction`] and [`auctioneer`], which is the market of one host as a state machine.
 
+pub mod auction;
+pub mod best_response;
+pub mod bid;
 pub mod credits;
+pub mod host_account;
+pub mod ids;
 pub mod key;
 pub mod name;
 pub mod rate;
+pub mod receipt;
 pub mod resource;
 pub mod time;
 
+pub use bid::{Amount, Bid, Preference};
 pub use credits::Credits;
+pub use host_account::HostAccountId;
+pub use ids::{EscrowId, TransferId};
 pub use key::{AccountId, HostId, PublicKey};
 pub use name::{HostName, PoolName};
 pub use rate::Rate;
+pub use receipt::{Receipt, ReceiptTerms, Signature, Statement, StatementTerms};
 pub use resource::{Quantity, ResourceKind};
 pub use time::{TimeSpan, Timestamp};

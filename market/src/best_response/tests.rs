@@ -1,0 +1,229 @@
+use super::*;
+use proptest::prelude::*;
+
+fn problem(budget: f64, weights_and_prices: &[(f64, f64)]) -> Problem {
+    let hosts = weights_and_prices.iter().map(|&(weight, price)| HostOffer::new(weight, price)).collect();
+    Problem { budget, hosts }
+}
+
+fn close(one: f64, two: f64, tolerance: f64) -> bool {
+    (one - two).abs() <= tolerance * one.abs().max(two.abs()).max(1e-300)
+}
+
+const EXAMPLE: [(f64, f64); 4] = [(3.0, 1.0), (2.0, 2.0), (1.0, 0.5), (0.5, 4.0)];
+
+/// The worked example of the market's documentation, verified there against a general optimiser.
+#[test]
+fn the_worked_example_comes_out() {
+    let solution = solve(&problem(1.5, &EXAMPLE)).unwrap();
+    for (bid, expected) in solution.bids.iter().zip([0.950878, 0.252680, 0.296443, 0.0]) {
+        assert!((bid - expected).abs() < 1e-6, "{:?}", solution.bids);
+    }
+    for (share, expected) in solution.shares.iter().zip([0.487410, 0.112168, 0.372208, 0.0]) {
+        assert!((share - expected).abs() < 1e-6, "{:?}", solution.shares);
+    }
+    assert!((solution.lambda - 0.788245).abs() < 1e-6);
+    assert!((solution.utility - 2.058776).abs() < 1e-6);
+    assert_eq!(solution.unspent, 0.0);
+}
+
+#[test]
+fn the_inverse_of_the_example_is_its_budget() {
+    let hosts = problem(0.0, &EXAMPLE).hosts;
+    let utility = solve(&problem(1.5, &EXAMPLE)).unwrap().utility;
+    assert!(close(budget_for(utility, &hosts).unwrap(), 1.5, 1e-12));
+    assert_eq!(budget_for(0.0, &hosts), Ok(0.0));
+    let beyond = budget_for(6.5, &hosts);
+    assert!(matches!(beyond, Err(BestResponseError::Utility { limit, .. }) if close(limit, 6.5, 1e-12)), "{beyond:?}");
+    assert!(close(budget_for_deadline(utility * 60.0, 60.0, &hosts).unwrap(), 1.5, 1e-12));
+}
+
+/// Two players with opposite weights (α, 1−α): for α = 0.9 the equilibria have the bid ratios 0.3079, 1 and 3.2476,
+/// the roots of δ³ − cδ² + cδ − 1 with c = 1/(2α(1−α)) − 1 (EC'05).
+#[test]
+fn two_opposite_players_rest_at_the_roots_of_the_paper() {
+    let alpha = 0.9_f64;
+    let c = 1.0 / (2.0 * alpha * (1.0 - alpha)) - 1.0;
+    for delta in [0.307_92_f64, 1.0, 3.247_6] {
+        assert!((delta.powi(3) - c * delta.powi(2) + c * delta - 1.0).abs() < 2e-3, "{delta}");
+    }
+    // Alternating best responses from an uneven start settle, and then neither gains by moving.
+    let (mut one, mut two) = ([0.5, 0.5], [0.1, 0.9]);
+    for _ in 0..2000 {
+        let response = |weights: [f64; 2], others: [f64; 2]| {
+            let bids = solve(&problem(1.0, &[(weights[0], others[0]), (weights[1], others[1])])).unwrap().bids;
+            [bids[0], bids[1]]
+        };
+        one = response([alpha, 1.0 - alpha], two);
+        two = response([1.0 - alpha, alpha], one);
+    }
+    let ratio = one[0] / two[0] * (two[1] / one[1]);
+    let delta = (one[0] + two[0]) / (one[1] + two[1]);
+    assert!(ratio > 1.0);
+    assert!([0.307_92, 1.0, 3.247_6].iter().any(|root| (delta - root).abs() < 1e-3), "{delta}");
+}
+
+#[test]
+fn without_hosts_all_money_is_left() {
+    let solution = solve(&problem(2.0, &[])).unwrap();
+    assert_eq!(solution, Solution { unspent: 2.0, ..Solution::default() });
+    assert_eq!(budget_for(0.0, &[]), Ok(0.0));
+    assert!(budget_for(1.0, &[]).is_err());
+}
+
+#[test]
+fn a_free_host_takes_a_token_and_all_of_it_is_had() {
+    let solution = solve(&problem(1.0, &[(3.0, 0.0), (1.0, 1.0)])).unwrap();
+    assert_eq!(solution.bids[0], TOKEN_BID);
+    assert_eq!(solution.shares[0], 1.0);
+    assert!(close(solution.bids[1], 1.0, 1e-9));
+    let only_free = solve(&problem(1.0, &[(3.0, 0.0)])).unwrap();
+    assert!(close(only_free.unspent, 1.0, 1e-9));
+    let poor = solve(&problem(1e-13, &[(3.0, 0.0), (1.0, 0.0), (1.0, 1.0)])).unwrap();
+    assert!(close(poor.bids.iter().sum(), 1e-13, 1e-9), "{poor:?}");
+}
+
+#[test]
+fn a_worthless_host_gets_nothing_unless_its_least_share_is_wanted() {
+    let mut task = problem(1.0, &[(0.0, 1.0), (1.0, 1.0)]);
+    assert_eq!(solve(&task).unwrap().bids[0], 0.0);
+    task.hosts[0].min_share = Some(0.2);
+    assert!(close(solve(&task).unwrap().bids[0], 0.25, 1e-12));
+}
+
+#[test]
+fn too_small_a_budget_says_what_would_do() {
+    let mut task = problem(0.1, &[(1.0, 1.0), (1.0, 3.0)]);
+    task.hosts[0].min_share = Some(0.5);
+    task.hosts[1].min_share = Some(0.25);
+    let Err(BestResponseError::Budget { needed, .. }) = solve(&task) else { panic!("a share of 1/2 costs 1") };
+    assert!(close(needed, 2.0, 1e-12));
+    task.budget = needed;
+    let solution = solve(&task).unwrap();
+    assert!(close(solution.shares[0], 0.5, 1e-12) && close(solution.shares[1], 0.25, 1e-12));
+}
+
+#[test]
+fn beyond_the_greatest_shares_money_stays_unspent() {
+    let mut task = problem(10.0, &[(1.0, 1.0), (1.0, 3.0)]);
+    task.hosts[0].max_share = Some(0.5);
+    task.hosts[1].max_share = Some(0.25);
+    let solution = solve(&task).unwrap();
+    assert!(close(solution.unspent, 8.0, 1e-12), "{solution:?}");
+    assert_eq!(solution.lambda, 0.0);
+    let most = budget_for(0.75, &task.hosts).unwrap();
+    assert!(close(most, 2.0, 1e-9), "{most}");
+}
+
+#[test]
+fn the_base_price_is_one_more_bidder() {
+    let apart = Problem {
+        budget: 1.0,
+        hosts: vec![HostOffer { base_price: 0.75, ..HostOffer::new(1.0, 0.25) }, HostOffer::new(2.0, 1.0)],
+    };
+    assert_eq!(solve(&apart).unwrap().bids, solve(&problem(1.0, &[(1.0, 1.0), (2.0, 1.0)])).unwrap().bids);
+}
+
+#[test]
+fn numbers_that_are_none_are_refused() {
+    for wrong in [f64::NAN, f64::INFINITY, -1.0, 1e-31, 1e31] {
+        assert!(solve(&problem(wrong, &EXAMPLE)).is_err(), "{wrong}");
+        assert!(solve(&problem(1.0, &[(wrong, 1.0)])).is_err(), "{wrong}");
+        assert!(solve(&problem(1.0, &[(1.0, wrong)])).is_err(), "{wrong}");
+        assert!(budget_for(wrong, &problem(1.0, &EXAMPLE).hosts).is_err(), "{wrong}");
+    }
+    for (min, max) in [(-0.1, 1.0), (1.0, 1.0), (0.5, 0.4), (0.0, 0.0), (0.0, 1.1), (f64::NAN, 1.0), (0.0, f64::NAN)] {
+        let mut task = problem(1.0, &[(1.0, 1.0)]);
+        (task.hosts[0].min_share, task.hosts[0].max_share) = (Some(min), Some(max));
+        assert!(matches!(solve(&task), Err(BestResponseError::Shares { .. })), "{min} to {max}");
+    }
+}
+
+#[test]
+fn equal_hosts_get_equal_bids() {
+    let solution = solve(&problem(1.0, &[(2.0, 0.5); 1000])).unwrap();
+    assert!(solution.bids.iter().all(|bid| close(*bid, 0.001, 1e-9)));
+}
+
+fn magnitude(range: std::ops::Range<f64>) -> impl Strategy<Value = f64> {
+    range.prop_map(|exponent| 10_f64.powf(exponent))
+}
+
+fn wide_problem() -> impl Strategy<Value = Problem> {
+    let host =
+        (magnitude(-6.0..6.0), magnitude(-12.0..12.0), prop::option::of(0.0..0.3_f64), prop::option::of(0.3..1.0_f64))
+            .prop_map(|(weight, others, min_share, max_share)| HostOffer {
+                weight,
+                others,
+                base_price: others / 3.0,
+                min_share,
+                max_share,
+            });
+    (magnitude(-12.0..12.0), prop::collection::vec(host, 0..30)).prop_map(|(budget, hosts)| Problem { budget, hosts })
+}
+
+proptest! {
+    /// The conditions of Karush, Kuhn and Tucker: between its bounds a bid's marginal utility is λ, at its least it is
+    /// no more, at its greatest no less. They are sufficient, for U is concave.
+    #[test]
+    fn the_solution_meets_the_conditions_of_an_optimum(task in wide_problem()) {
+        let solution = match solve(&task) {
+            Ok(solution) => solution,
+            Err(BestResponseError::Budget { needed, budget }) => {
+                prop_assert!(needed > budget);
+                let enough = Problem { budget: needed, ..task };
+                prop_assert!(solve(&enough).is_ok());
+                return Ok(());
+            }
+            Err(error) => panic!("{error}"),
+        };
+        let spent: f64 = solution.bids.iter().sum();
+        prop_assert!(close(spent + solution.unspent, task.budget, 1e-9), "{spent} of {}", task.budget);
+        prop_assert!(solution.lambda.is_finite() && solution.utility.is_finite());
+        for (host, (&bid, &share)) in task.hosts.iter().zip(solution.bids.iter().zip(&solution.shares)) {
+            let y = host.price();
+            let (min, max) = (host.min_share.unwrap_or(0.0), host.max_share.unwrap_or(1.0));
+            prop_assert!(share >= min - 1e-12 && share <= max + 1e-12, "{min} <= {share} <= {max}");
+            let marginal = host.weight * y / (bid + y) / (bid + y);
+            let slack = 1e-6 * marginal.max(solution.lambda);
+            if share > min + 1e-9 && bid > 1e-9 * spent {
+                prop_assert!(marginal >= solution.lambda - slack, "{marginal} < {}", solution.lambda);
+            }
+            if share < max - 1e-9 {
+                prop_assert!(marginal <= solution.lambda + slack, "{marginal} > {}", solution.lambda);
+            }
+        }
+    }
+
+    /// No random move of money between two hosts is better.
+    #[test]
+    fn no_move_of_money_helps(task in wide_problem(), from in 0_usize..30, to in 0_usize..30, part in 0.001..1.0_f64) {
+        prop_assume!(from < task.hosts.len() && to < task.hosts.len() && from != to);
+        let Ok(solution) = solve(&task) else { return Ok(()) };
+        let mut bids = solution.bids.clone();
+        let moved = bids[from] * part;
+        bids[from] -= moved;
+        bids[to] += moved;
+        let mut utility = 0.0;
+        for (bid, host) in bids.iter().zip(&task.hosts) {
+            let share = bid / (bid + host.price());
+            if share < host.min_share.unwrap_or(0.0) || share > host.max_share.unwrap_or(1.0) {
+                return Ok(());
+            }
+            utility += share * host.weight;
+        }
+        prop_assert!(utility <= solution.utility * (1.0 + 1e-12));
+    }
+
+    /// The inverse returns the budget wherever more money still helps.
+    #[test]
+    fn the_inverse_returns_the_budget(
+        hosts in prop::collection::vec((magnitude(-2.0..2.0), magnitude(-3.0..3.0)), 1..20),
+        budget in magnitude(-2.0..2.0),
+    ) {
+        let task = problem(budget, &hosts);
+        let solution = solve(&task).unwrap();
+        let back = budget_for(solution.utility, &task.hosts).unwrap();
+        prop_assert!(close(back, budget, 1e-6), "{back} for {budget}");
+    }
+}
