@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tycoon_market::{Credits, HostId};
+use tycoon_market::HostId;
 use tycoon_planner::plan::{Action, Plan, Step};
 use tycoon_xen::market::{BidRequest, RefundRequest};
 use tycoon_xen::protocol::{Answer, Request};
@@ -50,10 +50,8 @@ impl SitePerformer {
                 host.link.bid(&pool, &BidRequest { generation, bid: bid.clone() })?;
                 Ok(true)
             }
-            Action::Refund { amount } => {
-                let balance = host.link.account(&pool)?.map_or(Credits::ZERO, |account| account.balance);
-                let leave = balance.saturating_sub_at_zero(*amount);
-                host.link.refund(&pool, &RefundRequest { generation, leave })?;
+            Action::Refund { leave, .. } => {
+                host.link.refund(&pool, &RefundRequest { generation, leave: *leave })?;
                 Ok(true)
             }
             Action::CloseAccount => {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use tycoon_market::auctioneer::AccountState;
 use tycoon_market::bid::Bid;
 use tycoon_market::ids::EscrowId;
 use tycoon_market::receipt::Receipt;
@@ -104,6 +105,8 @@ pub struct AccountReport {
     pub bid: Option<Bid>,
     /// When the bid ends.
     pub expires_at: Option<Timestamp>,
+    /// Where it stands: idle, waiting, active, warned or stopped.
+    pub state: AccountState,
     /// What it holds of each resource now.
     pub allocation: BTreeMap<ResourceKind, Quantity>,
     /// The newest generation of a plan that changed it.
