@@ -54,6 +54,10 @@ fn memory_is_held_while_a_domain_runs_and_runs_out() {
     host.stop(&names[1], 0, at(4)).unwrap();
     assert_eq!(host.start(&fifth, at(5)), Ok(true));
     assert!(matches!(host.set_memory(&names[0], 2 * GIB, at(6)), Err(HypervisorError::Full { .. })));
+    let mut larger = spec("web.0");
+    larger.memory_bytes = 2 * GIB;
+    let refusal = host.define(&larger, &ownership(&larger), at(6));
+    assert!(matches!(refusal, Err(HypervisorError::Full { .. })), "a running domain takes memory at once: {refusal:?}");
     assert_eq!(host.domain(&names[0], at(6)).unwrap().unwrap().memory_bytes, GIB / 2, "a refusal changes nothing");
 }
 
