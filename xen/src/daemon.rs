@@ -19,13 +19,15 @@ mod session;
 mod state;
 mod statements;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 use tycoon_bank::client::BankClient;
 use tycoon_market::auctioneer::HostConfig;
-use tycoon_market::{AccountId, HostId, HostName, PublicKey};
+use tycoon_market::{AccountId, HostId, HostName, PublicKey, TimeSpan, Timestamp};
 use tycoon_rpc::{Clock, Limits, Receiver, ReplayPolicy, Signer};
+use tycoon_sls::record::{HostRecord, PublishedOffer, RecordError, SignedRecord};
 
 use crate::hypervisor::{Hypervisor, HypervisorError};
 use state::{State, Store};
@@ -58,9 +60,6 @@ pub struct HostParts {
     pub clock: Arc<dyn Clock>,
     /// How calls are kept from being replayed.
     pub replay: ReplayPolicy,
-    /// How much of the time that the daemon was down is charged; `None` for all of it, as for a simulated host,
-    /// whose domains live on while nobody looks.
-    pub downtime_limit: Option<tycoon_market::TimeSpan>,
 }
 
 /// Why a host cannot do its work.
@@ -118,17 +117,15 @@ pub struct HostDaemon {
 }
 
 impl HostDaemon {
-    /// Opens the host whose state is in the tree, or makes a new one, and accounts for the time since it was last
-    /// open.
+    /// Opens the host whose state is in the tree, or makes a new one. [`HostDaemon::resume`] then accounts for the time
+    /// since it was last open.
     pub fn open(parts: HostParts) -> Result<Self, DaemonError> {
-        let HostParts { identity, tree, config, hypervisor, bank, clock, replay, downtime_limit } = parts;
+        let HostParts { identity, tree, config, hypervisor, bank, clock, replay } = parts;
         let id = HostId::of(&identity.signer.public_key());
         let store = Store::new(identity.name.clone(), tree);
         let state = store.open(config, clock.now())?;
         let receiver = Receiver::new(identity.signer.clone(), clock.clone(), replay, Limits::DEFAULT);
-        let daemon = Self { identity, id, hypervisor, bank, clock, receiver, store, state: Mutex::new(state) };
-        daemon.account_for_time(downtime_limit)?;
-        Ok(daemon)
+        Ok(Self { identity, id, hypervisor, bank, clock, receiver, store, state: Mutex::new(state) })
     }
 
     /// Its id.
@@ -144,6 +141,60 @@ impl HostDaemon {
     /// Its key.
     pub fn key(&self) -> PublicKey {
         self.identity.signer.public_key()
+    }
+
+    /// Accounts for the time that the daemon was down: at most `downtime_limit` of it is charged; all of it where
+    /// there is no limit, as for a simulated host, whose domains live on while nobody looks.
+    pub fn resume(&self, downtime_limit: Option<TimeSpan>) -> Result<(), DaemonError> {
+        self.account_for_time(downtime_limit)
+    }
+
+    /// Up to when time is accounted for.
+    pub fn accounted_at(&self) -> Timestamp {
+        self.lock().auctioneer.accounted_at()
+    }
+
+    /// True where no account is open, so that time passing means nothing.
+    pub fn is_idle(&self) -> bool {
+        self.lock().accounts.is_empty()
+    }
+
+    /// What the host says of itself to a service location service.
+    pub fn record(&self, labels: BTreeMap<String, String>, addresses: Vec<String>) -> Result<HostRecord, DaemonError> {
+        let facts = self.hypervisor.facts().map_err(|error| self.hypervisor_failed(error))?;
+        let now = self.clock.now();
+        let offers = self.lock().auctioneer.offers().into_iter().map(|(kind, offer)| {
+            let published = PublishedOffer {
+                capacity: offer.capacity,
+                available: offer.available,
+                base_price: offer.base_price,
+                bids: offer.bids,
+            };
+            (kind, published)
+        });
+        Ok(HostRecord {
+            host: self.id,
+            name: self.name().clone(),
+            key: self.key(),
+            addresses,
+            owner: self.identity.owner,
+            labels,
+            architecture: facts.architecture,
+            hypervisor: facts.hypervisor,
+            is_simulated: facts.is_simulated,
+            offers: offers.collect(),
+            images: facts.images,
+            ssh_host_key: None,
+            software_version: env!("CARGO_PKG_VERSION").to_owned(),
+            load: tycoon_market::Quantity::ZERO,
+            sequence: u64::try_from(now.micros()).unwrap_or(0),
+            issued_at: now,
+        })
+    }
+
+    /// Signs a record of this host.
+    pub fn sign(&self, record: &HostRecord) -> Result<SignedRecord, RecordError> {
+        SignedRecord::sign(record, &*self.identity.signer)
     }
 
     /// Charges for the time since the last tick, divides anew, enforces that, and tells the bank.

@@ -12,8 +12,12 @@ pub mod protocol;
 pub mod spec;
 pub mod status;
 
+#[cfg(feature = "client")]
+pub mod client;
 #[cfg(feature = "host")]
 pub mod conformance;
+#[cfg(feature = "host")]
+pub mod daemon;
 #[cfg(feature = "host")]
 pub mod hypervisor;
 #[cfg(feature = "host")]

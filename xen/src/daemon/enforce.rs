@@ -37,16 +37,6 @@ impl HostDaemon {
                 Some(AccountState::Idle | AccountState::Waiting) => {}
             }
         }
-        self.forget_closed(state);
-    }
-
-    /// Accounts that the auctioneer has closed by itself leave books to settle.
-    fn forget_closed(&self, state: &mut State) {
-        let gone: Vec<_> = state.accounts.keys().filter(|id| state.auctioneer.account(id).is_none()).cloned().collect();
-        for id in gone {
-            let totals = state.auctioneer.closed_receipts(&id);
-            super::market::close_books(state, &id, &totals);
-        }
     }
 
     fn remove_all(&self, domains: &[&DomainStatus]) {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use tycoon_market::auctioneer::{AccountState, Event, ReceiptTotals, Refusal, Usage};
+use tycoon_market::auctioneer::{AccountState, Effect, Event, ReceiptTotals, Refusal, Usage};
 use tycoon_market::receipt::Receipt;
-use tycoon_market::{AccountId, Credits, HostAccountId, PoolName, Quantity, ResourceKind, TimeSpan};
+use tycoon_market::{AccountId, Credits, HostAccountId, PoolName, Quantity, ResourceKind, TimeSpan, Timestamp};
 
 use super::state::{AccountNotes, ClosedNotes, State, StatementNotes};
 use super::{DaemonError, HostDaemon};
@@ -49,7 +49,7 @@ impl HostDaemon {
     pub(super) fn account_for_time(&self, downtime_limit: Option<TimeSpan>) -> Result<(), DaemonError> {
         let outcome = self.change(|state| {
             let (usage, marks) = self.usage(state)?;
-            state.auctioneer.apply(Event::Tick { usage, downtime_limit }, self.clock.now())?;
+            apply(state, Event::Tick { usage, downtime_limit }, self.clock.now())?;
             state.cpu_marks = marks;
             Ok(())
         });
@@ -114,8 +114,8 @@ impl HostDaemon {
         self.change(|state| {
             let event =
                 Event::Quote { account: id.clone(), minima: request.minima.clone(), valid_for: QUOTE_VALID };
-            state.auctioneer.apply(event, now)?;
-            let prices = state.auctioneer.quote(&id).map(|quote| (quote.prices.clone(), quote.valid_until));
+            apply(state, event, now)?;
+            let prices = state.auctioneer.quote_of(&id).map(|quote| (quote.prices.clone(), quote.valid_until));
             let (prices, expires_at) = prices.unwrap_or_else(|| (BTreeMap::new(), now));
             Ok(Quote { host, account, pool: request.pool, minima: request.minima, prices, issued_at: now, expires_at })
         })
@@ -142,14 +142,14 @@ impl HostDaemon {
         let id = HostAccountId::new(account, pool.clone());
         let now = self.clock.now();
         self.change(|state| {
-            state.auctioneer.apply(Event::Open { account: id.clone() }, now)?;
+            apply(state, Event::Open { account: id.clone() }, now)?;
             let event = Event::Fund {
                 account: id.clone(),
                 receipt: terms.escrow,
                 amount: terms.amount,
                 highest_rate: Some(terms.highest_rate),
             };
-            state.auctioneer.apply(event, now)?;
+            apply(state, event, now)?;
             state.accounts.entry(id.clone()).or_insert(AccountNotes { opened_at: now });
             state.closed.remove(&id);
             for key in &terms.payer_keys {
@@ -169,7 +169,7 @@ impl HostDaemon {
         let id = HostAccountId::new(account, pool.clone());
         self.change(|state| {
             note_generation(state, &id, request.generation)?;
-            state.auctioneer.apply(Event::Bid { account: id.clone(), bid: request.bid }, self.clock.now())?;
+            apply(state, Event::Bid { account: id.clone(), bid: request.bid }, self.clock.now())?;
             report(state, &id)
         })
     }
@@ -187,7 +187,7 @@ impl HostDaemon {
             let view = state.auctioneer.account(&id).ok_or_else(|| MarketError::NoAccount(pool.clone()))?;
             let amount = view.balance.checked_sub(request.leave).unwrap_or(Credits::ZERO);
             if amount > Credits::ZERO {
-                state.auctioneer.apply(Event::Refund { account: id.clone(), amount }, self.clock.now())?;
+                apply(state, Event::Refund { account: id.clone(), amount }, self.clock.now())?;
             }
             report(state, &id)
         })?;
@@ -211,18 +211,9 @@ impl HostDaemon {
             }
             let now = self.clock.now();
             let (usage, marks) = self.usage(state)?;
-            state.auctioneer.apply(Event::Tick { usage, downtime_limit: None }, now)?;
+            apply(state, Event::Tick { usage, downtime_limit: None }, now)?;
             state.cpu_marks = marks;
-            self.note_statements(state);
-            let Some(last) = state.auctioneer.account(&id) else { return Ok(()) };
-            let mut receipts: Vec<ReceiptTotals> = last.receipts;
-            for effect in state.auctioneer.apply(Event::Close { account: id.clone() }, now)? {
-                if let tycoon_market::auctioneer::Effect::Closed { receipts: totals, .. } = effect {
-                    receipts = totals;
-                }
-            }
-            close_books(state, &id, &receipts);
-            Ok(())
+            apply(state, Event::Close { account: id.clone() }, now)
         })?;
         let mut state = self.lock();
         self.send_statements(&mut state, true);
@@ -245,8 +236,18 @@ impl HostDaemon {
     }
 }
 
+/// Lets an event happen on the market, and closes the books of the accounts that it ends.
+fn apply(state: &mut State, event: Event, now: Timestamp) -> Result<(), MarketError> {
+    for effect in state.auctioneer.apply(event, now)? {
+        if let Effect::Closed { account, receipts } = effect {
+            close_books(state, &account, &receipts);
+        }
+    }
+    Ok(())
+}
+
 /// Notes what an account that is gone from the market leaves to settle.
-pub(super) fn close_books(state: &mut State, id: &HostAccountId, receipts: &[ReceiptTotals]) {
+fn close_books(state: &mut State, id: &HostAccountId, receipts: &[ReceiptTotals]) {
     let sum = |amount: fn(&ReceiptTotals) -> Credits| {
         Credits::checked_sum(receipts.iter().map(amount)).unwrap_or(Credits::MAX)
     };

@@ -52,7 +52,7 @@ impl HostDaemon {
                 closed: notes.closed,
             };
             let statement = Statement::sign(terms, |bytes| self.identity.signer.sign(bytes));
-            if self.bank.statement(&statement).is_ok() {
+            if self.bank.settle(&statement).is_ok() {
                 notes.acknowledged = Some((notes.drawn, notes.released, notes.closed));
                 notes.told_at = now;
             }
