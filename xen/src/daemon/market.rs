@@ -91,15 +91,12 @@ impl HostDaemon {
         let facts = self.hypervisor.facts().map_err(|error| self.hypervisor_failed(error))?;
         let state = self.lock();
         let id = HostAccountId::new(account, pool.clone());
-        let own = state.auctioneer.account(&id);
         let offers = state.auctioneer.offers_to(&id).into_iter().map(|(kind, offer)| {
-            let own_bid = own.as_ref().and_then(|own| own.rates.get(&kind)).map_or(0, |rate| rate.picos_per_second());
-            let others = offer.bids.picos_per_second().saturating_sub(own_bid);
             let offer = OfferToAccount {
                 capacity: offer.capacity,
                 available: offer.available,
                 base_price: offer.base_price,
-                others: tycoon_market::Rate::from_picos_per_second(others),
+                others: offer.bids,
             };
             (kind, offer)
         });
