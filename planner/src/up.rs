@@ -362,6 +362,7 @@ impl<'a> Draft<'a> {
             escrow: None,
             redeem: Vec::new(),
             refund: Credits::ZERO,
+            leave: Credits::ZERO,
             closes: false,
         }
     }
@@ -393,6 +394,7 @@ impl<'a> Draft<'a> {
             });
         } else if missing < -LEAST_TRANSFER {
             plan.refund = Credits::from_micros(-missing);
+            plan.leave = target;
         }
         let by_resource = rates.rates.iter().map(|(kind, rate)| Ok((*kind, rate_of(*rate)?)));
         let by_resource = by_resource.collect::<Result<BTreeMap<_, _>, PlanError>>()?;
@@ -549,8 +551,8 @@ fn bid_for(rates: &HostRates, need: &Need, duration: TimeSpan) -> Result<Bid, Pl
         let amount = |amounts: &BTreeMap<ResourceKind, Quantity>| amounts.get(kind).copied().unwrap_or_default();
         let preference = Preference {
             weight: rate / total,
-            min: Amount::Absolute(amount(&minima)),
-            max: Amount::Absolute(amount(&maxima)),
+            min: Amount::Quantity(amount(&minima)),
+            max: Amount::Quantity(amount(&maxima)),
             contingency: 0.0,
         };
         (*kind, preference)

@@ -7,6 +7,7 @@
 //! process), the `conformance` rules that every driver keeps, and the daemon that runs the auctioneer and enforces
 //! its allocation.
 
+pub mod market;
 pub mod protocol;
 pub mod spec;
 pub mod status;
