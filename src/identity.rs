@@ -27,19 +27,18 @@ impl Identity {
         folders::make(&folders.config)?;
         let path = folders.config.join("id_ed25519");
         if path.exists() {
-            let key = key_file::load(&path).map_err(|error| {
-                Failure::from_error(Exit::Failed, &error).help(format!(
-                    "your key is your account: restore {} from a backup; without one, move it away and a new account is made",
-                    path.display()
-                ))
-            })?;
-            return Ok(Self { key: Arc::new(key), path });
+            return Self::load(path);
         }
         let key = match surroundings.seed {
             Some(seed) => SecretKey::from_seed(&Sha256::digest(format!("tycoon user {seed}")).into()),
             None => SecretKey::generate().map_err(|error| Failure::from_error(Exit::Failed, &error))?,
         };
-        key_file::create(&path, &key, "tycoon").map_err(|error| Failure::from_error(Exit::Failed, &error))?;
+        match key_file::create(&path, &key, "tycoon") {
+            Ok(()) => {}
+            // Another process was faster: its key is the user's key.
+            Err(_) if path.exists() => return Self::load(path),
+            Err(error) => return Err(Failure::from_error(Exit::Failed, &error)),
+        }
         let identity = Self { key: Arc::new(key), path };
         output.message(&format!(
             "made your key {} (account {}); keep it safe, for it is your account",
@@ -47,6 +46,16 @@ impl Identity {
             identity.account().short()
         ));
         Ok(identity)
+    }
+
+    fn load(path: PathBuf) -> Result<Self, Failure> {
+        let key = key_file::load(&path).map_err(|error| {
+            Failure::from_error(Exit::Failed, &error).help(format!(
+                "your key is your account: restore {} from a backup; without one, move it away and a new account is made",
+                path.display()
+            ))
+        })?;
+        Ok(Self { key: Arc::new(key), path })
     }
 
     /// The account of the key.

@@ -189,13 +189,21 @@ fn money(text: &mut String, plan: &Plan, style: Style) {
                 period.duration
             );
             let after = money.balance.checked_sub(money.escrow).unwrap_or(Credits::ZERO);
-            let _ = writeln!(
-                text,
-                "Into escrow: {}. Balance {} → {}. What is not used comes back.",
-                style.bold(&money.escrow.rounded(2)),
-                money.balance.rounded(2),
-                after.rounded(2)
-            );
+            if !money.escrow.is_zero() {
+                let _ = writeln!(
+                    text,
+                    "Into escrow: {}. Balance {} → {}. What is not used comes back.",
+                    style.bold(&money.escrow.rounded(2)),
+                    money.balance.rounded(2),
+                    after.rounded(2)
+                );
+            }
+            if !money.refund.is_zero() {
+                let _ = writeln!(text, "Back from escrow: about {}.", style.bold(&money.refund.rounded(2)));
+            }
+            if money.escrow.is_zero() && money.refund.is_zero() {
+                text.push_str("No money moves.\n");
+            }
         }
         _ => {
             let _ = writeln!(text, "About {} credits come back.", style.bold(&money.refund.rounded(2)));

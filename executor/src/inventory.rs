@@ -104,17 +104,19 @@ fn view(host: &SiteHost, pool: &PoolName, escrows: &[BankEscrow], excluded: Opti
         domains: Vec::new(),
         account: None,
         unredeemed: Vec::new(),
+        is_unsettled: false,
     };
     match told {
         Err(error) => view.closed = Some(format!("cannot be asked: {error}")),
         Ok(told) => {
-            let redeemed: BTreeSet<EscrowId> =
-                told.account.iter().flat_map(|account| &account.escrows).map(|escrow| escrow.escrow).collect();
+            let credited = told.account.iter().flat_map(|account| &account.escrows).map(|escrow| escrow.escrow);
+            let redeemed: BTreeSet<EscrowId> = credited.chain(told.offers.unsettled.iter().copied()).collect();
             let waiting = escrows
                 .iter()
                 .filter(|escrow| escrow.host == host.id && escrow.is_open && !redeemed.contains(&escrow.id))
                 .filter(|escrow| escrow.drawn.is_zero() && escrow.released.is_zero());
             view.unredeemed = waiting.map(|escrow| Unredeemed { escrow: escrow.id, amount: escrow.amount }).collect();
+            view.is_unsettled = !told.offers.unsettled.is_empty();
             view.is_inspected = true;
             view.closed = told.offers.is_draining.then(|| "is being drained by its owner".to_owned());
             view.images = told.offers.images;

@@ -15,8 +15,9 @@ use crate::world::{HostView, World};
 /// # Errors
 /// [`PlanError::Overflow`] where the sums of the hosts make no sense.
 pub fn plan_down(pool: &PoolName, world: &World) -> Result<Plan, PlanError> {
-    let holds_something =
-        |host: &&HostView| host.account.is_some() || !host.domains.is_empty() || !host.unredeemed.is_empty();
+    let holds_something = |host: &&HostView| {
+        host.account.is_some() || !host.domains.is_empty() || !host.unredeemed.is_empty() || host.is_unsettled
+    };
     let mut steps = Steps::default();
     let mut removals = Removals::default();
     let (mut domains, mut hosts) = (Vec::new(), Vec::new());

@@ -507,6 +507,8 @@ impl<'a> Draft<'a> {
 
     fn report(&self, pool: &pool::Pool) -> Report {
         let sample = self.domains.values().next().map(|placed| placed.spec.clone());
+        let places_something =
+            self.domains.values().any(|placed| placed.change == Change::Create || placed.leaves.is_some());
         let verdicts = self.world.hosts.iter().enumerate().map(|(number, host)| {
             let need = self.needs[number];
             let price = sample.as_ref().and_then(|spec| next_price(host, &need, spec, pool));
@@ -515,7 +517,7 @@ impl<'a> Draft<'a> {
                 name: host.name.clone(),
                 is_simulated: host.is_simulated,
                 is_taken: need.domains > 0,
-                why: verdict(host, &need, sample.as_ref(), pool),
+                why: verdict(host, &need, sample.as_ref(), pool, places_something),
                 price: price.and_then(|picos| rate_of(picos).ok()),
             }
         });
@@ -581,7 +583,13 @@ fn next_price(host: &HostView, need: &Need, spec: &DomainSpec, pool: &pool::Pool
     added_rate(host, need, &need_of(spec))
 }
 
-fn verdict(host: &HostView, need: &Need, sample: Option<&DomainSpec>, pool: &pool::Pool) -> String {
+fn verdict(
+    host: &HostView,
+    need: &Need,
+    sample: Option<&DomainSpec>,
+    pool: &pool::Pool,
+    places_something: bool,
+) -> String {
     if need.domains > 0 {
         let domains = if need.domains == 1 { "1 domain".to_owned() } else { format!("{} domains", need.domains) };
         return domains;
@@ -589,7 +597,8 @@ fn verdict(host: &HostView, need: &Need, sample: Option<&DomainSpec>, pool: &poo
     let Some(spec) = sample else { return "is not needed".into() };
     match misfit(host, need, spec, &pool.placement) {
         Some(reason) => reason.reason(),
-        None => "is dearer".into(),
+        None if places_something => "is dearer".into(),
+        None => "is not needed".into(),
     }
 }
 

@@ -95,6 +95,9 @@ pub struct HostView {
     /// Escrows at the bank for this pool and host that the host has not credited yet: left by a plan that was
     /// interrupted between bank and host.
     pub unredeemed: Vec<Unredeemed>,
+    /// True where the host has closed an account of this pool and could not tell the bank yet, so that money is still
+    /// to come back.
+    pub is_unsettled: bool,
 }
 
 /// Money that waits at the bank for a host that has not seen its receipt.

@@ -112,14 +112,16 @@ fn render(run: &Run, status: &PoolStatus, style: Style) -> String {
     if run.plan.is_empty() {
         let _ = writeln!(text, "Nothing was paid. Balance {}.", run.balance.rounded(2));
     } else {
-        let _ = writeln!(
-            text,
-            "Paid {} credits into escrow for {}; at most {:.4} per hour. Balance {}.",
-            run.plan.money.escrow.rounded(2),
-            run.plan.period.map_or_else(String::new, |period| period.duration.to_string()),
-            status.rate().credits_per_hour(),
-            run.balance.rounded(2)
-        );
+        let money = &run.plan.money;
+        if !money.escrow.is_zero() {
+            let duration = run.plan.period.map_or_else(String::new, |period| format!(" for {}", period.duration));
+            let _ = write!(text, "Paid {} credits into escrow{duration}. ", money.escrow.rounded(2));
+        }
+        if !money.refund.is_zero() {
+            let _ = write!(text, "About {} credits came back. ", money.refund.rounded(2));
+        }
+        let rate = status.rate().credits_per_hour();
+        let _ = writeln!(text, "Costs at most {rate:.4} per hour. Balance {}.", run.balance.rounded(2));
         let _ = writeln!(text, "`tycoon down {}` stops it and returns what is left.", run.plan.pool);
     }
     text

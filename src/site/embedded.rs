@@ -195,9 +195,10 @@ impl EmbeddedSite {
         let failed = |error: tycoon_rpc::CallError| {
             Failure::from_error(Exit::Failed, &error).context("the embedded bank cannot open your account")
         };
-        let is_known = |account| self.bank.read(|store| store.account(&account)).map(|found| found.is_some());
-        let known = is_known(self.account).map_err(|error| Failure::from_error(Exit::Failed, &error))?;
-        if known {
+        let unreadable = |error: tycoon_bank::BankError| Failure::from_error(Exit::Failed, &error);
+        let found = self.bank.read(|store| store.account(&self.account)).map_err(unreadable)?;
+        // An account without any entry is one whose opening was cut short: its balance is still to come.
+        if found.is_some_and(|account| account.entries > 0) {
             return Ok(());
         }
         let owner = keys.of("owner");

@@ -27,12 +27,7 @@ fn assert_down(environment: &Environment, when: &str) {
 }
 
 /// Kills `command` at its first, second, … write of `what` in homes made by `prepare`, and calls `check` on each.
-fn at_every_write(
-    what: &str,
-    command: &[&str],
-    prepare: impl Fn(&Environment),
-    check: impl Fn(&Environment, &str),
-) {
+fn at_every_write(what: &str, command: &[&str], prepare: impl Fn(&Environment), check: impl Fn(&Environment, &str)) {
     for count in 1..=MOST_WRITES {
         let environment = Environment::new();
         prepare(&environment);

@@ -171,7 +171,7 @@ impl fmt::Display for Ran {
         writeln!(f, "$ tycoon {}", self.arguments)?;
         write!(f, "{}", self.stdout)?;
         if !self.stderr.is_empty() {
-            writeln!(f, "--- stderr\n{}", self.stderr.trim_end())?;
+            writeln!(f, "--- stderr\n{}", in_order(&self.stderr))?;
         }
         match self.code {
             Some(0) => Ok(()),
@@ -179,4 +179,15 @@ impl fmt::Display for Ran {
             None => writeln!(f, "--- ended by a signal"),
         }
     }
+}
+
+/// Messages with the lines of domains that came up or went side by side in the order of their names.
+fn in_order(messages: &str) -> String {
+    let mut lines: Vec<&str> = messages.trim_end().lines().collect();
+    for group in lines.chunk_by_mut(|a, b| a.starts_with('✓') == b.starts_with('✓')) {
+        if group[0].starts_with('✓') {
+            group.sort_unstable();
+        }
+    }
+    lines.join("\n")
 }

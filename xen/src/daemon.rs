@@ -154,9 +154,10 @@ impl HostDaemon {
         self.lock().auctioneer.accounted_at()
     }
 
-    /// True where no account is open, so that time passing means nothing.
+    /// True where no account is open and the bank knows everything, so that time passing means nothing.
     pub fn is_idle(&self) -> bool {
-        self.lock().accounts.is_empty()
+        let state = self.lock();
+        state.accounts.is_empty() && state.statements.values().all(|notes| !notes.is_news())
     }
 
     /// What the host says of itself to a service location service.

@@ -150,6 +150,9 @@ pub struct OffersReport {
     pub images: Vec<String>,
     /// True where the owner takes no new domains.
     pub is_draining: bool,
+    /// Escrows of the asking account and pool that the host has credited and closed, and about which the bank has not
+    /// acknowledged the last statement yet: they look open at the bank, and cannot be used again.
+    pub unsettled: Vec<EscrowId>,
 }
 
 /// What a host sells of one resource to one account and pool.

@@ -103,7 +103,14 @@ impl HostDaemon {
             };
             (kind, offer)
         });
-        Ok(OffersReport { offers: offers.collect(), images: facts.images, is_draining: state.auctioneer.is_draining() })
+        let closed = state.closed.get(&id).into_iter().flat_map(|closed| &closed.escrows).copied();
+        let unsettled = closed.filter(|escrow| state.statements.get(escrow).is_some_and(StatementNotes::is_news));
+        Ok(OffersReport {
+            offers: offers.collect(),
+            images: facts.images,
+            is_draining: state.auctioneer.is_draining(),
+            unsettled: unsettled.collect(),
+        })
     }
 
     /// Holds minima for a while.
