@@ -9,5 +9,6 @@ mod crashes;
 mod help;
 mod locking;
 mod pools;
+mod readme;
 mod time;
 mod up_and_down;
