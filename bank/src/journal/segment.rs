@@ -112,14 +112,15 @@ fn open(path: &Path) -> Result<File, JournalError> {
 }
 
 fn parse_header(segment: &Segment, reader: &mut BufReader<File>) -> Result<(Head, u64), JournalError> {
-    let mut line = String::new();
-    reader.by_ref().take(HEADER_BYTES_MAX as u64).read_line(&mut line).map_err(|source| JournalError::Io {
+    let mut line = Vec::new();
+    reader.by_ref().take(HEADER_BYTES_MAX as u64).read_until(b'\n', &mut line).map_err(|source| JournalError::Io {
         doing: "read",
         path: segment.path.clone(),
         source,
     })?;
     let parsed = (|| {
-        let rest = line.strip_suffix('\n')?.strip_prefix(HEADER_WORDS)?.strip_prefix(' ')?;
+        let rest =
+            std::str::from_utf8(&line).ok()?.strip_suffix('\n')?.strip_prefix(HEADER_WORDS)?.strip_prefix(' ')?;
         let (first, hash) = rest.split_once(' ')?;
         let (first, hash): (u64, RecordHash) = (first.parse().ok()?, hash.parse().ok()?);
         (first == segment.first && first > 0).then_some(Head { record: first - 1, hash, ..Head::EMPTY })
