@@ -51,12 +51,17 @@ pub trait Performer: Send + Sync {
     fn perform(&self, plan: &Plan, step: &Step) -> Result<bool, StepError>;
 }
 
-/// A flag that asks a run to stop.
+/// A flag that asks a run to stop: running steps are finished, no new ones begin.
 #[derive(Clone, Debug, Default)]
 pub struct StopFlag(Arc<AtomicBool>);
 
 impl StopFlag {
-    /// Asks the run to stop: running steps are finished, no new ones begin.
+    /// A flag that somebody else sets, for example a signal handler.
+    pub const fn of(flag: Arc<AtomicBool>) -> Self {
+        Self(flag)
+    }
+
+    /// Asks the run to stop.
     pub fn stop(&self) {
         self.0.store(true, Ordering::SeqCst);
     }

@@ -371,14 +371,17 @@ fn marginal_utility(curves: &[Curve]) -> f64 {
     if first.is_finite() { 1.0 / (first * first) } else { 0.0 }
 }
 
-/// Puts the rounding error of the sum on the largest free bid, so that the bids add up to the budget.
+/// Makes the free bids add up to the budget.
+///
+/// s·√(w·y) − y loses digits where the price is far above the bid. The error goes to the free bid with the highest
+/// price, whose marginal utility it changes least.
 fn settle_rounding(curves: &[Curve], places: &[Place], bids: &mut [f64], budget: f64) {
-    let largest = (0..bids.len())
+    let dearest = (0..bids.len())
         .filter(|&index| places[index] == Place::Free)
-        .max_by(|&one, &two| bids[one].partial_cmp(&bids[two]).unwrap_or(Ordering::Equal));
-    if let Some(index) = largest {
-        let error = budget - bids.iter().sum::<f64>();
-        bids[index] = (bids[index] + error).max(curves[index].low).min(curves[index].high);
+        .max_by(|&one, &two| curves[one].price.partial_cmp(&curves[two].price).unwrap_or(Ordering::Equal));
+    if let Some(index) = dearest {
+        let others: f64 = bids.iter().enumerate().filter(|&(other, _)| other != index).map(|(_, bid)| bid).sum();
+        bids[index] = (budget - others).max(curves[index].low).min(curves[index].high);
     }
 }
 

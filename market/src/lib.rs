@@ -7,9 +7,11 @@
 //! [`bid`], [`auction`] and [`auctioneer`], which is the market of one host as a state machine.
 
 pub mod auction;
+pub mod auctioneer;
 pub mod best_response;
 pub mod bid;
 pub mod credits;
+mod fine;
 pub mod host_account;
 pub mod ids;
 pub mod key;
@@ -19,6 +21,7 @@ pub mod receipt;
 pub mod resource;
 pub mod time;
 
+pub use auctioneer::Auctioneer;
 pub use bid::{Amount, Bid, Preference};
 pub use credits::Credits;
 pub use host_account::HostAccountId;

@@ -165,11 +165,10 @@ pub fn bid(hosts: &[(&BTreeMap<ResourceKind, Offer>, Need)], budget: f64) -> Res
         problem.push(HostOffer {
             // The worth of all of a host's CPU is its number of CPUs: utility counts CPUs.
             weight: capacity,
-            price: cpu.others.picos_per_second() as f64,
+            others: cpu.others.picos_per_second() as f64,
             base_price: (price_of_all(ResourceKind::Cpu, cpu) - cpu.others.picos_per_second() as f64).max(LEAST_RATE),
             min_share: Some(least.amount() as f64 / capacity),
             max_share: Some((need.vcpus as f64 * 1e6 / capacity).min(LARGEST_SHARE)),
-            ..HostOffer::default()
         });
     }
     if reserved + least_cpu > budget {

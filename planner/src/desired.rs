@@ -13,7 +13,7 @@ pub fn spec_of(domain: &pool::Domain) -> Result<DomainSpec, PlanError> {
     let unsound = |problem: String, help: &str| PlanError::Unsound {
         problem,
         help: help.to_owned(),
-        span: Some(domain.span.clone()),
+        span: Some(domain.span),
     };
     let path = domain
         .path

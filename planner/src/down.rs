@@ -79,6 +79,7 @@ fn leave(host: &HostView) -> HostPlan {
         // A receipt that the host never saw is handed to it first: closing then returns its money too.
         redeem: host.unredeemed.iter().map(|escrow| escrow.escrow).collect(),
         refund: host.account.as_ref().map_or(Credits::ZERO, |account| account.balance),
+        leave: Credits::ZERO,
         closes: true,
     }
 }

@@ -231,6 +231,8 @@ pub struct HostPlan {
     pub redeem: Vec<EscrowId>,
     /// What is taken out of the host account.
     pub refund: Credits,
+    /// What is left to bid with after a refund.
+    pub leave: Credits,
     /// True where the host account is closed and everything in it comes back.
     pub closes: bool,
 }
@@ -298,7 +300,9 @@ pub enum Action {
     },
     /// Takes money out of the host account, back to the payer.
     Refund {
-        /// How much.
+        /// What shall be left, so that the step may be repeated.
+        leave: Credits,
+        /// How much that takes out, as the plan sees it.
         amount: Credits,
     },
     /// Closes the host account; what is left returns to the payer.
@@ -351,7 +355,7 @@ impl Action {
             Self::OpenEscrow { escrow } => format!("putting {} credits in escrow", escrow.amount.rounded(2)),
             Self::Fund { .. } => "funding the host account".into(),
             Self::Bid { .. } => "bidding".into(),
-            Self::Refund { amount } => format!("taking back {} credits", amount.rounded(2)),
+            Self::Refund { amount, .. } => format!("taking back {} credits", amount.rounded(2)),
             Self::CloseAccount => "closing the host account".into(),
             Self::EnsureImage { image } => format!("fetching image {image}"),
             Self::EnsureVolumes { spec } => format!("making the disks of {}", spec.path),

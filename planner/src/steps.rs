@@ -98,7 +98,7 @@ pub fn add_host(
     if host.closes {
         steps.add(host.id, Action::CloseAccount, &done);
     } else if !host.refund.is_zero() {
-        steps.add(host.id, Action::Refund { amount: host.refund }, &done);
+        steps.add(host.id, Action::Refund { leave: host.leave, amount: host.refund }, &done);
     }
 }
 

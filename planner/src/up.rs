@@ -37,7 +37,7 @@ pub fn plan_up(pool: &pool::Pool, world: &World) -> Result<Plan, PlanError> {
     let budget = pool
         .budget
         .as_ref()
-        .ok_or_else(|| PlanError::NoBudget { pool: pool.name.to_string(), span: pool.span.clone() })?;
+        .ok_or_else(|| PlanError::NoBudget { pool: pool.name.to_string(), span: pool.span })?;
     let wanted = pool.domains.iter().map(|domain| Ok((domain, spec_of(domain)?)));
     let wanted = wanted.collect::<Result<Vec<_>, PlanError>>()?;
     let mut draft = Draft::of(world, &wanted);
@@ -160,7 +160,7 @@ impl<'a> Draft<'a> {
         let paths: Vec<DomainPath> = self.domains.keys().cloned().collect();
         for path in paths {
             let Some(placed) = self.domains.get(&path) else { continue };
-            let Change::Update { fields, .. } | Change::Replace { fields, .. } = &placed.change else { continue };
+            let (Change::Update { fields, .. } | Change::Replace { fields, .. }) = &placed.change else { continue };
             let (from, spec, fields) = (placed.host, placed.spec.clone(), fields.clone());
             let host = &self.world.hosts[from];
             let Some(reason) = too_little(host, &self.needs[from]) else { continue };
@@ -189,7 +189,7 @@ impl<'a> Draft<'a> {
             self.domains.insert(spec.path.clone(), placed);
         }
         if let Some((number, misfit)) = self.overfull() {
-            return Err(self.too_full(number, &misfit, pool.span.clone()));
+            return Err(self.too_full(number, &misfit, pool.span));
         }
         Ok(())
     }
@@ -228,7 +228,7 @@ impl<'a> Draft<'a> {
                 new[..none.domain].iter().filter(same).count(),
             ),
             reasons: reasons.collect(),
-            span: domain.span.clone(),
+            span: domain.span,
         }
     }
 
@@ -241,7 +241,7 @@ impl<'a> Draft<'a> {
             .ok_or(PlanError::Overflow { what: "the sum of all escrows" })?;
         if escrow > self.world.balance {
             let balance = self.world.balance;
-            return Err(PlanError::BalanceTooSmall { balance, needed: escrow, span: budget.span.clone() });
+            return Err(PlanError::BalanceTooSmall { balance, needed: escrow, span: budget.span });
         }
         let rates = hosts.iter().filter_map(|host| host.bid.as_ref().map(|bid| bid.rate));
         let money = Money {
@@ -346,7 +346,7 @@ impl<'a> Draft<'a> {
             duration: budget.duration,
             needed: needed.checked_add(spent).unwrap_or(Credits::MAX),
             spent,
-            span: budget.span.clone(),
+            span: budget.span,
         }
     }
 
@@ -362,6 +362,7 @@ impl<'a> Draft<'a> {
             escrow: None,
             redeem: Vec::new(),
             refund: Credits::ZERO,
+            leave: Credits::ZERO,
             closes: false,
         }
     }
@@ -393,6 +394,7 @@ impl<'a> Draft<'a> {
             });
         } else if missing < -LEAST_TRANSFER {
             plan.refund = Credits::from_micros(-missing);
+            plan.leave = target;
         }
         let by_resource = rates.rates.iter().map(|(kind, rate)| Ok((*kind, rate_of(*rate)?)));
         let by_resource = by_resource.collect::<Result<BTreeMap<_, _>, PlanError>>()?;
@@ -549,8 +551,8 @@ fn bid_for(rates: &HostRates, need: &Need, duration: TimeSpan) -> Result<Bid, Pl
         let amount = |amounts: &BTreeMap<ResourceKind, Quantity>| amounts.get(kind).copied().unwrap_or_default();
         let preference = Preference {
             weight: rate / total,
-            min: Amount::Absolute(amount(&minima)),
-            max: Amount::Absolute(amount(&maxima)),
+            min: Amount::Quantity(amount(&minima)),
+            max: Amount::Quantity(amount(&maxima)),
             contingency: 0.0,
         };
         (*kind, preference)

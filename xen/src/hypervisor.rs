@@ -4,6 +4,8 @@
 //! A driver knows nothing of accounts' rights, money or plans: the daemon checks those before it asks. It keeps
 //! the [`Ownership`] that it is given with each domain, and tells foreign domains (without one) apart.
 
+use std::net::Ipv4Addr;
+
 use thiserror::Error;
 use tycoon_market::{Quantity, ResourceKind, Timestamp};
 
@@ -21,7 +23,7 @@ pub struct HostFacts {
     pub is_simulated: bool,
     /// What domains can have in all: what the machine has, less what the control domain and foreign domains need.
     pub capacity: Vec<(ResourceKind, Quantity)>,
-    /// The names of the images it holds.
+    /// The names of the images it can provide, ordered; whether they are in its cache already or not.
     pub images: Vec<String>,
 }
 
@@ -32,8 +34,11 @@ pub enum HypervisorError {
     #[error("there is no domain `{0}`")]
     NoDomain(String),
     /// A domain of somebody else has this name.
-    #[error("the domain `{0}` exists and is not Tycoon's")]
+    #[error("the domain `{0}` exists and belongs to somebody else")]
     NameTaken(String),
+    /// Another domain has this address, or the host needs it itself.
+    #[error("the address {0} is taken on this host")]
+    AddressTaken(Ipv4Addr),
     /// No image has this name.
     #[error("there is no image `{0}`")]
     NoImage(String),
@@ -47,6 +52,14 @@ pub enum HypervisorError {
         /// What was asked.
         asked: Quantity,
     },
+    /// What was asked cannot be done here, now or later.
+    #[error("{operation} is refused: {reason}")]
+    Refused {
+        /// What was asked.
+        operation: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The operation failed; trying again may help.
     #[error("{operation} failed: {reason}")]
     Failed {
@@ -57,12 +70,13 @@ pub enum HypervisorError {
     },
 }
 
-/// A hypervisor with its storage. All methods block; all changes are idempotent and durable on return.
+/// A hypervisor with its storage. All methods block; all changes are idempotent and durable on return. A change
+/// that is refused leaves everything as it was.
 pub trait Hypervisor: Send + Sync {
     /// What this host is and has.
     fn facts(&self) -> Result<HostFacts, HypervisorError>;
 
-    /// All domains, ours and foreign, ordered by name. `now` lets a simulated host catch up with time.
+    /// All domains, ours and foreign, ordered by name; also those of which only volumes exist. `now` lets a simulated host catch up with time.
     fn domains(&self, now: Timestamp) -> Result<Vec<DomainStatus>, HypervisorError>;
 
     /// One domain by its hypervisor name.
@@ -72,27 +86,31 @@ pub trait Hypervisor: Send + Sync {
     fn ensure_image(&self, image: &str) -> Result<bool, HypervisorError>;
 
     /// The volumes of the domain exist with the sizes of the spec (they grow, and never shrink). True where any
-    /// had to be made or grown. On failure no half volume is left.
+    /// had to be made or grown. On failure no half volume is left. A new `root` volume is made from the spec's image,
+    /// which must be in the cache. Volumes that the spec no longer names stay until the domain is removed.
     fn ensure_volumes(&self, spec: &DomainSpec, ownership: &Ownership) -> Result<bool, HypervisorError>;
 
     /// The domain is defined as the spec says; a running one takes the changes it can take while running
     /// (memory, ownership), the others at its next start. True where anything changed.
     fn define(&self, spec: &DomainSpec, ownership: &Ownership, now: Timestamp) -> Result<bool, HypervisorError>;
 
-    /// The domain runs. True where it had to be started.
+    /// The domain runs. True where it had to be started. Its memory is taken from now on, and its volumes must
+    /// exist.
     fn start(&self, name: &str, now: Timestamp) -> Result<bool, HypervisorError>;
 
     /// The domain is asked to shut down and destroyed where it does not within `grace_ms` milliseconds. True where
-    /// it ran.
+    /// it ran. On return it is stopped or still shutting down; after the grace it is stopped. A call for a domain
+    /// that is shutting down already can only shorten its grace.
     fn stop(&self, name: &str, grace_ms: u64, now: Timestamp) -> Result<bool, HypervisorError>;
 
-    /// The domain, its definition and its volumes are gone. True where there was anything. Foreign domains are
-    /// refused.
+    /// The domain, its definition and its volumes are gone; a running one is destroyed first. True where there was
+    /// anything. Foreign domains are refused.
     fn remove(&self, name: &str, now: Timestamp) -> Result<bool, HypervisorError>;
 
-    /// Sets the scheduler weight (1 to 65535) and cap (percent of one CPU, 0 for none) of a running domain.
+    /// Sets the scheduler weight (1 to 65535) and cap (percent of one CPU, 0 for none) of a domain, at once where it
+    /// runs and for its next start where it does not.
     fn set_cpu(&self, name: &str, weight: u16, cap_percent: u32, now: Timestamp) -> Result<(), HypervisorError>;
 
-    /// Sets the memory of a domain in bytes.
+    /// Sets the memory of a domain in bytes, at once where it runs and for its next start where it does not.
     fn set_memory(&self, name: &str, memory_bytes: u64, now: Timestamp) -> Result<(), HypervisorError>;
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use tycoon_market::auctioneer::AccountState;
 use tycoon_market::bid::Bid;
 use tycoon_market::ids::EscrowId;
 use tycoon_market::receipt::Receipt;
@@ -104,6 +105,8 @@ pub struct AccountReport {
     pub bid: Option<Bid>,
     /// When the bid ends.
     pub expires_at: Option<Timestamp>,
+    /// Where it stands: idle, waiting, active, warned or stopped.
+    pub state: AccountState,
     /// What it holds of each resource now.
     pub allocation: BTreeMap<ResourceKind, Quantity>,
     /// The newest generation of a plan that changed it.
@@ -134,4 +137,28 @@ pub struct CloseReport {
     pub refunded: Credits,
     /// True where the bank has confirmed the last statements, so that the money is back already.
     pub is_settled: bool,
+}
+
+/// `GET /v1/offers?pool=`: what the host sells now, as the asking account can have it for one pool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OffersReport {
+    /// By resource.
+    pub offers: BTreeMap<ResourceKind, OfferToAccount>,
+    /// The images it can provide.
+    pub images: Vec<String>,
+    /// True where the owner takes no new domains.
+    pub is_draining: bool,
+}
+
+/// What a host sells of one resource to one account and pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferToAccount {
+    /// What it has in all.
+    pub capacity: Quantity,
+    /// What minima can have: capacity less everybody else's minima and quotes.
+    pub available: Quantity,
+    /// The owner's reserve, per price unit.
+    pub base_price: Rate,
+    /// The sum of everybody else's bids.
+    pub others: Rate,
 }

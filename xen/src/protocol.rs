@@ -105,6 +105,12 @@ pub enum HostError {
         /// The pool.
         pool: PoolName,
     },
+    /// The account has no money left, or was outbid: its domains may be stopped and removed, not started.
+    #[error("the account for pool `{pool}` does not pay for domains here: it is out of funds, or was outbid")]
+    NotPaid {
+        /// The pool.
+        pool: PoolName,
+    },
     /// What is asked is more than what the account's bid reserves.
     #[error("the bid reserves {reserved} of {resource}, and {asked} would be needed")]
     BeyondReservation {

@@ -59,11 +59,11 @@ pub struct DomainStatus {
     /// Whose it is; `None` for a domain that Tycoon did not make and never touches.
     pub ownership: Option<Ownership>,
     /// The spec it was last defined from, kept on the host with the domain, so that any client can show exactly
-    /// what a new description would change; `None` for foreign domains.
+    /// what a new description would change; `None` for foreign domains, and where only volumes exist yet.
     pub spec: Option<DomainSpec>,
     /// Its state.
     pub state: DomainState,
-    /// Virtual CPUs.
+    /// Virtual CPUs; 0 where only volumes exist yet. A running domain takes a new number at its next start.
     pub vcpus: u32,
     /// Memory in bytes.
     pub memory_bytes: u64,

@@ -1,9 +1,11 @@
 //! The house rules that a compiler does not check: which room may use which, what the pure rooms never touch, and what
-//! no file contains. ARCHITECTURE.md says why; the tables here say what, and a broken rule fails with its name, the
-//! place, and what to do.
+//! no file contains. ARCHITECTURE.md says why, [`tables`] says what, and a broken rule fails with its name, the place,
+//! and what to do. [`proof`] shows that each rule finds what it forbids.
 //!
-//! The manifests are read through `cargo metadata`, everything else as text. The second half of the file holds the
-//! rules to account: each is shown something forbidden and has to find it.
+//! The manifests are read through `cargo metadata`, everything else as text.
+
+mod proof;
+mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,120 +14,7 @@ use std::process::Command;
 
 use cargo_metadata::{Dependency, DependencyKind, Metadata, MetadataCommand, Package};
 
-/// Which room may use which, by room: the table "the rooms" of ARCHITECTURE.md.
-/// The executor speaks the words of `market`, `rpc` and `lang` because plans and hosts are made of them.
-const ROOMS: &[(&str, &[&str])] = &[
-    ("market", &[]),
-    ("lang", &["market"]),
-    ("rpc", &["market"]),
-    ("bank", &["market", "rpc"]),
-    ("sls", &["market", "rpc"]),
-    ("xen", &["market", "rpc", "bank", "sls"]),
-    ("planner", &["lang", "market", "xen"]),
-    ("executor", &["planner", "bank", "sls", "xen", "market", "rpc", "lang"]),
-    ("tycoon", &["market", "lang", "rpc", "bank", "sls", "xen", "planner", "executor"]),
-];
-
-/// The rooms without clock, files, network, environment, threads, global state and randomness.
-const PURE_ROOMS: &[&str] = &["market", "lang", "planner"];
-
-/// The rooms that use xen's words (what a domain is, what a host is asked) and never its host daemon.
-const ROOMS_WITH_XENS_TYPES_ONLY: &[&str] = &["planner", "executor"];
-
-/// What a pure room may depend on directly, and why that keeps it pure. Tests use what they need.
-const PURE_CRATES: &[(&str, &str)] = &[
-    ("base64", "text of keys and signatures, from bytes to characters"),
-    ("ed25519-dalek", "checks signatures; keys come in as arguments"),
-    ("indexmap", "maps in the order of insertion, the same in every run"),
-    ("kdl", "the parser of the description language, from text to a tree"),
-    ("miette", "the data of a diagnostic; nothing is printed here"),
-    ("petgraph", "graphs and their orders"),
-    ("rand_chacha", "numbers drawn from a seed that comes in as an argument"),
-    ("rand_core", "the trait of such generators"),
-    ("serde", "data from and to the form of others"),
-    ("serde_json", "the same, for JSON"),
-    ("sha2", "hashes that mean the same everywhere"),
-    ("strsim", "how near two names are, for \"did you mean\""),
-    ("thiserror", "error enums"),
-];
-
-/// What no pure room may reach, not even through others.
-const WORLDLY_CRATES: &[(&str, &[&str])] = &[
-    ("schedules threads or tasks", &["tokio", "async-std", "smol", "rayon", "mio", "crossbeam-channel"]),
-    (
-        "reads and writes files",
-        &["sled", "rusqlite", "fs2", "fs4", "tempfile", "memmap2", "notify", "etcetera", "dirs"],
-    ),
-    ("talks to a database", &["postgres", "tokio-postgres", "sqlx"]),
-    ("talks over the network", &["hyper", "reqwest", "ureq", "axum", "tiny_http", "rouille", "rustls", "native-tls"]),
-    ("opens SSH connections", &["ssh2", "libssh2-sys", "russh", "openssh"]),
-    ("calls the operating system", &["rustix", "nix", "virt", "virt-sys"]),
-    ("reads a clock", &["chrono", "time", "jiff", "quanta", "instant"]),
-    ("draws random numbers", &["rand", "getrandom", "fastrand", "uuid"]),
-    ("prints", &["indicatif", "console", "tracing-subscriber", "env_logger"]),
-];
-
-/// What the clippy.toml of a pure room has to refuse at least. `.config/clippy-pure.toml` refuses more.
-const PURE_BANS: &[(&str, &[&str])] = &[
-    (
-        "clock",
-        &["std::time::SystemTime", "std::time::SystemTime::now", "std::time::Instant", "std::time::Instant::now"],
-    ),
-    (
-        "fs",
-        &[
-            "std::fs::File",
-            "std::fs::File::open",
-            "std::fs::File::create",
-            "std::fs::OpenOptions",
-            "std::fs::read",
-            "std::fs::read_to_string",
-            "std::fs::write",
-            "std::fs::read_dir",
-            "std::fs::metadata",
-            "std::fs::create_dir_all",
-            "std::fs::remove_file",
-            "std::fs::rename",
-            "std::path::Path::exists",
-        ],
-    ),
-    (
-        "net",
-        &[
-            "std::net::TcpStream",
-            "std::net::TcpStream::connect",
-            "std::net::TcpListener::bind",
-            "std::net::UdpSocket::bind",
-            "std::net::ToSocketAddrs::to_socket_addrs",
-            "std::os::unix::net::UnixStream::connect",
-        ],
-    ),
-    ("env", &["std::env::var", "std::env::vars", "std::env::args", "std::env::current_dir", "std::env::temp_dir"]),
-    ("threads", &["std::thread::spawn", "std::thread::scope", "std::thread::sleep", "std::sync::Mutex"]),
-    (
-        "processes",
-        &["std::process::Command", "std::process::Command::new", "std::process::exit", "std::process::abort"],
-    ),
-    ("randomness", &["std::hash::RandomState", "std::collections::HashMap", "std::collections::HashSet"]),
-];
-
-/// The keys every member takes from the workspace, so that there is one place to change them.
-const INHERITED_KEYS: &[&str] = &["version", "edition", "rust-version", "license", "publish"];
-
-/// Longer than this, a file holds more than one subject.
-const RUST_FILE_LINES_MAX: usize = 800;
-
-/// What says that something is not finished, or not run. Written in two halves, or this file would find itself.
-const UNFINISHED: &[&str] = &[
-    concat!("todo", "!("),
-    concat!("unimplemented", "!("),
-    concat!("#[", "ignore"),
-    concat!("TO", "DO"),
-    concat!("FIX", "ME"),
-];
-
-/// Folders that are no part of the project: made by git, cargo, `make` and editors. See .gitignore.
-const FOREIGN_FOLDERS: &[&str] = &[".git", "target", "bin", ".idea", ".vscode"];
+use tables::*;
 
 #[test]
 fn arrows_between_rooms_are_those_of_the_table() {
@@ -473,108 +362,4 @@ fn project_files() -> Vec<PathBuf> {
     }
     files.sort();
     files
-}
-
-/// The rules are shown what they forbid.
-mod rules_find_what_they_forbid {
-    use super::*;
-
-    fn pairs(arrows: &[(&str, &str)]) -> BTreeSet<(String, String)> {
-        arrows.iter().map(|(from, to)| (from.to_string(), to.to_string())).collect()
-    }
-
-    #[test]
-    fn an_arrow_against_the_table() {
-        let complaints =
-            forbidden_arrows(&pairs(&[("bank", "rpc"), ("lang", "xen"), ("market", "lang"), ("shed", "bank")]));
-        assert_eq!(
-            complaints,
-            [
-                "lang -> xen: `lang` may use market only",
-                "market -> lang: `market` uses no other room",
-                "shed -> bank: `shed` is not in the table of rooms; add it there and in ARCHITECTURE.md",
-            ]
-        );
-    }
-
-    #[test]
-    fn a_circle() {
-        let complaints = circles(&pairs(&[("bank", "rpc"), ("rpc", "sls"), ("sls", "bank"), ("xen", "bank")]));
-        assert_eq!(
-            complaints,
-            ["bank -> rpc -> sls -> bank", "rpc -> sls -> bank -> rpc", "sls -> bank -> rpc -> sls"]
-        );
-    }
-
-    #[test]
-    fn the_table_itself_has_no_circles() {
-        let table = ROOMS.iter().flat_map(|(from, allowed)| allowed.iter().map(move |to| (*from, *to)));
-        assert_eq!(circles(&pairs(&table.collect::<Vec<_>>())), Vec::<String>::new());
-    }
-
-    #[test]
-    fn a_worldly_crate_near_and_far() {
-        assert!(impurity("market", "serde").is_none());
-        assert!(impurity("market", "tokio").expect("tokio is not pure").starts_with("market -> tokio: "));
-        let reached = ["serde", "sled"].map(str::to_string).into();
-        assert_eq!(worldly("planner", &reached).len(), 1, "sled writes files, serde does not");
-        let both = PURE_CRATES.iter().filter(|(pure, _)| WORLDLY_CRATES.iter().any(|(_, names)| names.contains(pure)));
-        assert_eq!(both.count(), 0, "no crate is pure and worldly");
-    }
-
-    #[test]
-    fn the_host_among_xens_types() {
-        let features = |pairs: &[(&str, &[&str])]| {
-            pairs.iter().map(|(k, v)| (k.to_string(), v.iter().map(|f| f.to_string()).collect())).collect()
-        };
-        assert!(xen_features(&features(&[])).is_some());
-        assert!(xen_features(&features(&[("default", &["host"]), ("host", &[])])).is_some());
-        assert!(xen_features(&features(&[("default", &[]), ("host", &["dep:sled"])])).is_none());
-        assert!(host_in_the_types("planner", true, &[]).is_some());
-        assert!(host_in_the_types("planner", false, &["host".to_string()]).is_some());
-        assert!(host_in_the_types("planner", false, &[]).is_none());
-    }
-
-    #[test]
-    fn a_manifest_of_its_own_mind() {
-        let manifest = "[package]\nname = \"tycoon-shed\"\nversion.workspace = true\nedition = \"2021\"\n\
-                        rust-version = { workspace = true }\nlicense.workspace = true\npublish.workspace = true\n";
-        let complaints = not_inherited("shed", manifest);
-        assert_eq!(complaints.len(), 2, "edition and lints: {complaints:?}");
-    }
-
-    #[test]
-    fn a_ban_that_was_taken_away_or_has_no_reason() {
-        let clippy = read(&root().join(".config/clippy-pure.toml"));
-        let weaker: String =
-            clippy.lines().filter(|line| !line.contains("SystemTime::now")).collect::<Vec<_>>().join("\n");
-        let complaints = missing_bans("market", &weaker, &BTreeSet::from(["std::elsewhere".to_string()]));
-        assert_eq!(complaints.len(), 2, "the clock and the ban of all rooms: {complaints:?}");
-        let silent =
-            "    { path = \"std::fs::read\" },\n    \"std::fs::write\",\n    { path = \"a\", reason = \"b\" },";
-        assert_eq!(bans_without_reason(silent).count(), 2);
-    }
-
-    #[test]
-    fn a_place_on_one_machine() {
-        for named in ["cd @work/tycoon", "\"@root/.cache\"", "in @home/alice/pools", "(@work/"] {
-            assert!(machine_path(&named.replace('@', "/")).is_some(), "{named}");
-        }
-        for free in
-            ["$HOME@work/x", "~@work/x", "src@root/x", "framework@root/", "@home/$USER", "@home/<name>", "@workers/"]
-        {
-            assert!(machine_path(&free.replace('@', "/")).is_none(), "{free}");
-        }
-    }
-
-    #[test]
-    fn a_long_file_and_an_unfinished_line() {
-        let file = root().join("src/long.rs");
-        assert!(too_long(&file, &"\n".repeat(RUST_FILE_LINES_MAX)).is_none());
-        let complaint = too_long(&file, &"\n".repeat(RUST_FILE_LINES_MAX + 1));
-        assert_eq!(complaint.as_deref(), Some("src/long.rs: 801 lines, at most 800 are allowed"));
-        let text = format!("fn f() {{\n    {})\n}}", UNFINISHED[0]);
-        let found = lines_with(&file, &text, |line| UNFINISHED.iter().copied().find(|word| line.contains(word)));
-        assert_eq!(found, [format!("src/long.rs:2: `{}`", UNFINISHED[0])]);
-    }
 }

@@ -1,0 +1,494 @@
+//! The market of one host, as a pure state machine.
+//!
+//! An [`Event`] at a time goes in, [`Effect`]s come out: what the host daemon is to do. A refused event leaves the state
+//! exactly as it was. The state can be serialised at any time; the same events at the same times give the same state.
+//!
+//! Money is counted in integers and per receipt. After every event charged + refundable = funded holds exactly, and
+//! [`Auctioneer::audit`] checks it.
+//!
+//! Start reading with [`Event`]; the rules are in `plan` (who gets what) and `advance` (what it costs as time goes by).
+
+mod account;
+mod advance;
+mod config;
+mod event;
+mod money;
+mod plan;
+mod quote;
+mod refusal;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::auction::{self, Bidder, Outcome};
+use crate::fine::FineCredits;
+use crate::{Bid, Credits, EscrowId, HostAccountId, Quantity, Rate, ResourceKind, TimeSpan, Timestamp};
+
+use self::account::Account;
+pub use self::account::{AccountState, Reason, ReceiptTotals};
+pub use self::config::{ConfigError, HostConfig};
+pub use self::event::{Effect, Event, Usage};
+pub use self::quote::Quote;
+pub use self::refusal::Refusal;
+pub use self::view::{AccountView, Offer, Preview};
+
+/// Parts per million in a whole.
+const PPM: u32 = 1_000_000;
+
+/// The market of one host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Auctioneer {
+    config: HostConfig,
+    draining: bool,
+    /// Everything up to here is charged, or noted until the next tick.
+    accounted_at: Timestamp,
+    /// The last tick: use is known up to here.
+    ticked_at: Timestamp,
+    next_sequence: u64,
+    accounts: BTreeMap<HostAccountId, Account>,
+    quotes: BTreeMap<HostAccountId, Quote>,
+    /// The price of one price unit of each resource.
+    prices: BTreeMap<ResourceKind, Rate>,
+    /// The receipts of closed accounts, which must not be credited again.
+    closed: BTreeMap<EscrowId, ClosedReceipt>,
+}
+
+/// A receipt of an account that is closed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct ClosedReceipt {
+    account: HostAccountId,
+    totals: ReceiptTotals,
+    closed_at: Timestamp,
+}
+
+/// What of an account is compared before and after an event.
+struct Before {
+    shares: BTreeMap<ResourceKind, Quantity>,
+    charged: Credits,
+    oldest_open: usize,
+}
+
+impl Auctioneer {
+    /// An empty market that begins at `now`.
+    ///
+    /// # Errors
+    /// A configuration that cannot be used.
+    pub fn new(config: HostConfig, now: Timestamp) -> Result<Self, ConfigError> {
+        config.check()?;
+        let mut market = Self {
+            config,
+            draining: false,
+            accounted_at: now,
+            ticked_at: now,
+            next_sequence: 0,
+            accounts: BTreeMap::new(),
+            quotes: BTreeMap::new(),
+            prices: BTreeMap::new(),
+            closed: BTreeMap::new(),
+        };
+        market.resolve(now, &mut Vec::new());
+        Ok(market)
+    }
+
+    /// Applies an event that happens at `now`.
+    ///
+    /// # Errors
+    /// A [`Refusal`], with everything as it was before.
+    pub fn apply(&mut self, event: Event, now: Timestamp) -> Result<Vec<Effect>, Refusal> {
+        match event {
+            // A tick is never refused, so that it needs no copy.
+            Event::Tick { usage, downtime_limit } => self.watched(|market, effects| {
+                market.tick(&usage, downtime_limit, now, effects);
+                Ok(())
+            }),
+            event => {
+                if self.is_repeated(&event)? {
+                    return Ok(Vec::new());
+                }
+                let mut next = self.clone();
+                let effects = next.watched(|market, effects| {
+                    market.advance(now, effects);
+                    market.handle(event, now, effects)
+                })?;
+                *self = next;
+                Ok(effects)
+            }
+        }
+    }
+
+    /// Runs `change` and adds what it changed in shares and charges to its effects.
+    fn watched(
+        &mut self,
+        change: impl FnOnce(&mut Self, &mut Vec<Effect>) -> Result<(), Refusal>,
+    ) -> Result<Vec<Effect>, Refusal> {
+        let before: BTreeMap<HostAccountId, Before> = self
+            .accounts
+            .iter()
+            .map(|(id, account)| {
+                let (charged, oldest_open) = (account.money.charged(), account.money.oldest_open());
+                (id.clone(), Before { shares: account.shares.clone(), charged, oldest_open })
+            })
+            .collect();
+        let mut effects = Vec::new();
+        change(self, &mut effects)?;
+        for (id, account) in &self.accounts {
+            let old = before.get(id);
+            let none = BTreeMap::new();
+            if account.shares != *old.map_or(&none, |old| &old.shares) {
+                effects.push(Effect::Allocate { account: id.clone(), shares: account.shares.clone() });
+            }
+        }
+        for (id, account) in &self.accounts {
+            let (charged, first) = before.get(id).map_or((Credits::ZERO, 0), |old| (old.charged, old.oldest_open));
+            let amount = account.money.charged().saturating_sub_at_zero(charged);
+            if !amount.is_zero() {
+                let receipts = account.money.drawn_from(first);
+                effects.push(Effect::Charged { account: id.clone(), amount, receipts });
+            }
+        }
+        Ok(effects)
+    }
+
+    /// True for a call that has been made before and changes nothing now.
+    fn is_repeated(&self, event: &Event) -> Result<bool, Refusal> {
+        Ok(match event {
+            Event::Open { account } => self.accounts.contains_key(account),
+            Event::Fund { account, receipt, amount, .. } => self.is_credited(account, *receipt, *amount)?,
+            Event::Bid { account, bid } => self.account_of(account)?.bid.as_ref() == Some(bid),
+            Event::ReleaseQuote { account } => !self.quotes.contains_key(account),
+            Event::SetBasePrice { kind, rate } => self.config.base_price.get(kind) == Some(rate),
+            Event::SetCapacity { kind, capacity } => self.config.capacity.get(kind) == Some(capacity),
+            Event::SetDraining { draining } => self.draining == *draining,
+            Event::Evict { account } => self.account_of(account)?.evicted,
+            Event::EndReceipt { account, receipt } => self
+                .account_of(account)?
+                .money
+                .receipt(*receipt)
+                .ok_or(Refusal::ReceiptUnknown(*receipt))?
+                .left()
+                .is_zero(),
+            Event::Refund { .. } | Event::Close { .. } | Event::Quote { .. } | Event::Tick { .. } => false,
+        })
+    }
+
+    fn is_credited(&self, id: &HostAccountId, receipt: EscrowId, amount: Credits) -> Result<bool, Refusal> {
+        if let Some(totals) = self.account_of(id)?.money.receipt(receipt) {
+            let credited = totals.funded;
+            return if credited == amount {
+                Ok(true)
+            } else {
+                Err(Refusal::ReceiptDiffers { receipt, credited, amount })
+            };
+        }
+        let elsewhere = self.accounts.values().any(|account| account.money.receipt(receipt).is_some());
+        if elsewhere || self.closed.contains_key(&receipt) { Err(Refusal::ReceiptUsed(receipt)) } else { Ok(false) }
+    }
+
+    fn account_of(&self, id: &HostAccountId) -> Result<&Account, Refusal> {
+        self.accounts.get(id).ok_or_else(|| Refusal::AccountUnknown(id.clone()))
+    }
+
+    fn account_mut(&mut self, id: &HostAccountId) -> Result<&mut Account, Refusal> {
+        self.accounts.get_mut(id).ok_or_else(|| Refusal::AccountUnknown(id.clone()))
+    }
+
+    fn handle(&mut self, event: Event, now: Timestamp, effects: &mut Vec<Effect>) -> Result<(), Refusal> {
+        match event {
+            Event::Open { account } => self.open(account),
+            Event::Fund { account, receipt, amount, highest_rate } => {
+                self.fund(&account, receipt, amount, highest_rate, now, effects)
+            }
+            Event::Bid { account, bid } => self.bid(&account, bid, now, effects),
+            Event::Refund { account, amount } => self.refund(&account, amount, now, effects),
+            Event::Close { account } => {
+                self.account_of(&account)?;
+                self.remove(&account, now, effects);
+                self.resolve(now, effects);
+                Ok(())
+            }
+            Event::EndReceipt { account, receipt } => self.end_receipt(&account, receipt, now, effects),
+            Event::Tick { usage, downtime_limit } => {
+                self.tick(&usage, downtime_limit, now, effects);
+                Ok(())
+            }
+            Event::Quote { account, minima, valid_for } => self.quote(account, minima, valid_for, now, effects),
+            Event::ReleaseQuote { account } => {
+                self.quotes.remove(&account);
+                self.resolve(now, effects);
+                Ok(())
+            }
+            Event::SetBasePrice { kind, rate } => {
+                if !self.config.capacity.contains_key(&kind) {
+                    return Err(Refusal::NotSold(kind));
+                }
+                self.config.base_price.insert(kind, rate);
+                self.resolve(now, effects);
+                Ok(())
+            }
+            Event::SetCapacity { kind, capacity } => {
+                self.config.capacity.insert(kind, capacity);
+                self.resolve(now, effects);
+                Ok(())
+            }
+            Event::SetDraining { draining } => {
+                self.draining = draining;
+                Ok(())
+            }
+            Event::Evict { account } => {
+                self.account_mut(&account)?.evicted = true;
+                self.resolve(now, effects);
+                Ok(())
+            }
+        }
+    }
+
+    fn open(&mut self, id: HostAccountId) -> Result<(), Refusal> {
+        if self.draining {
+            return Err(Refusal::Draining);
+        }
+        if self.accounts.len() >= self.config.accounts_max {
+            return Err(Refusal::TooManyAccounts(self.config.accounts_max));
+        }
+        self.accounts.insert(id, Account::new(self.next_sequence));
+        self.next_sequence += 1;
+        Ok(())
+    }
+
+    fn fund(
+        &mut self,
+        id: &HostAccountId,
+        receipt: EscrowId,
+        amount: Credits,
+        highest_rate: Option<Rate>,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        check_amount(amount)?;
+        let receipts_max = self.config.receipts_max;
+        let account = self.account_mut(id)?;
+        if account.evicted {
+            return Err(Refusal::Evicted);
+        }
+        if account.money.receipt_count() >= receipts_max {
+            return Err(Refusal::TooManyReceipts(receipts_max));
+        }
+        if !account.money.fund(receipt, amount, highest_rate) {
+            return Err(Refusal::TooMuchMoney);
+        }
+        account.spread_over_bid(now);
+        self.resolve(now, effects);
+        Ok(())
+    }
+
+    fn bid(&mut self, id: &HostAccountId, bid: Bid, now: Timestamp, effects: &mut Vec<Effect>) -> Result<(), Refusal> {
+        self.check_bid(&bid)?;
+        let draining = self.draining;
+        let account = self.account_mut(id)?;
+        if account.evicted {
+            return Err(Refusal::Evicted);
+        }
+        let before = account.state;
+        if draining && before != AccountState::Active {
+            return Err(Refusal::Draining);
+        }
+        let shares = account.shares.clone();
+        account.set_bid(bid, now);
+        let entitled = self.resolve(now, effects);
+        self.check_admitted(id, before, &entitled)?;
+        self.check_in_use(id, &shares)
+    }
+
+    /// What a bid asks for must exist on this host.
+    fn check_bid(&self, bid: &Bid) -> Result<(), Refusal> {
+        for (&kind, preference) in bid.preferences() {
+            let capacity = self.config.capacity_of(kind);
+            if capacity == Quantity::ZERO {
+                return Err(Refusal::NotSold(kind));
+            }
+            let (min, max) = (preference.min.of(capacity), preference.max.of(capacity));
+            if min > max {
+                return Err(Refusal::MinAboveMax { kind, min, max });
+            }
+            if min > capacity {
+                return Err(Refusal::NotAvailable { kind, asked: min, available: capacity });
+            }
+        }
+        Ok(())
+    }
+
+    fn refund(
+        &mut self,
+        id: &HostAccountId,
+        amount: Credits,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        check_amount(amount)?;
+        let account = self.account_mut(id)?;
+        let (before, refundable) = (account.state, account.refundable());
+        if amount > refundable {
+            return Err(Refusal::NotSoMuch { amount, refundable });
+        }
+        let receipts = account.money.refund(amount);
+        account.spread_over_bid(now);
+        effects.push(Effect::Refunded { account: id.clone(), amount, receipts });
+        let entitled = self.resolve(now, effects);
+        if before == AccountState::Active { self.check_admitted(id, before, &entitled) } else { Ok(()) }
+    }
+
+    fn end_receipt(
+        &mut self,
+        id: &HostAccountId,
+        receipt: EscrowId,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        let account = self.account_mut(id)?;
+        let before = account.money.refunded();
+        let totals = account.money.end_receipt(receipt).ok_or(Refusal::ReceiptUnknown(receipt))?;
+        let amount = account.money.refunded().saturating_sub_at_zero(before);
+        account.spread_over_bid(now);
+        effects.push(Effect::Refunded { account: id.clone(), amount, receipts: vec![totals] });
+        self.resolve(now, effects);
+        Ok(())
+    }
+
+    /// Admittance: nobody stops her own domains by a call, and nobody comes in who cannot stay.
+    fn check_admitted(
+        &self,
+        id: &HostAccountId,
+        before: AccountState,
+        entitled: &BTreeSet<HostAccountId>,
+    ) -> Result<(), Refusal> {
+        let account = self.account_of(id)?;
+        let Some(bid) = &account.bid else { return Ok(()) };
+        if account.state == AccountState::Active {
+            // A larger minimum of what is held must be free now.
+            for &kind in bid.preferences().keys().filter(|kind| kind.is_reserved()) {
+                self.check_available(id, account, kind)?;
+            }
+            let paid = account::total(account.paid.values());
+            let span = self.config.interval.min(bid.duration());
+            let needed = cost_of(paid, span);
+            let funds = account.refundable();
+            return if paid > account.rate() && needed > funds {
+                Err(Refusal::CannotPay { needed, funds })
+            } else {
+                Ok(())
+            };
+        }
+        if before == AccountState::Active {
+            let AccountState::Warned { reason, .. } = account.state else {
+                return Err(Refusal::WouldStop(Reason::OutOfFunds));
+            };
+            return Err(Refusal::WouldStop(reason));
+        }
+        if entitled.contains(id) || account.money.available().is_zero() {
+            return Ok(());
+        }
+        for &kind in bid.preferences().keys() {
+            let asked = plan::minimum(account, kind, self.config.capacity_of(kind));
+            let available = self.available_for(kind, Some(id));
+            if asked > available {
+                return Err(Refusal::NotAvailable { kind, asked, available });
+            }
+        }
+        match account.highest_rate {
+            Some(highest) if account.rate() > Rate::ZERO => Err(Refusal::AboveHighestRate(highest)),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_available(&self, id: &HostAccountId, account: &Account, kind: ResourceKind) -> Result<(), Refusal> {
+        let asked = plan::minimum(account, kind, self.config.capacity_of(kind));
+        if account.held_of(kind) >= asked {
+            return Ok(());
+        }
+        Err(Refusal::NotAvailable { kind, asked, available: self.available_for(kind, Some(id)) })
+    }
+
+    /// A call must not take memory or disk away that the caller's own domains have.
+    fn check_in_use(&self, id: &HostAccountId, before: &BTreeMap<ResourceKind, Quantity>) -> Result<(), Refusal> {
+        let account = self.account_of(id)?;
+        for (&kind, &used) in &account.in_use {
+            let share = account.share_of(kind);
+            let had = before.get(&kind).copied().unwrap_or_default();
+            if share < used && share < had {
+                return Err(Refusal::BelowUse { kind, used, share });
+            }
+        }
+        Ok(())
+    }
+
+    fn quote(
+        &mut self,
+        id: HostAccountId,
+        minima: BTreeMap<ResourceKind, Quantity>,
+        valid_for: TimeSpan,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        if self.draining {
+            return Err(Refusal::Draining);
+        }
+        if minima.values().all(|minimum| *minimum == Quantity::ZERO) || valid_for.is_zero() {
+            return Err(Refusal::EmptyQuote);
+        }
+        self.quotes.remove(&id);
+        if self.quotes.len() >= self.config.quotes_max {
+            return Err(Refusal::TooManyQuotes(self.config.quotes_max));
+        }
+        for (&kind, &asked) in &minima {
+            if self.config.capacity_of(kind) == Quantity::ZERO {
+                return Err(Refusal::NotSold(kind));
+            }
+            let available = self.available_for(kind, Some(&id));
+            if asked > available {
+                return Err(Refusal::NotAvailable { kind, asked, available });
+            }
+        }
+        let prices: BTreeMap<ResourceKind, Rate> =
+            minima.iter().map(|(&kind, &minimum)| (kind, self.price_with(kind, &id, minimum))).collect();
+        let rate = plan::cost_of_all(&prices, &minima);
+        let valid_until = now.plus(valid_for.min(self.config.quote_longest));
+        let quote = Quote { minima, prices, rate, valid_until };
+        self.quotes.insert(id.clone(), quote.clone());
+        effects.push(Effect::Quoted { account: id, quote });
+        self.resolve(now, effects);
+        Ok(())
+    }
+}
+
+fn check_amount(amount: Credits) -> Result<(), Refusal> {
+    if amount > Credits::ZERO { Ok(()) } else { Err(Refusal::NotAnAmount(amount)) }
+}
+
+/// What `rate` costs in `span`, rounded up.
+fn cost_of(rate: Rate, span: TimeSpan) -> Credits {
+    let units = u128::from(rate.picos_per_second()).saturating_mul(u128::from(span.micros()));
+    let cost = FineCredits::new(units.saturating_mul(u128::from(PPM)));
+    let whole = cost.whole();
+    if FineCredits::from_credits(whole) == cost {
+        whole
+    } else {
+        Credits::from_micros(whole.micros().saturating_add(1))
+    }
+}
+
+/// The auction of `kind`; the minima are granted already, so that they count as capacity where they exceed it.
+fn auction_of(capacity: Quantity, base_price: Rate, kind: ResourceKind, bidders: &[Bidder]) -> Outcome {
+    let granted = bidders.iter().map(|bidder| bidder.min.amount()).fold(0, u64::saturating_add);
+    let capacity = capacity.max(Quantity::new(granted));
+    auction::allocate(capacity, base_price, kind.price_unit(), bidders).unwrap_or_else(|_| {
+        // Only minima that cannot be added up get here: then each has its minimum.
+        let shares = bidders.iter().map(|bidder| bidder.min).collect();
+        Outcome { shares, rates: bidders.iter().map(|bidder| bidder.rate).collect(), price: base_price }
+    })
+}

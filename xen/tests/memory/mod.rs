@@ -1,0 +1,7 @@
+//! Tests of the `memory` driver.
+
+mod conformance;
+mod faults;
+mod host;
+mod random_operations;
+mod scene;
