@@ -1,5 +1,5 @@
-//! The bank killed with SIGKILL while many threads transfer, again and again: what was told is there, and every credit
-//! is where it belongs.
+//! The bank killed with SIGKILL while many threads transfer, again and again, and the bank on a full disk: what was told
+//! is there, and every credit is where it belongs.
 
 mod site;
 
@@ -14,6 +14,7 @@ use site::{open, secret, sled_store};
 use tycoon_bank::audit::audit;
 use tycoon_bank::journal::Check;
 use tycoon_bank::ledger::{AccountKind, Operation};
+use tycoon_bank::store::MemoryStore;
 use tycoon_bank::{Bank, Options};
 use tycoon_market::{AccountId, Credits, Timestamp, TransferId};
 use tycoon_rpc::{FixedClock, Signer as _};
@@ -38,9 +39,39 @@ fn options(folder: &Path) -> Options {
     Options { segment_bytes: 20_000, check: Check::Tail, ..Options::new(folder.join("journal")) }
 }
 
+fn clock() -> Arc<FixedClock> {
+    Arc::new(FixedClock::new(Timestamp::from_seconds(1_800_000_000)))
+}
+
+fn transfer(number: u64, memo: &str) -> Operation {
+    Operation::Transfer {
+        id: transfer_id(number),
+        payer: id(JANE),
+        payee: id(JOE),
+        amount: Credits::from_micros(1),
+        memo: memo.to_owned(),
+        by: secret(JANE).public_key(),
+    }
+}
+
+/// Jane and Joe, and a million micro-credits with Jane.
+fn furnish(bank: &Bank) {
+    for party in [JANE, JOE] {
+        let key = secret(party).public_key();
+        bank.commit(Operation::OpenAccount { key, kind: AccountKind::User, label: String::new() }, None).unwrap();
+    }
+    let issue = Operation::Issue {
+        id: TransferId::from_bytes([0; 16]),
+        to: id(JANE),
+        amount: Credits::from_micros(ISSUED),
+        memo: String::new(),
+        by: secret(2).public_key(),
+    };
+    bank.commit(issue, None).unwrap();
+}
+
 fn open_bank(folder: &Path) -> Arc<Bank> {
-    let clock = Arc::new(FixedClock::new(Timestamp::from_seconds(1_800_000_000)));
-    open(options(folder), sled_store(&folder.join("index")), &clock).unwrap().0
+    open(options(folder), sled_store(&folder.join("index")), &clock()).unwrap().0
 }
 
 #[test]
@@ -55,15 +86,7 @@ fn workload() {
             scope.spawn(|| {
                 loop {
                     let number = next.fetch_add(1, Ordering::SeqCst);
-                    let operation = Operation::Transfer {
-                        id: transfer_id(number),
-                        payer: id(JANE),
-                        payee: id(JOE),
-                        amount: Credits::from_micros(1),
-                        memo: String::new(),
-                        by: secret(JANE).public_key(),
-                    };
-                    bank.commit(operation, None).unwrap();
+                    bank.commit(transfer(number, ""), None).unwrap();
                     // The parent has closed its end when it is about to kill: that is no failure.
                     let _ = writeln!(std::io::stdout(), "told {number}");
                 }
@@ -76,18 +99,7 @@ fn workload() {
 fn what_was_told_before_a_kill_is_there_after_it() {
     let folder = tempfile::tempdir().unwrap();
     let bank = open_bank(folder.path());
-    for party in [JANE, JOE] {
-        let key = secret(party).public_key();
-        bank.commit(Operation::OpenAccount { key, kind: AccountKind::User, label: String::new() }, None).unwrap();
-    }
-    let issue = Operation::Issue {
-        id: TransferId::from_bytes([0; 16]),
-        to: id(JANE),
-        amount: Credits::from_micros(ISSUED),
-        memo: String::new(),
-        by: secret(2).public_key(),
-    };
-    bank.commit(issue, None).unwrap();
+    furnish(&bank);
     drop(bank);
 
     let mut told = BTreeSet::new();
@@ -126,4 +138,47 @@ fn check_balances(bank: &Bank) -> i64 {
     let balance = |party| bank.read(|store| store.account(&id(party))).unwrap().unwrap().balance.micros();
     assert_eq!(balance(JANE) + balance(JOE), ISSUED);
     balance(JOE)
+}
+
+#[test]
+#[ignore = "the workload of the test below, which runs it in a process of its own with small files"]
+fn workload_on_a_full_disk() {
+    let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
+    let options = Options::new(folder.join("journal"));
+    let (bank, _) = open(options, Arc::new(MemoryStore::new()), &clock()).unwrap();
+    furnish(&bank);
+    let memo = "x".repeat(200);
+    let mut number = 0;
+    let error = loop {
+        match bank.commit(transfer(number, &memo), None) {
+            Ok(_) => println!("told {number}"),
+            Err(error) => break error,
+        }
+        number += 1;
+    };
+    assert!(error.to_string().contains("cannot write"), "{error}");
+    assert!(bank.commit(transfer(number, &memo), None).unwrap_err().to_string().contains("cannot write"));
+    let balance = bank.read(|store| store.account(&id(JOE))).unwrap().unwrap().balance.micros();
+    assert_eq!(balance as u64, number, "what failed was not done");
+}
+
+#[test]
+fn on_a_full_disk_a_write_fails_and_is_taken_back() {
+    let folder = tempfile::tempdir().unwrap();
+    // Files of at most 10 blocks; the signal that says so is ignored, so that the write itself fails.
+    let output = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 10; exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
+        .args(["workload_on_a_full_disk", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
+        .env(FOLDER, folder.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let told = String::from_utf8(output.stdout).unwrap().matches("told").count() as u64;
+    assert!(told > 0);
+    let options = Options::new(folder.path().join("journal"));
+    let (bank, recovery) = open(options, Arc::new(MemoryStore::new()), &clock()).unwrap();
+    assert_eq!(recovery.cut, None, "nothing half-written was left");
+    assert_eq!(check_balances(&bank) as u64, told);
+    bank.commit(transfer(told, ""), None).unwrap();
 }
