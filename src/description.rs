@@ -37,11 +37,7 @@ impl Loader for FileLoader {
 
 /// Loads the description that a command was given; warnings are shown.
 pub fn load(arguments: &DescriptionArgs, output: &Output) -> Result<Loaded, Failure> {
-    let options = Options {
-        params: arguments.params.clone(),
-        pool: arguments.pool.clone(),
-        ..Options::default()
-    };
+    let options = Options { params: arguments.params.clone(), pool: arguments.pool.clone(), ..Options::default() };
     let loader = FileLoader { max_bytes: options.max_file_bytes };
     let loaded = tycoon_lang::load(&arguments.file, &loader, &options).map_err(Failure::description)?;
     if !loaded.warnings.is_empty() && !output.json {

@@ -58,13 +58,8 @@ fn domains(text: &mut String, plan: &Plan, style: Style) {
     text.push('\n');
     let width = changing.iter().map(|domain| domain.path.as_str().len()).max().unwrap_or(0);
     for domain in changing.iter().take(MOST_DOMAINS) {
-        let line = format!(
-            "{} {:width$}  {}  {}",
-            domain.change.sign(),
-            domain.path.as_str(),
-            place(domain),
-            what(domain)
-        );
+        let line =
+            format!("{} {:width$}  {}  {}", domain.change.sign(), domain.path.as_str(), place(domain), what(domain));
         let line = match domain.change {
             Change::Create => style.green(&line),
             Change::Remove => style.red(&line),

@@ -147,7 +147,9 @@ impl Observer for Progress {
                 self.line(&state, &format!("{}: {error}; trying again ({attempt})", step.action.describe()));
             }
             Event::StepEnded { step, outcome } => self.step_ended(&mut state, step, outcome),
-            Event::Stopping => self.line(&state, "stopping: finishing what has begun; press Ctrl-C again to leave at once"),
+            Event::Stopping => {
+                self.line(&state, "stopping: finishing what has begun; press Ctrl-C again to leave at once")
+            }
             Event::Note { text } => self.line(&state, &format!("note: {text}")),
         }
     }

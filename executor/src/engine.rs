@@ -25,8 +25,8 @@ use tycoon_planner::plan::{Plan, Step};
 
 use crate::error::ExecutorError;
 use crate::journal::{Journal, Outcome, Record};
-use crate::progress::{Event, Observer};
 use crate::link::Clock;
+use crate::progress::{Event, Observer};
 
 /// How many steps run at once on one host. A hypervisor serialises most of its work anyway.
 const AT_ONCE_ON_ONE_HOST: usize = 4;
@@ -166,7 +166,9 @@ pub async fn run(
     }
     match broken {
         Some(error) => Err(error),
-        None => Ok(Report { was_stopped: told && state.outcomes.iter().any(Option::is_none), outcomes: state.outcomes }),
+        None => {
+            Ok(Report { was_stopped: told && state.outcomes.iter().any(Option::is_none), outcomes: state.outcomes })
+        }
     }
 }
 
@@ -217,9 +219,11 @@ impl State {
     fn of(plan: &Plan) -> Self {
         let mut graph = DiGraph::with_capacity(plan.steps.len(), plan.steps.len() * 2);
         let nodes: Vec<NodeIndex> = (0..plan.steps.len()).map(|number| graph.add_node(number)).collect();
-        let needs = plan.steps.iter().enumerate().flat_map(|(number, step)| {
-            step.needs.iter().map(move |need| (need.0 as usize, number))
-        });
+        let needs = plan
+            .steps
+            .iter()
+            .enumerate()
+            .flat_map(|(number, step)| step.needs.iter().map(move |need| (need.0 as usize, number)));
         for (needed, number) in needs {
             if let Some(needed) = nodes.get(needed) {
                 graph.update_edge(*needed, nodes[number], ());
@@ -239,7 +243,8 @@ impl State {
 
     /// Takes the next step that can begin, within its host's limit.
     fn begin_next(&mut self) -> Option<NodeIndex> {
-        let queue = self.hosts.values_mut().find(|queue| queue.running < AT_ONCE_ON_ONE_HOST && !queue.ready.is_empty())?;
+        let queue =
+            self.hosts.values_mut().find(|queue| queue.running < AT_ONCE_ON_ONE_HOST && !queue.ready.is_empty())?;
         queue.running += 1;
         queue.ready.pop_front()
     }

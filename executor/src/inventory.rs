@@ -78,11 +78,7 @@ struct Told {
 }
 
 fn ask(host: &SiteHost, pool: &PoolName) -> Result<Told, LinkError> {
-    Ok(Told {
-        offers: host.link.offers(pool)?,
-        account: host.link.account(pool)?,
-        domains: domains(host, Some(pool))?,
-    })
+    Ok(Told { offers: host.link.offers(pool)?, account: host.link.account(pool)?, domains: domains(host, Some(pool))? })
 }
 
 /// The domains of this account on a host, of one pool or of all.
@@ -118,20 +114,24 @@ fn view(host: &SiteHost, pool: &PoolName, escrows: &[BankEscrow], excluded: Opti
                 .iter()
                 .filter(|escrow| escrow.host == host.id && escrow.is_open && !redeemed.contains(&escrow.id))
                 .filter(|escrow| escrow.drawn.is_zero() && escrow.released.is_zero());
-            view.unredeemed =
-                waiting.map(|escrow| Unredeemed { escrow: escrow.id, amount: escrow.amount }).collect();
+            view.unredeemed = waiting.map(|escrow| Unredeemed { escrow: escrow.id, amount: escrow.amount }).collect();
             view.is_inspected = true;
             view.closed = told.offers.is_draining.then(|| "is being drained by its owner".to_owned());
             view.images = told.offers.images;
-            view.offers = told.offers.offers.into_iter().map(|(kind, offer)| {
-                let offer = Offer {
-                    capacity: offer.capacity,
-                    available: offer.available,
-                    base_price: offer.base_price,
-                    others: offer.others,
-                };
-                (kind, offer)
-            }).collect();
+            view.offers = told
+                .offers
+                .offers
+                .into_iter()
+                .map(|(kind, offer)| {
+                    let offer = Offer {
+                        capacity: offer.capacity,
+                        available: offer.available,
+                        base_price: offer.base_price,
+                        others: offer.others,
+                    };
+                    (kind, offer)
+                })
+                .collect();
             view.domains = told.domains;
             view.account = told.account.map(account_view);
         }

@@ -139,13 +139,8 @@ impl Journal {
     pub fn open(path: &Path) -> Result<Self, JournalError> {
         let io = |action| move |source| JournalError::Io { path: path.to_owned(), action, source };
         let is_new = !path.exists();
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(io("opened"))?;
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io("opened"))?;
         let read = parse(path, &read_bytes(path, &mut file)?)?;
         if read.torn {
             file.set_len(read.good_bytes).map_err(io("cut after its last whole line"))?;
@@ -279,8 +274,7 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Parsed, JournalError> {
             parsed.torn = true;
             break;
         }
-        let damaged =
-            |reason: String| JournalError::Damaged { path: path.to_owned(), line: number, reason };
+        let damaged = |reason: String| JournalError::Damaged { path: path.to_owned(), line: number, reason };
         let line: Line = serde_json::from_slice(text).map_err(|error| damaged(error.to_string()))?;
         if line.number != number {
             return Err(damaged(format!("it says it is record {}", line.number)));

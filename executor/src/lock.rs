@@ -42,8 +42,7 @@ impl Lock {
     /// Takes the lock at `path` on `what`, waiting up to `patience`. `me` says who holds it from now on.
     pub fn take(path: &Path, what: &str, me: &str, patience: Duration) -> Result<Self, LockError> {
         let io = |source| LockError::Io { path: path.to_owned(), source };
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
         let started = Instant::now();
         loop {
             match file.try_lock() {
@@ -52,7 +51,7 @@ impl Lock {
                 Err(TryLockError::WouldBlock) => {
                     let mut holder = String::new();
                     // Who holds it is only a courtesy: a lock file that cannot be read is held all the same.
-                    let _ = file.by_ref().take(1024).read_to_string(&mut holder);
+                    let _ = std::io::Read::by_ref(&mut file).take(1024).read_to_string(&mut holder);
                     let holder = if holder.trim().is_empty() { "another process".into() } else { holder.trim().into() };
                     return Err(LockError::Held { what: what.to_owned(), holder });
                 }

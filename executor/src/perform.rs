@@ -59,7 +59,8 @@ impl SitePerformer {
                 if report.is_settled {
                     return Ok(true);
                 }
-                let reason = format!("{} has closed the account, and cannot reach the bank to return the rest yet", host.name);
+                let reason =
+                    format!("{} has closed the account, and cannot reach the bank to return the rest yet", host.name);
                 Err(LinkError::Unreachable { reason })
             }
             Action::EnsureImage { image } => ensured(host, Request::EnsureImage { image: image.clone() }),
@@ -117,7 +118,10 @@ impl SitePerformer {
 impl Performer for SitePerformer {
     fn perform(&self, plan: &Plan, step: &Step) -> Result<bool, StepError> {
         let Some(host) = self.hosts.get(&step.host) else {
-            return Err(StepError { message: format!("host {} is not known any more", step.host), is_transient: false });
+            return Err(StepError {
+                message: format!("host {} is not known any more", step.host),
+                is_transient: false,
+            });
         };
         self.act(plan, step, host).map_err(|error| {
             let help = error.help().map(|help| format!(" ({help})")).unwrap_or_default();

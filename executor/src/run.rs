@@ -63,18 +63,13 @@ impl Runner {
     /// The plan for `pool` now. Nothing is spent and nothing is locked.
     pub fn plan(&self, pool: &pool::Pool) -> Result<Plan, ExecutorError> {
         let records = journal::read(&self.journal_path(&pool.name))?;
-        let inventory =
-            inventory::collect(&*self.site, &pool.name, journal::history(&records), &BTreeMap::new())?;
+        let inventory = inventory::collect(&*self.site, &pool.name, journal::history(&records), &BTreeMap::new())?;
         Ok(plan_up(pool, &inventory.world)?)
     }
 
     /// Makes `pool` real. `approve` is shown every plan before it is carried out; none is carried out that it does
     /// not approve. `None` where it did not.
-    pub fn up(
-        &self,
-        pool: &pool::Pool,
-        approve: &mut dyn FnMut(&Plan) -> bool,
-    ) -> Result<Option<Run>, ExecutorError> {
+    pub fn up(&self, pool: &pool::Pool, approve: &mut dyn FnMut(&Plan) -> bool) -> Result<Option<Run>, ExecutorError> {
         let _lock = self.lock(&pool.name)?;
         let mut journal = self.open_journal(&pool.name)?;
         let mut excluded = BTreeMap::new();
@@ -101,11 +96,7 @@ impl Runner {
     }
 
     /// Undoes a pool. `approve` as in [`Runner::up`].
-    pub fn down(
-        &self,
-        pool: &PoolName,
-        approve: &mut dyn FnMut(&Plan) -> bool,
-    ) -> Result<Option<Run>, ExecutorError> {
+    pub fn down(&self, pool: &PoolName, approve: &mut dyn FnMut(&Plan) -> bool) -> Result<Option<Run>, ExecutorError> {
         let _lock = self.lock(pool)?;
         let mut journal = self.open_journal(pool)?;
         let inventory = inventory::collect(&*self.site, pool, journal.history(), &BTreeMap::new())?;
@@ -152,8 +143,7 @@ impl Runner {
             .build()
             .map_err(ExecutorError::Runtime)?;
         let performer = Arc::new(SitePerformer::new(self.site.clone(), &inventory.hosts));
-        let report =
-            runtime.block_on(engine::run(&plan, performer, journal, clock, &*self.observer, &self.stop))?;
+        let report = runtime.block_on(engine::run(&plan, performer, journal, clock, &*self.observer, &self.stop))?;
         let run = self.finished(plan.clone(), report)?;
         if !run.report.was_stopped {
             let succeeded = run.report.succeeded();

@@ -100,9 +100,8 @@ pub struct HostRow {
 /// The state of `pool`, from what the hosts say.
 pub fn pool_status(site: &dyn Site, pool: &PoolName) -> Result<PoolStatus, ExecutorError> {
     let hosts = site.hosts().map_err(ExecutorError::Hosts)?;
-    let answers = ask_all(&hosts, |host| -> Result<_, LinkError> {
-        Ok((host.link.account(pool)?, domains(host, Some(pool))?))
-    });
+    let answers =
+        ask_all(&hosts, |host| -> Result<_, LinkError> { Ok((host.link.account(pool)?, domains(host, Some(pool))?)) });
     let mut status = PoolStatus {
         pool: pool.clone(),
         domains: Vec::new(),

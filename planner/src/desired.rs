@@ -10,11 +10,8 @@ use crate::error::PlanError;
 /// # Errors
 /// [`PlanError::Unsound`] where the description asks for something that no host can be asked for.
 pub fn spec_of(domain: &pool::Domain) -> Result<DomainSpec, PlanError> {
-    let unsound = |problem: String, help: &str| PlanError::Unsound {
-        problem,
-        help: help.to_owned(),
-        span: Some(domain.span),
-    };
+    let unsound =
+        |problem: String, help: &str| PlanError::Unsound { problem, help: help.to_owned(), span: Some(domain.span) };
     let path = domain
         .path
         .parse()

@@ -131,7 +131,10 @@ impl PlanError {
             }
             Self::BudgetTooSmall { needed, duration, .. } => {
                 let for_duration = duration.to_string().replace(' ', "");
-                format!("write `budget {} for=\"{for_duration}\"`, a shorter time, or fewer or smaller domains", round_up(*needed))
+                format!(
+                    "write `budget {} for=\"{for_duration}\"`, a shorter time, or fewer or smaller domains",
+                    round_up(*needed)
+                )
             }
             Self::BalanceTooSmall { .. } => {
                 "lower the budget, take another pool down, or ask the bank's operator for credits".into()

@@ -57,12 +57,7 @@ impl Misfit {
 
 /// What one domain needs.
 pub fn need_of(spec: &DomainSpec) -> Need {
-    Need {
-        domains: 1,
-        vcpus: u64::from(spec.vcpus),
-        memory_bytes: spec.memory_bytes,
-        disk_bytes: spec.disk_bytes(),
-    }
+    Need { domains: 1, vcpus: u64::from(spec.vcpus), memory_bytes: spec.memory_bytes, disk_bytes: spec.disk_bytes() }
 }
 
 /// The first reason why a host cannot have `spec` beside what the pool has there (`present`), or none.

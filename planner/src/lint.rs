@@ -46,12 +46,18 @@ fn money(plan: &Plan) -> Result<(), PlanError> {
     let escrows = plan.hosts.iter().filter_map(|host| host.escrow.map(|escrow| escrow.amount));
     let total = Credits::checked_sum(escrows).ok_or(PlanError::Overflow { what: "the sum of all escrows" })?;
     if total != plan.money.escrow {
-        return Err(unsound(format!("the escrows add up to {total} credits, and the plan says {}", plan.money.escrow), REPORT));
+        return Err(unsound(
+            format!("the escrows add up to {total} credits, and the plan says {}", plan.money.escrow),
+            REPORT,
+        ));
     }
     if let Some(period) = plan.period
         && total > period.budget
     {
-        return Err(unsound(format!("{total} credits would be put in escrow, and the budget is {}", period.budget), REPORT));
+        return Err(unsound(
+            format!("{total} credits would be put in escrow, and the budget is {}", period.budget),
+            REPORT,
+        ));
     }
     if total > plan.money.balance {
         return Err(unsound(format!("{total} credits would be put in escrow, and the account has less"), REPORT));
@@ -74,7 +80,10 @@ fn order(plan: &Plan) -> Result<(), PlanError> {
             Action::EnsureVolumes { spec } if plan.goal == Goal::Up => {
                 let stands = plan.host(&step.host).and_then(|host| host.bid.as_ref()).is_some_and(|b| b.bid.is_none());
                 if !stands && !bid_on.contains(&step.host) {
-                    return Err(unsound(format!("`{}` would be made before anything is bid for it", spec.path), REPORT));
+                    return Err(unsound(
+                        format!("`{}` would be made before anything is bid for it", spec.path),
+                        REPORT,
+                    ));
                 }
             }
             _ => {}

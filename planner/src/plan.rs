@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tycoon_market::bid::Bid;
 use tycoon_market::ids::EscrowId;
-use tycoon_market::{AccountId, Credits, HostId, HostName, PoolName, Quantity, Rate, ResourceKind, TimeSpan, Timestamp};
+use tycoon_market::{
+    AccountId, Credits, HostId, HostName, PoolName, Quantity, Rate, ResourceKind, TimeSpan, Timestamp,
+};
 use tycoon_xen::spec::{DomainPath, DomainSpec};
 
 use crate::world::Period;
@@ -66,8 +68,7 @@ impl Plan {
 
     /// True where any host in it is simulated.
     pub fn is_simulated(&self) -> bool {
-        self.hosts.iter().any(|host| host.is_simulated)
-            || self.report.hosts.iter().any(|verdict| verdict.is_simulated)
+        self.hosts.iter().any(|host| host.is_simulated) || self.report.hosts.iter().any(|verdict| verdict.is_simulated)
     }
 }
 

@@ -16,7 +16,8 @@ use crate::fit::{Misfit, misfit, need_of, too_little};
 use crate::lint;
 use crate::placement::{NoHost, added_rate, cheapest, place};
 use crate::plan::{
-    Change, DomainPlan, FieldChange, Goal, HostPlan, HostVerdict, Money, Plan, PlanId, PlannedBid, PlannedEscrow, Report,
+    Change, DomainPlan, FieldChange, Goal, HostPlan, HostVerdict, Money, Plan, PlanId, PlannedBid, PlannedEscrow,
+    Report,
 };
 use crate::steps::{DomainWork, Removals, Steps, add_host};
 use crate::world::{HostAccountView, HostView, Period, World};
@@ -34,10 +35,8 @@ const HIGHEST_OVER_RATE: u64 = 2;
 /// # Errors
 /// Every [`PlanError`].
 pub fn plan_up(pool: &pool::Pool, world: &World) -> Result<Plan, PlanError> {
-    let budget = pool
-        .budget
-        .as_ref()
-        .ok_or_else(|| PlanError::NoBudget { pool: pool.name.to_string(), span: pool.span })?;
+    let budget =
+        pool.budget.as_ref().ok_or_else(|| PlanError::NoBudget { pool: pool.name.to_string(), span: pool.span })?;
     let wanted = pool.domains.iter().map(|domain| Ok((domain, spec_of(domain)?)));
     let wanted = wanted.collect::<Result<Vec<_>, PlanError>>()?;
     let mut draft = Draft::of(world, &wanted);
@@ -50,7 +49,8 @@ pub fn plan_up(pool: &pool::Pool, world: &World) -> Result<Plan, PlanError> {
 /// The running period where it still fits the budget that is described, a new one otherwise.
 fn period(world: &World, budget: &pool::Budget) -> Period {
     let accounts = || world.hosts.iter().filter_map(|host| host.account.as_ref());
-    let charged = accounts().fold(Credits::ZERO, |sum, account| sum.checked_add(account.charged).unwrap_or(Credits::MAX));
+    let charged =
+        accounts().fold(Credits::ZERO, |sum, account| sum.checked_add(account.charged).unwrap_or(Credits::MAX));
     let remembered = world.history.period.or_else(|| {
         // Without a journal the hosts' accounts tell since when the pool is there.
         let started_at = accounts().map(|account| account.opened_at).min()?;
@@ -197,9 +197,9 @@ impl<'a> Draft<'a> {
     /// The first host on which the pool would have more than is left there: a domain grew and found no other place.
     fn overfull(&self) -> Option<(usize, Misfit)> {
         let hosts = self.world.hosts.iter().enumerate().filter(|(_, host)| host.is_inspected);
-        hosts.filter(|(number, _)| self.needs[*number].domains > 0).find_map(|(number, host)| {
-            too_little(host, &self.needs[number]).map(|misfit| (number, misfit))
-        })
+        hosts
+            .filter(|(number, _)| self.needs[*number].domains > 0)
+            .find_map(|(number, host)| too_little(host, &self.needs[number]).map(|misfit| (number, misfit)))
     }
 
     fn too_full(&self, number: usize, misfit: &Misfit, span: Span) -> PlanError {
@@ -208,7 +208,9 @@ impl<'a> Draft<'a> {
         let name = &self.world.hosts[number].name;
         PlanError::Unsound {
             problem: match path {
-                Some(path) => format!("`{path}` cannot grow: {name} {}, and no other host has room for it", misfit.reason()),
+                Some(path) => {
+                    format!("`{path}` cannot grow: {name} {}, and no other host has room for it", misfit.reason())
+                }
                 None => format!("{name} {}", misfit.reason()),
             },
             help: "ask for less, or remove another domain there first".into(),
@@ -224,9 +226,7 @@ impl<'a> Draft<'a> {
         PlanError::NoHost {
             path: spec.path.clone(),
             domain: format!("`{}` ({})", domain.component, describe(spec)),
-            count: new.iter().filter(same).count().saturating_sub(
-                new[..none.domain].iter().filter(same).count(),
-            ),
+            count: new.iter().filter(same).count().saturating_sub(new[..none.domain].iter().filter(same).count()),
             reasons: reasons.collect(),
             span: domain.span,
         }
@@ -273,16 +273,18 @@ impl<'a> Draft<'a> {
     }
 
     fn generation(&self) -> u64 {
-        let seen = self.world.hosts.iter().flat_map(|host| &host.domains).filter_map(|status| status.ownership.as_ref());
+        let seen =
+            self.world.hosts.iter().flat_map(|host| &host.domains).filter_map(|status| status.ownership.as_ref());
         seen.map(|own| own.generation).max().unwrap_or(0).max(self.world.history.generation).saturating_add(1)
     }
 
     /// True where a domain changes on the host, so that the bid there has to be looked at.
     fn changes_on(&self, number: usize) -> bool {
         let concerns = |placed: &Placed<'_>| placed.host == number || placed.leaves == Some(number);
-        self.domains.values().any(|placed| {
-            concerns(placed) && !matches!(placed.change, Change::Keep | Change::Start { .. })
-        }) || self.leaving.iter().any(|(host, _)| *host == number)
+        self.domains
+            .values()
+            .any(|placed| concerns(placed) && !matches!(placed.change, Change::Keep | Change::Start { .. }))
+            || self.leaving.iter().any(|(host, _)| *host == number)
     }
 
     /// The market side of every host that the pool uses or leaves.
@@ -290,9 +292,11 @@ impl<'a> Draft<'a> {
         let left = period.ends_at().since(self.world.collected_at);
         let spent = self.charged().checked_sub(period.charged_before).unwrap_or(Credits::ZERO);
         let available = budget.amount.saturating_sub_at_zero(spent);
-        let budget_changed = self.world.history.period.is_some_and(|before| {
-            (before.budget, before.duration) != (budget.amount, budget.duration)
-        });
+        let budget_changed = self
+            .world
+            .history
+            .period
+            .is_some_and(|before| (before.budget, before.duration) != (budget.amount, budget.duration));
         let mut kept_rate = 0.0;
         let (mut open, mut kept) = (Vec::new(), Vec::new());
         for (number, host) in self.world.hosts.iter().enumerate() {
@@ -300,7 +304,10 @@ impl<'a> Draft<'a> {
                 continue;
             }
             let stands = host.account.as_ref().filter(|account| {
-                !budget_changed && !self.changes_on(number) && is_funded(account, self.world) && host.unredeemed.is_empty()
+                !budget_changed
+                    && !self.changes_on(number)
+                    && is_funded(account, self.world)
+                    && host.unredeemed.is_empty()
             });
             if let Some(account) = stands.or(host.account.as_ref().filter(|_| !host.is_inspected)) {
                 kept_rate += account.rate.picos_per_second() as f64;
@@ -311,7 +318,8 @@ impl<'a> Draft<'a> {
         }
         let hosts: Vec<_> = open.iter().map(|&number| (&self.world.hosts[number].offers, self.needs[number])).collect();
         let all = Rate::of(available, left).map_or(0.0, |rate| rate.picos_per_second() as f64);
-        let rates = bidding::bid(&hosts, all - kept_rate).map_err(|short| self.too_small(short.needed + kept_rate, spent, budget, period))?;
+        let rates = bidding::bid(&hosts, all - kept_rate)
+            .map_err(|short| self.too_small(short.needed + kept_rate, spent, budget, period))?;
         let mut deals: Vec<(usize, Deal)> = Vec::new();
         for (number, rates) in open.into_iter().zip(rates) {
             deals.push((number, self.new_deal(number, &rates, left)?));
@@ -377,9 +385,10 @@ impl<'a> Draft<'a> {
         let waiting = host.unredeemed.iter().map(|escrow| escrow.amount);
         let there = waiting.fold(there, |sum, amount| sum.checked_add(amount).unwrap_or(Credits::MAX));
         let missing = target.checked_sub(there).unwrap_or(Credits::ZERO).micros();
-        let burst = host.offers.get(&ResourceKind::Cpu).map_or(0, |cpu| {
-            cpu.base_price.picos_per_second().saturating_mul(need.vcpus)
-        });
+        let burst = host
+            .offers
+            .get(&ResourceKind::Cpu)
+            .map_or(0, |cpu| cpu.base_price.picos_per_second().saturating_mul(need.vcpus));
         let highest = total.picos_per_second().saturating_mul(HIGHEST_OVER_RATE).saturating_add(burst);
         let mut plan = self.host_plan(number);
         plan.minima = need.minima();
@@ -588,7 +597,12 @@ fn verdict(host: &HostView, need: &Need, sample: Option<&DomainSpec>, pool: &poo
 fn describe(spec: &DomainSpec) -> String {
     use tycoon_market::resource::show_bytes;
     let vcpus = if spec.vcpus == 1 { "1 vCPU".to_owned() } else { format!("{} vCPUs", spec.vcpus) };
-    format!("{vcpus}, {} memory, {} disk, image `{}`", show_bytes(spec.memory_bytes), show_bytes(spec.disk_bytes()), spec.image)
+    format!(
+        "{vcpus}, {} memory, {} disk, image `{}`",
+        show_bytes(spec.memory_bytes),
+        show_bytes(spec.disk_bytes()),
+        spec.image
+    )
 }
 
 /// The order people expect: `web.2` before `web.10`.

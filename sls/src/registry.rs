@@ -149,7 +149,7 @@ pub struct Registry {
     entries: BTreeMap<HostId, Entry>,
     /// The latest time that was brought.
     latest: Timestamp,
-    /// Who registered a name last. The host may have expired, or have another name by now.
+    /// Who registered a name last, where it has the name still. The host may have expired.
     names: BTreeMap<HostName, HostId>,
 }
 
@@ -222,7 +222,7 @@ impl Registry {
     pub fn holder(&self, name: &HostName, now: Timestamp) -> Option<HostId> {
         let host = self.names.get(name)?;
         let entry = self.entries.get(host)?;
-        (entry.is_live(now) && entry.record.record().name == *name).then_some(*host)
+        entry.is_live(now).then_some(*host)
     }
 
     /// The host leaves: it is not live from now on. True where it was.

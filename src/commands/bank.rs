@@ -39,11 +39,8 @@ pub fn run(command: &BankCommand, output: &Output) -> Result<Exit, Failure> {
 }
 
 fn balance(session: &Session, output: &Output) -> Result<Exit, Failure> {
-    let account = session
-        .embedded()
-        .bank_client()
-        .own_account()
-        .map_err(|error| Failure::from_error(Exit::Failed, &error))?;
+    let account =
+        session.embedded().bank_client().own_account().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
     if output.json {
         output.print_json(&json!({
             "account": account.id,
@@ -74,9 +71,7 @@ fn history(session: &Session, limit: usize, output: &Output) -> Result<Exit, Fai
     let rows: Vec<Vec<String>> = page
         .items
         .iter()
-        .map(|entry| {
-            vec![local(entry.at), entry.change.to_string(), entry.balance.to_string(), describe(entry)]
-        })
+        .map(|entry| vec![local(entry.at), entry.change.to_string(), entry.balance.to_string(), describe(entry)])
         .collect();
     output.print(&table(&["WHEN", "CHANGE", "BALANCE", "WHAT FOR"], &rows, &[1, 2], output.stdout));
     Ok(Exit::Ok)

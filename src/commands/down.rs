@@ -31,10 +31,7 @@ pub fn run(arguments: &DownArgs, output: &Output) -> Result<Exit, Failure> {
     let pool = pool_name(&arguments.pool, output)?;
     let session = Session::open(Folders::find()?, output, &format!("tycoon down {pool}"))?;
     let mut approve = |plan: &Plan| arguments.yes || approved(plan, output);
-    let run = session
-        .runner(output)
-        .down(&pool, &mut approve)
-        .map_err(|error| Failure::from_executor(error, None))?;
+    let run = session.runner(output).down(&pool, &mut approve).map_err(|error| Failure::from_executor(error, None))?;
     session.close()?;
     let Some(run) = run else {
         return Err(Failure::new(Exit::Failed, "not approved; nothing was done"));

@@ -31,9 +31,10 @@ pub fn run(_arguments: &HostsArgs, output: &Output) -> Result<Exit, Failure> {
         match answer {
             Ok(report) => {
                 let mut row = vec![host.name.to_string()];
-                row.extend([ResourceKind::Cpu, ResourceKind::Memory, ResourceKind::Disk].map(|kind| {
-                    report.offers.get(&kind).map_or("–".into(), |offer| cell(kind, offer))
-                }));
+                row.extend(
+                    [ResourceKind::Cpu, ResourceKind::Memory, ResourceKind::Disk]
+                        .map(|kind| report.offers.get(&kind).map_or("–".into(), |offer| cell(kind, offer))),
+                );
                 row.push(report.images.join(" "));
                 rows.push(row);
                 values.push(json!({

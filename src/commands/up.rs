@@ -80,9 +80,12 @@ pub fn exit_of(run: &Run) -> Exit {
     if run.report.succeeded() {
         return Exit::Ok;
     }
-    let did_something = run.report.outcomes.iter().flatten().any(|outcome| {
-        matches!(outcome, tycoon_executor::journal::Outcome::Done { changed: true })
-    });
+    let did_something = run
+        .report
+        .outcomes
+        .iter()
+        .flatten()
+        .any(|outcome| matches!(outcome, tycoon_executor::journal::Outcome::Done { changed: true }));
     if did_something { Exit::Partly } else { Exit::Failed }
 }
 

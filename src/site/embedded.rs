@@ -243,10 +243,8 @@ impl EmbeddedSite {
     /// Registers every host.
     fn register(&self, keys: &Keys, sls_of: &dyn Fn(Arc<dyn Signer>) -> SlsClient) -> Result<(), Failure> {
         for ((daemon, _), host) in self.hosts.iter().zip(&HOSTS) {
-            let labels = BTreeMap::from([
-                ("site".to_owned(), "embedded".to_owned()),
-                ("rack".to_owned(), host.rack.to_owned()),
-            ]);
+            let labels =
+                BTreeMap::from([("site".to_owned(), "embedded".to_owned()), ("rack".to_owned(), host.rack.to_owned())]);
             let record =
                 daemon.record(labels, Vec::new()).map_err(|error| Failure::from_error(Exit::Failed, &error))?;
             let signed = daemon.sign(&record).map_err(|error| Failure::from_error(Exit::Failed, &error))?;
@@ -259,7 +257,8 @@ impl EmbeddedSite {
 
     /// Counts all money anew from the bank's journal.
     pub fn audit(&self) -> Result<Audit, Failure> {
-        let index = SledStore::open(&self.database, BANK_TREE).map_err(|error| Failure::from_error(Exit::Failed, &error))?;
+        let index =
+            SledStore::open(&self.database, BANK_TREE).map_err(|error| Failure::from_error(Exit::Failed, &error))?;
         audit(&self.journal, Some(&index)).map_err(|error| Failure::from_error(Exit::Failed, &error))
     }
 
@@ -288,10 +287,12 @@ fn open_bank(
     output: &Output,
 ) -> Result<Arc<Bank>, Failure> {
     let failed = |error: &dyn std::error::Error| {
-        Failure::from_error(Exit::Failed, error).context("the books of the embedded bank cannot be opened").help(format!(
-            "nothing was changed. Restore {} from a backup; or move it aside, and a new embedded site is made",
-            folder.path().display()
-        ))
+        Failure::from_error(Exit::Failed, error).context("the books of the embedded bank cannot be opened").help(
+            format!(
+                "nothing was changed. Restore {} from a backup; or move it aside, and a new embedded site is made",
+                folder.path().display()
+            ),
+        )
     };
     let mut options = Options::new(folder.bank_journal());
     options.check = Check::Tail;
@@ -366,9 +367,10 @@ impl Site for EmbeddedSite {
     }
 
     fn hosts(&self) -> Result<Vec<SiteHost>, LinkError> {
-        let found = self.sls.hosts(&HostQuery::default()).map_err(|problem| LinkError::Unreachable {
-            reason: format!("{problem}: {}", problem.source),
-        })?;
+        let found = self
+            .sls
+            .hosts(&HostQuery::default())
+            .map_err(|problem| LinkError::Unreachable { reason: format!("{problem}: {}", problem.source) })?;
         let known = found.hosts.iter().filter(|seen| seen.is_live).filter_map(|seen| {
             let record = seen.record();
             let (_, link) = self.hosts.iter().find(|(daemon, _)| daemon.id() == record.host)?;

@@ -51,7 +51,11 @@ impl StateFolder {
             Ok(version) => {
                 return Err(Failure::new(
                     Exit::Failed,
-                    format!("the embedded site in {} has the form {:?}; this program reads {VERSION}", self.path.display(), version.trim()),
+                    format!(
+                        "the embedded site in {} has the form {:?}; this program reads {VERSION}",
+                        self.path.display(),
+                        version.trim()
+                    ),
                 )
                 .help("use the program that made it, or move the folder aside to begin a new site"));
             }
@@ -72,9 +76,7 @@ impl StateFolder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let seed: [u8; 32] = match test_seed {
                     Some(seed) => Sha256::digest(format!("tycoon site {seed}")).into(),
-                    None => *tycoon_rpc::SecretKey::generate()
-                        .map_err(|error| Failure::from_error(Exit::Failed, &error))?
-                        .seed(),
+                    None => random_seed()?,
                 };
                 write_new(&seed_file, &seed)?;
                 Ok(seed)
@@ -91,7 +93,12 @@ impl StateFolder {
         }
         Err(Failure::new(
             Exit::Failed,
-            format!("the disk is full: {} has {} KiB left, and {} KiB are needed", self.path.display(), free >> 10, LEAST_FREE_BYTES >> 10),
+            format!(
+                "the disk is full: {} has {} KiB left, and {} KiB are needed",
+                self.path.display(),
+                free >> 10,
+                LEAST_FREE_BYTES >> 10
+            ),
         )
         .help("free some space, or move the state elsewhere with XDG_STATE_HOME; nothing was changed"))
     }
@@ -117,6 +124,12 @@ pub fn open_database(folder: &StateFolder) -> Result<sled::Db, Failure> {
         Ok(Err(error)) => Err(damaged(error.to_string())),
         Err(_) => Err(damaged("it is damaged".into())),
     }
+}
+
+fn random_seed() -> Result<[u8; 32], Failure> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| Failure::from_error(Exit::Failed, &error))?;
+    Ok(seed)
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {

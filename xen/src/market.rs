@@ -10,7 +10,9 @@ use tycoon_market::auctioneer::AccountState;
 use tycoon_market::bid::Bid;
 use tycoon_market::ids::EscrowId;
 use tycoon_market::receipt::Receipt;
-use tycoon_market::{AccountId, Credits, HostId, HostName, PoolName, PublicKey, Quantity, Rate, ResourceKind, Timestamp};
+use tycoon_market::{
+    AccountId, Credits, HostId, HostName, PoolName, PublicKey, Quantity, Rate, ResourceKind, Timestamp,
+};
 
 /// `GET /v1/host`: who and what the host is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

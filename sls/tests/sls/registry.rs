@@ -129,6 +129,15 @@ fn a_clock_that_was_put_back_keeps_nobody_live_for_longer() {
 }
 
 #[test]
+fn a_host_that_left_does_not_come_back_with_the_clock() {
+    let mut registry = Registry::new(Policy::default());
+    registry.register(verified(1, 0), at(0)).unwrap();
+    registry.withdraw(&id(1), at(10));
+    let time = registry.settle(at(5));
+    assert_eq!((time, registry.live(time).count()), (at(5), 0));
+}
+
+#[test]
 fn uptime_knows_absences() {
     let mut registry = Registry::new(patient());
     let record = verified(1, 0);

@@ -38,6 +38,18 @@ fn what_was_live_is_live_after_the_restart_for_as_long_as_it_had() {
 }
 
 #[test]
+fn a_host_that_left_does_not_come_back_with_the_clock() {
+    let tree = tree();
+    registered(&tree, &[0]);
+    let site = Site::at(Arc::new(FixedClock::new(at(10))), Policy::default(), Some(Store::new(tree.clone())));
+    let path = format!("/v1/hosts/{}", id(2));
+    let _: tycoon_sls::service::Withdrawn =
+        site.caller(2).call::<(), _>(http::Method::DELETE, &path, &[], None).unwrap();
+    drop(site);
+    assert_eq!(restore(&tree, 5).live(at(5)).count(), 0);
+}
+
+#[test]
 fn after_a_day_nothing_is_taken_for_live() {
     let tree = tree();
     registered(&tree, &[0]);

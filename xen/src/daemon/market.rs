@@ -33,7 +33,10 @@ pub(super) enum MarketError {
 impl HostDaemon {
     /// Changes the state: what `change` does to a copy is saved and then becomes the state; where it fails, nothing
     /// has happened. Then hypervisor and bank are brought up to date.
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> Result<T, MarketError>) -> Result<T, MarketError> {
+    pub(super) fn change<T>(
+        &self,
+        change: impl FnOnce(&mut State) -> Result<T, MarketError>,
+    ) -> Result<T, MarketError> {
         let mut state = self.lock();
         let mut next = state.clone();
         let result = change(&mut next)?;
@@ -109,8 +112,7 @@ impl HostDaemon {
         let now = self.clock.now();
         let host = self.id;
         self.change(|state| {
-            let event =
-                Event::Quote { account: id.clone(), minima: request.minima.clone(), valid_for: QUOTE_VALID };
+            let event = Event::Quote { account: id.clone(), minima: request.minima.clone(), valid_for: QUOTE_VALID };
             apply(state, event, now)?;
             let prices = state.auctioneer.quote_of(&id).map(|quote| (quote.prices.clone(), quote.valid_until));
             let (prices, expires_at) = prices.unwrap_or_else(|| (BTreeMap::new(), now));

@@ -20,7 +20,8 @@ impl HostDaemon {
                 if !facts.images.contains(&image) {
                     return Err(HostError::NoImage { image, available: facts.images });
                 }
-                let changed = self.hypervisor.ensure_image(&image).map_err(|error| failed("fetching the image", error))?;
+                let changed =
+                    self.hypervisor.ensure_image(&image).map_err(|error| failed("fetching the image", error))?;
                 Ok(Answer::Ensured { changed, domain: None })
             }
             Request::EnsureVolumes { pool, generation, spec } => {
@@ -178,11 +179,9 @@ fn failed(operation: &str, error: HypervisorError) -> HostError {
     match error {
         HypervisorError::NameTaken(name) => HostError::NameTaken { name },
         HypervisorError::NoImage(image) => HostError::NoImage { image, available: Vec::new() },
-        HypervisorError::Full { kind, available, asked } => HostError::Full {
-            resource: kind.to_string(),
-            available: kind.show(available),
-            asked: kind.show(asked),
-        },
+        HypervisorError::Full { kind, available, asked } => {
+            HostError::Full { resource: kind.to_string(), available: kind.show(available), asked: kind.show(asked) }
+        }
         HypervisorError::Refused { .. } | HypervisorError::AddressTaken(_) | HypervisorError::NoDomain(_) => {
             HostError::BadRequest { reason: error.to_string() }
         }

@@ -78,10 +78,10 @@ pub(super) struct ClosedNotes {
 }
 
 impl State {
-    fn new(config: HostConfig, now: Timestamp) -> Self {
+    fn new(auctioneer: Auctioneer) -> Self {
         Self {
             version: VERSION,
-            auctioneer: Auctioneer::new(config, now),
+            auctioneer,
             accounts: BTreeMap::new(),
             generations: BTreeMap::new(),
             accounts_of_keys: BTreeMap::new(),
@@ -111,9 +111,10 @@ impl Store {
 
     /// The state that is kept; a new one, not yet saved, where there is none.
     pub(super) fn open(&self, config: HostConfig, now: Timestamp) -> Result<State, DaemonError> {
-        config.check().map_err(|error| DaemonError::Config { host: self.host.clone(), reason: error.to_string() })?;
+        let fresh = Auctioneer::new(config, now)
+            .map_err(|error| DaemonError::Config { host: self.host.clone(), reason: error.to_string() })?;
         match self.tree.get(STATE_KEY).map_err(|source| self.failed("read", source))? {
-            None => Ok(State::new(config, now)),
+            None => Ok(State::new(fresh)),
             Some(bytes) => serde_json::from_slice(&bytes)
                 .map_err(|source| DaemonError::Damaged { host: self.host.clone(), source }),
         }

@@ -18,10 +18,10 @@ impl HostDaemon {
             let Some(view) = state.auctioneer.account(&id) else { continue };
             for totals in view.receipts {
                 let opened_at = state.accounts.get(&id).map(|notes| notes.opened_at).unwrap_or_default();
-                let notes = state.statements.entry(totals.receipt).or_insert_with(|| StatementNotes {
-                    told_at: opened_at,
-                    ..StatementNotes::unsent()
-                });
+                let notes = state
+                    .statements
+                    .entry(totals.receipt)
+                    .or_insert_with(|| StatementNotes { told_at: opened_at, ..StatementNotes::unsent() });
                 notes.drawn = totals.drawn;
                 notes.released = totals.released;
             }
