@@ -74,12 +74,15 @@ fn open_bank(folder: &Path) -> Arc<Bank> {
     open(options(folder), sled_store(&folder.join("index")), &clock()).unwrap().0
 }
 
-#[test]
-#[ignore = "the workload of the test below, which runs it in a process of its own"]
-fn workload() {
-    let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
+/// The folder to work in, where this process was started by a test to work for it.
+fn folder_of_child() -> Option<PathBuf> {
+    std::env::var_os(FOLDER).map(PathBuf::from)
+}
+
+/// Transfers until it is killed.
+fn transfer_for_ever(folder: &Path) {
     let first: u64 = std::env::var(FIRST).unwrap().parse().unwrap();
-    let bank = open_bank(&folder);
+    let bank = open_bank(folder);
     let next = AtomicU64::new(first);
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -97,6 +100,9 @@ fn workload() {
 
 #[test]
 fn what_was_told_before_a_kill_is_there_after_it() {
+    if let Some(folder) = folder_of_child() {
+        return transfer_for_ever(&folder);
+    }
     let folder = tempfile::tempdir().unwrap();
     let bank = open_bank(folder.path());
     furnish(&bank);
@@ -106,7 +112,7 @@ fn what_was_told_before_a_kill_is_there_after_it() {
     for round in 0..5_u64 {
         let first = round * 100_000;
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["workload", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
+            .args(["what_was_told_before_a_kill_is_there_after_it", "--exact", "--nocapture"])
             .env(FOLDER, folder.path())
             .env(FIRST, first.to_string())
             .stdout(Stdio::piped())
@@ -140,10 +146,8 @@ fn check_balances(bank: &Bank) -> i64 {
     balance(JOE)
 }
 
-#[test]
-#[ignore = "the workload of the test below, which runs it in a process of its own with small files"]
-fn workload_on_a_full_disk() {
-    let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
+/// Transfers until a write fails.
+fn transfer_until_the_disk_is_full(folder: &Path) {
     let options = Options::new(folder.join("journal"));
     let (bank, _) = open(options, Arc::new(MemoryStore::new()), &clock()).unwrap();
     furnish(&bank);
@@ -164,12 +168,15 @@ fn workload_on_a_full_disk() {
 
 #[test]
 fn on_a_full_disk_a_write_fails_and_is_taken_back() {
+    if let Some(folder) = folder_of_child() {
+        return transfer_until_the_disk_is_full(&folder);
+    }
     let folder = tempfile::tempdir().unwrap();
     // Files of at most 10 blocks; the signal that says so is ignored, so that the write itself fails.
     let output = Command::new("sh")
         .args(["-c", "trap '' XFSZ; ulimit -f 10; exec \"$0\" \"$@\""])
         .arg(std::env::current_exe().unwrap())
-        .args(["workload_on_a_full_disk", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
+        .args(["on_a_full_disk_a_write_fails_and_is_taken_back", "--exact", "--nocapture"])
         .env(FOLDER, folder.path())
         .output()
         .unwrap();
