@@ -11,7 +11,7 @@ use tycoon_market::{AccountId, Credits, EscrowId};
 use crate::bank::{BankError, repeat};
 use crate::evidence::Payload;
 use crate::journal::{self, Check};
-use crate::ledger::{Books, Operation, View as _};
+use crate::ledger::{Books, View as _};
 use crate::store::{Head, MemoryStore, Store, StoreError};
 
 /// The rows that are compared at a time.
@@ -28,7 +28,7 @@ pub struct Audit {
     pub in_accounts: Credits,
     /// The sum of what all escrows hold, counted one by one.
     pub in_escrow: Credits,
-    /// Operations with a signed request that holds.
+    /// Records with a signed request that holds and asks for just that; the others the bank made by itself.
     pub signed: u64,
     /// Bytes of a torn record at the end; the next start removes them.
     pub torn: u64,
@@ -50,9 +50,9 @@ pub fn audit(folder: &Path, index: Option<&dyn Store>) -> Result<Audit, BankErro
     let mut findings = Vec::new();
     let mut signed = 0;
     let (end, _) = journal::read(folder, &Head::EMPTY, Check::Everything, &mut |record| {
-        match evidence_of(record.payload) {
-            Ok(true) => signed += 1,
-            Ok(false) => {}
+        match origin(record.payload) {
+            Ok(Origin::Asked) => signed += 1,
+            Ok(Origin::Internal) => {}
             Err(what) => findings.push(format!("record {}: {what}", record.head.record)),
         }
         repeat(&counted, record)
@@ -81,27 +81,26 @@ pub fn audit(folder: &Path, index: Option<&dyn Store>) -> Result<Audit, BankErro
     Ok(Audit { head: end.head, books, in_accounts, in_escrow, signed, torn: end.torn, findings })
 }
 
-/// True where the operation has a signed request behind it that holds, false where it needs none.
-fn evidence_of(payload: &str) -> Result<bool, String> {
-    let Ok(Payload { operation, evidence }) = serde_json::from_str(payload) else {
-        // Repeating the record says what is wrong with it.
-        return Ok(false);
-    };
-    let by = match &operation {
-        Operation::Found { .. } | Operation::NewEpoch { .. } | Operation::Lapse { .. } => None,
-        Operation::OpenAccount { .. } | Operation::Settle { .. } => None,
-        Operation::ChangeKeys { by, .. }
-        | Operation::Issue { by, .. }
-        | Operation::Transfer { by, .. }
-        | Operation::OpenEscrow { by, .. } => Some(*by),
-    };
-    match evidence {
-        None => Ok(false),
-        Some(evidence) if !evidence.holds() => Err("the signed request behind it does not hold".to_owned()),
-        Some(evidence) if by.is_some_and(|by| by != evidence.key) => {
-            Err("the signed request behind it is by another key".to_owned())
+/// Who vouches for an operation.
+enum Origin {
+    /// A signed request that holds and asks for it.
+    Asked,
+    /// Nobody: the bank did it by itself, or its operator did it without a call.
+    Internal,
+}
+
+/// Who vouches for the operation of a record, or what is wrong with the signed request behind it.
+fn origin(payload: &str) -> Result<Origin, &'static str> {
+    match serde_json::from_str(payload) {
+        Ok(Payload { evidence: Some(evidence), .. }) if !evidence.holds() => {
+            Err("the signed request behind it does not hold")
         }
-        Some(_) => Ok(true),
+        Ok(Payload { evidence: Some(evidence), operation }) if !evidence.asks_for(&operation) => {
+            Err("the signed request behind it asks for something else")
+        }
+        Ok(Payload { evidence: Some(_), .. }) => Ok(Origin::Asked),
+        // A record that cannot be read cannot be repeated either, which says what is wrong with it.
+        Ok(Payload { evidence: None, .. }) | Err(_) => Ok(Origin::Internal),
     }
 }
 

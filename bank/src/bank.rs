@@ -243,6 +243,10 @@ impl Bank {
                 let count = queue.len().min(BATCH_MAX);
                 queue.drain(..count).collect()
             };
+            if batch.is_empty() {
+                // Whoever took this one was stopped before it had an outcome.
+                return Err(JournalError::Broken("a write was interrupted".to_owned()).into());
+            }
             let outcomes = match self.write(&mut writer, &batch) {
                 Err(BankError::Store(StoreError::Damaged(_))) => {
                     self.rebuild(&mut writer).and_then(|()| self.write(&mut writer, &batch))
@@ -280,6 +284,14 @@ impl Bank {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Starts the epoch after the present one. To be called after the bank was restored from a copy: receipts of older
+    /// epochs may be of escrows that the copy does not know.
+    pub fn start_epoch(&self) -> Result<Books, BankError> {
+        let epoch = self.books()?.epoch + 1;
+        self.commit(Operation::NewEpoch { epoch }, None)?;
+        self.books()
     }
 
     /// The signed receipt of `escrow`.

@@ -1,10 +1,15 @@
 //! The client of a bank.
 
 use tycoon_market::{AccountId, EscrowId, HostId, PoolName, PublicKey, Receipt, Statement};
-use tycoon_rpc::{CallError, Caller};
+use tycoon_rpc::{CallError, Caller, Limits, Transport};
 
 use crate::api::{AccountRequest, BankInfo, EscrowInfo, IssueRequest, PAGE_MAX, Page, TransferRequest};
 use crate::ledger::{Account, AccountKind, Entry, Escrow, EscrowOrder, KeyChange, Transfer};
+
+/// Asks a bank whose key is not known yet who it is. Whether it is the right one, the user must say.
+pub fn introduce(transport: &dyn Transport) -> Result<BankInfo, CallError> {
+    tycoon_rpc::caller::introduce(transport, "/v1/bank", &Limits::DEFAULT, |info: &BankInfo| info.key)
+}
 
 /// Calls a bank with one key.
 #[derive(Clone)]

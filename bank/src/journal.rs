@@ -159,6 +159,8 @@ impl Journal {
         if self.length >= self.settings.segment_bytes {
             self.rotate()?;
         }
+        // Stays where the hook or anything else stops this thread half-way.
+        self.broken = Some("a write was interrupted".to_owned());
         self.call_hook("bank:before-write");
         if let Err(source) = self.file.write_all(lines.as_bytes()) {
             return Err(self.take_back(source));
@@ -171,6 +173,7 @@ impl Journal {
             return Err(JournalError::Io { doing: "sync", path: self.path.clone(), source });
         }
         self.call_hook("bank:after-sync");
+        self.broken = None;
         self.length += lines.len() as u64;
         self.head = head;
         Ok(head)
@@ -186,9 +189,7 @@ impl Journal {
     /// Removes what a failed write may have left (a full disk), so that the next one can succeed.
     fn take_back(&mut self, source: io::Error) -> JournalError {
         let taken_back = self.file.set_len(self.length).and_then(|()| self.file.seek(SeekFrom::Start(self.length)));
-        if let Err(error) = taken_back {
-            self.broken = Some(error.to_string());
-        }
+        self.broken = taken_back.err().map(|error| error.to_string());
         JournalError::Io { doing: "write", path: self.path.clone(), source }
     }
 
@@ -245,7 +246,14 @@ pub fn read<E: From<JournalError>>(
 
 fn create_folder(folder: &Path) -> Result<(), JournalError> {
     use std::os::unix::fs::DirBuilderExt as _;
-    let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).and_then(|()| {
+        // The folder's own name must last through a crash too.
+        let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(parent)?.sync_all()
+    });
     created.map_err(|source| JournalError::Io { doing: "create", path: folder.to_owned(), source })
 }
 

@@ -2,14 +2,17 @@
 
 mod site;
 
+use std::sync::Arc;
+
 use site::{CREDIT, Site, secret};
 use tycoon_bank::api::{IssueRequest, TransferRequest};
+use tycoon_bank::audit::audit;
 use tycoon_bank::ledger::{AccountKind, EscrowEnd, EscrowOrder, KeyChange, KeyRole, SpendingLimit};
-use tycoon_bank::{Registration, audit::audit};
+use tycoon_bank::{BankClient, BankService, Registration};
 use tycoon_market::{
     AccountId, Credits, EscrowId, HostId, Rate, Statement, StatementTerms, TimeSpan, Timestamp, TransferId,
 };
-use tycoon_rpc::{CallError, Signer as _};
+use tycoon_rpc::{CallError, InProcess, Service as _, Signer as _, Transport, TransportError};
 
 fn code<T: std::fmt::Debug>(result: Result<T, CallError>) -> String {
     match result {
@@ -334,6 +337,83 @@ fn accounts_are_opened_by_whom_the_site_allows() {
     assert_eq!(code(issuer), "bank.not-allowed");
     let shouting = site.client(ISSUER).open_account(secret(9).public_key(), AccountKind::User, "\x07");
     assert_eq!(code(shouting), "bank.bad-text");
+}
+
+#[test]
+fn a_bank_introduces_itself_to_who_does_not_know_its_key() {
+    let site = site();
+    let info = tycoon_bank::client::introduce(&InProcess(site.service.clone())).unwrap();
+    assert_eq!((info.key, info.epoch), (secret(1).public_key(), 1));
+    assert_eq!(info.issuer, AccountId::of(&secret(ISSUER).public_key()));
+    assert_eq!(site.bank.start_epoch().unwrap().epoch, 2);
+    let receipt = site.client(JANE).open_escrow(&order(1, JANE, 1)).unwrap();
+    assert_eq!(receipt.terms.epoch, 2, "receipts say in which epoch they were issued");
+}
+
+/// Sends what it is given twice.
+struct Stutter(Arc<BankService>);
+
+impl Transport for Stutter {
+    fn send(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, TransportError> {
+        self.0.handle(request.clone());
+        Ok(self.0.handle(request))
+    }
+}
+
+#[test]
+fn a_replayed_request_is_refused_even_where_repeating_it_would_be_harmless() {
+    let site = site();
+    let caller = tycoon_rpc::Caller::new(
+        Arc::new(secret(JANE)),
+        secret(1).public_key(),
+        Arc::new(Stutter(site.service.clone())),
+    );
+    let jane = BankClient::new(caller.with_clock(site.clock.clone()));
+    assert_eq!(code(jane.open_escrow(&order(1, JANE, 10))), "call.seen");
+    assert_eq!(site.client(JANE).own_account().unwrap().balance, credits(90));
+}
+
+/// Writes the journal of `site` anew with `change` made to every payload, in a chain that holds.
+fn rewritten(site: &Site, change: impl Fn(&str) -> String) -> tempfile::TempDir {
+    use tycoon_bank::journal::{Check, Journal, JournalError, Settings, read};
+    use tycoon_bank::store::Head;
+    let mut records = Vec::new();
+    read::<JournalError>(&site.journal(), &Head::EMPTY, Check::Everything, &mut |record| {
+        records.push((record.head.at, change(record.payload)));
+        Ok(())
+    })
+    .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (mut journal, _) =
+        Journal::open::<JournalError>(folder.path(), Settings::default(), &Head::EMPTY, Check::Everything, &mut |_| {
+            Ok(())
+        })
+        .unwrap();
+    journal.append(records.iter().map(|(at, payload)| (*at, payload.as_str()))).unwrap();
+    folder
+}
+
+#[test]
+fn the_audit_finds_operations_that_nobody_asked_for() {
+    let site = site();
+    site.client(JANE).open_escrow(&order(1, JANE, 10)).unwrap();
+    let clean = rewritten(&site, str::to_owned);
+    let found = audit(clean.path(), None).unwrap();
+    assert!(found.is_clean(), "{found:?}");
+    assert_eq!(found.signed, 4, "all but the founding were asked for by signed calls");
+    let changes = [
+        // The bank changes what was ordered, but not the request.
+        ("\"amount\":10000000,\"longest\"", "\"amount\":20000000,\"longest\"", "asks for something else"),
+        // And the body of the request as well.
+        ("\\\"amount\\\":10000000,\\\"longest\\\"", "\\\"amount\\\":20000000,\\\"longest\\\"", "does not hold"),
+        ("@path\\\": /v1/escrows", "@path\\\": /v1/escrowz", "does not hold"),
+    ];
+    for (from, to, what) in changes {
+        let forged = rewritten(&site, |payload| payload.replace(from, to));
+        let found = audit(forged.path(), None).unwrap();
+        assert_eq!(found.findings.len(), 1, "{from}: {found:?}");
+        assert!(found.findings[0].contains(what), "{found:?}");
+    }
 }
 
 #[test]

@@ -75,6 +75,35 @@ impl CallError {
     }
 }
 
+/// Asks a service whose key is not known yet who it is: reads `path` without a signature, and believes the answer where
+/// the key that `key_of` finds in it signed the reply. Whether it is the right key, the user must say.
+pub fn introduce<Res: DeserializeOwned>(
+    transport: &dyn Transport,
+    path: &str,
+    limits: &Limits,
+    key_of: impl FnOnce(&Res) -> PublicKey,
+) -> Result<Res, CallError> {
+    let unwritable = |error: http::Error| CallError::Unwritable(error.to_string());
+    let request = Request::get(path).body(Vec::new()).map_err(unwritable)?;
+    let head = Request::get(path).body(()).map_err(unwritable)?;
+    let response = transport.send(request)?;
+    if let Some(excess) = limits.excess(response.headers(), response.body()) {
+        return Err(CallError::TooLarge(excess));
+    }
+    let unreadable = |source| CallError::Unreadable { call: format!("GET {path}"), source };
+    let untrusted = |source| CallError::Untrusted {
+        status: response.status().as_u16(),
+        said: Problem::of_response(&response),
+        source,
+    };
+    if !response.status().is_success() {
+        return Err(untrusted(SignatureError::Unsigned(request::LABEL)));
+    }
+    let answer = serde_json::from_slice(response.body()).map_err(unreadable)?;
+    reply::verify(&response, &head, &key_of(&answer)).map_err(untrusted)?;
+    Ok(answer)
+}
+
 /// Calls one service with one key.
 #[derive(Clone)]
 pub struct Caller {

@@ -17,6 +17,10 @@ use tycoon_market::Timestamp;
 
 use crate::store::Head;
 
+/// The least that a disk writes as a whole, in bytes.
+const SECTOR_BYTES: u64 = 512;
+/// The hexadecimal digits of a hash.
+const HASH_DIGITS: usize = 64;
 /// The longest record in bytes, with its line feed.
 pub const RECORD_BYTES_MAX: usize = 1 << 20;
 
@@ -55,7 +59,7 @@ impl FromStr for RecordHash {
     type Err = RecordHashError;
 
     fn from_str(text: &str) -> Result<Self, RecordHashError> {
-        if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+        if text.len() != HASH_DIGITS || !text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
             return Err(RecordHashError);
         }
         let mut hash = [0; 32];
@@ -120,19 +124,35 @@ pub fn decode<'a>(line: &'a [u8], previous: &Head) -> Result<Record<'a>, String>
     Ok(Record { head: Head { record, hash, at }, payload })
 }
 
-/// True where `bytes` may be the beginning of the record after `previous`, cut off anywhere, or never written.
+/// True where `bytes`, at `offset` of the file's end, may be what a crash left of the record after `previous`.
 ///
-/// A record is written at once, so a crash leaves a beginning of it, or space that was never filled. The hash of the
-/// record is not known, but its form, its number and the previous hash are.
-pub fn may_be_torn(bytes: &[u8], previous: &Head) -> bool {
+/// A record is written at once, so a crash leaves a beginning of it, with sectors that were never filled and read as
+/// zeros: no record contains a zero byte. The hash of the record is not known, but its form, its number and the previous
+/// hash are; and a zero byte that does not fill its sector is damage.
+pub fn may_be_torn(bytes: &[u8], offset: u64, previous: &Head) -> bool {
     let written = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
-    let is_filled_with_zeros = bytes[written.len()..].iter().all(|byte| *byte == 0);
-    let (hash, body) = written.split_at(written.len().min(64));
-    let is_hash = hash.iter().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b));
+    let is_hash = |hash: &[u8]| hash.iter().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b));
+    let (hash, body) = written.split_at(written.len().min(HASH_DIGITS));
     let number = format!(" {} ", previous.record + 1);
     let common = body.len().min(number.len());
-    let has_number = body[..common] == number.as_bytes()[..common];
-    is_filled_with_zeros && is_hash && has_number && !is_whole_but_for_its_end(written)
+    let begins_well = is_hash(hash) && body[..common] == number.as_bytes()[..common];
+    begins_well && has_whole_sectors_of_zeros(bytes, offset) && !is_whole_but_for_its_end(written)
+}
+
+/// True where every run of zeros in `bytes` fills whole sectors, from the start or to the end at least.
+fn has_whole_sectors_of_zeros(bytes: &[u8], offset: u64) -> bool {
+    let is_sector = |at: usize| (offset + at as u64).is_multiple_of(SECTOR_BYTES);
+    let mut at = 0;
+    for run in bytes.chunk_by(|a, b| (*a == 0) == (*b == 0)) {
+        let end = at + run.len();
+        // Zeros up to the end may begin anywhere: a write may stop inside a sector.
+        let may_be_gap = end == bytes.len() || ((at == 0 || is_sector(at)) && is_sector(end));
+        if run[0] == 0 && !may_be_gap {
+            return false;
+        }
+        at = end;
+    }
+    true
 }
 
 /// True where all but the last byte is a whole record: then its line feed was changed, not cut off.
@@ -174,16 +194,32 @@ mod tests {
 
     #[test]
     fn a_cut_record_is_torn_and_a_changed_one_is_not() {
-        let (line, _) = record();
+        let (line, head) = record();
         for length in 0..=line.len() {
-            assert!(may_be_torn(&line.as_bytes()[..length], &Head::EMPTY), "cut to {length}");
+            assert!(may_be_torn(&line.as_bytes()[..length], 100, &Head::EMPTY), "cut to {length}");
             let mut zeros = line.as_bytes()[..length].to_vec();
             zeros.extend([0; 100]);
-            assert!(may_be_torn(&zeros, &Head::EMPTY), "cut to {length}, then never written");
+            assert!(may_be_torn(&zeros, 100, &Head::EMPTY), "cut to {length}, then never written");
         }
-        assert!(!may_be_torn(format!("{line}J").as_bytes(), &Head::EMPTY), "the line feed was changed");
-        assert!(!may_be_torn(b"garbage", &Head::EMPTY));
-        let (_, head) = record();
-        assert!(!may_be_torn(line.as_bytes(), &head), "another number than the next");
+        assert!(!may_be_torn(format!("{line}J").as_bytes(), 100, &Head::EMPTY), "the line feed was changed");
+        assert!(!may_be_torn(b"garbage", 100, &Head::EMPTY));
+        assert!(!may_be_torn(line.as_bytes(), 100, &head), "another number than the next");
+    }
+
+    #[test]
+    fn a_sector_that_was_never_written_is_torn_and_a_byte_that_became_zero_is_not() {
+        let payload = "x".repeat(2000);
+        let (line, _) = encode(&Head::EMPTY, Timestamp::from_seconds(7), &payload);
+        let line = format!("{line}\n").into_bytes();
+        for (from, to) in [(0, 412), (412, 924), (924, 1948), (412, line.len())] {
+            let mut torn = line.clone();
+            torn[from..to].fill(0);
+            assert!(may_be_torn(&torn, 100, &Head::EMPTY), "sectors from {from} to {to}");
+        }
+        for (from, to) in [(1, 412), (412, 923), (700, 701), (0, 1)] {
+            let mut damaged = line.clone();
+            damaged[from..to].fill(0);
+            assert!(!may_be_torn(&damaged, 100, &Head::EMPTY), "bytes from {from} to {to}");
+        }
     }
 }

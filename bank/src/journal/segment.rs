@@ -88,7 +88,8 @@ pub fn scan<E: From<JournalError>>(
         }
         let ends = line.last() == Some(&b'\n');
         let is_at_end = reader.fill_buf().map_err(io)?.is_empty();
-        if ends {
+        let number = head.record + 1;
+        let what = if ends {
             match record::decode(&line[..read - 1], &head) {
                 Ok(record) => {
                     visit(&record)?;
@@ -96,14 +97,18 @@ pub fn scan<E: From<JournalError>>(
                     length += read as u64;
                     continue;
                 }
-                Err(what) => return Err(damaged(length, format!("record {}: {what}", head.record + 1)).into()),
+                Err(what) => format!("record {number}: {what}"),
             }
-        }
-        if is_last && is_at_end && record::may_be_torn(&line, &head) {
+        } else if is_at_end {
+            format!("record {number} is cut off, and not by a crash while it was written")
+        } else {
+            format!("record {number} is too long")
+        };
+        let has_gap = !ends || line.contains(&0);
+        if is_last && is_at_end && has_gap && record::may_be_torn(&line, length, &head) {
             return Ok(End { head, length, torn: read as u64 });
         }
-        let what = if is_at_end { "is cut off, and not by a crash while it was written" } else { "is too long" };
-        return Err(damaged(length, format!("record {} {what}", head.record + 1)).into());
+        return Err(damaged(length, what).into());
     }
 }
 
@@ -112,14 +117,15 @@ fn open(path: &Path) -> Result<File, JournalError> {
 }
 
 fn parse_header(segment: &Segment, reader: &mut BufReader<File>) -> Result<(Head, u64), JournalError> {
-    let mut line = String::new();
-    reader.by_ref().take(HEADER_BYTES_MAX as u64).read_line(&mut line).map_err(|source| JournalError::Io {
+    let mut line = Vec::new();
+    reader.by_ref().take(HEADER_BYTES_MAX as u64).read_until(b'\n', &mut line).map_err(|source| JournalError::Io {
         doing: "read",
         path: segment.path.clone(),
         source,
     })?;
     let parsed = (|| {
-        let rest = line.strip_suffix('\n')?.strip_prefix(HEADER_WORDS)?.strip_prefix(' ')?;
+        let rest =
+            std::str::from_utf8(&line).ok()?.strip_suffix('\n')?.strip_prefix(HEADER_WORDS)?.strip_prefix(' ')?;
         let (first, hash) = rest.split_once(' ')?;
         let (first, hash): (u64, RecordHash) = (first.parse().ok()?, hash.parse().ok()?);
         (first == segment.first && first > 0).then_some(Head { record: first - 1, hash, ..Head::EMPTY })
