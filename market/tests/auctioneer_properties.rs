@@ -11,7 +11,7 @@ use tycoon_market::{
 
 const GIB: u64 = 1 << 30;
 const ACCOUNTS: u8 = 5;
-const RECEIPTS: u8 = 12;
+const RECEIPTS: u8 = 40;
 
 fn account(number: u8) -> HostAccountId {
     format!("{}/pool-{number}", "0f".repeat(16)).parse().unwrap()
@@ -54,7 +54,10 @@ fn preference() -> impl Strategy<Value = Preference> {
 
 fn bid() -> impl Strategy<Value = Bid> {
     let kinds = [ResourceKind::Cpu, ResourceKind::Memory, ResourceKind::Disk, ResourceKind::NetworkIn];
-    (1_u64..1_000_000, prop::collection::btree_map(prop::sample::select(kinds.to_vec()), preference(), 1..4))
+    (
+        prop_oneof![1 => 1_u64..1000, 3 => 1_u64..1_000_000],
+        prop::collection::btree_map(prop::sample::select(kinds.to_vec()), preference(), 1..4),
+    )
         .prop_map(|(seconds, preferences)| Bid::new(TimeSpan::from_seconds(seconds), preferences).unwrap())
 }
 
@@ -67,7 +70,8 @@ fn usage() -> impl Strategy<Value = Usage> {
 }
 
 fn money() -> impl Strategy<Value = Credits> {
-    prop_oneof![1_i64..100, 1_i64..1_000_000, 1_i64..100_000_000_000].prop_map(Credits::from_micros)
+    prop_oneof![1 => 1_i64..100, 1 => 1_i64..1_000_000, 8 => 1_000_000_i64..100_000_000_000]
+        .prop_map(Credits::from_micros)
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -90,9 +94,9 @@ fn event() -> impl Strategy<Value = Event> {
         (1_u64..=32).prop_map(|gib| (ResourceKind::Memory, Quantity::from_bytes(gib * GIB))),
     ];
     prop_oneof![
-        4 => id().prop_map(|account| Event::Open { account }),
+        2 => id().prop_map(|account| Event::Open { account }),
         8 => fund,
-        8 => (id(), bid()).prop_map(|(account, bid)| Event::Bid { account, bid }),
+        10 => (id(), bid()).prop_map(|(account, bid)| Event::Bid { account, bid }),
         3 => (id(), money()).prop_map(|(account, amount)| Event::Refund { account, amount }),
         1 => id().prop_map(|account| Event::Close { account }),
         1 => (id(), 0..RECEIPTS).prop_map(|(account, number)| Event::EndReceipt { account, receipt: receipt(number) }),
@@ -103,20 +107,23 @@ fn event() -> impl Strategy<Value = Event> {
         1 => id().prop_map(|account| Event::ReleaseQuote { account }),
         1 => rate().prop_map(|rate| Event::SetBasePrice { kind: ResourceKind::Cpu, rate }),
         1 => capacity.prop_map(|(kind, capacity)| Event::SetCapacity { kind, capacity }),
-        1 => prop::bool::weighted(0.2).prop_map(|draining| Event::SetDraining { draining }),
+        1 => prop::bool::weighted(0.1).prop_map(|draining| Event::SetDraining { draining }),
         1 => id().prop_map(|account| Event::Evict { account }),
     ]
 }
 
 fn steps() -> impl Strategy<Value = (u64, Vec<Step>)> {
     let time = prop_oneof![
-        10 => 0_i64..60_000_000,
+        20 => 0_i64..60_000_000,
         3 => 0_i64..100_000_000_000,
         1 => 0_i64..500_000_000_000,
-        1 => -50_000_000_i64..0,
+        1 => -5_000_000_i64..0,
     ];
     let base_price = prop_oneof![Just(0), 1_u64..1_000, 1_u64..10_000_000_000];
-    (base_price, prop::collection::vec((time, event()), 1..60))
+    (base_price, prop::collection::vec((time, event()), 1..60)).prop_map(|(base_price, steps)| {
+        let open = (0..ACCOUNTS).map(|number| (0, Event::Open { account: account(number) }));
+        (base_price, open.chain(steps).collect())
+    })
 }
 
 /// What the effects say about money, added up.

@@ -1,12 +1,13 @@
 //! Who takes part, and what everybody gets: the rule of displacement and the auctions of all resources.
 //!
 //! Three questions, in this order:
-//! 1. Whose minima fit together? As long as those of a resource exceed what there is, one account is left out: the
-//!    one with the lowest rate per unit of minimum, then the youngest. Who is left in is *entitled*.
+//! 1. Whose minima fit together, and can be paid? As long as those of a resource exceed what there is, one account is
+//!    left out: the one with the lowest rate per unit of minimum, then the youngest. The same where the escrows of an
+//!    account do not allow what its minima cost. Who is left in is *entitled*. This depends on bids and money alone,
+//!    not on who runs now, so that nobody comes and goes in turns.
 //! 2. Who can start now? Memory and disk are handed over, not shared: an entitled newcomer waits until the accounts
 //!    that it displaces have been stopped.
-//! 3. What does everybody get, and what does a topped-up minimum cost? Who is not allowed to pay so much is left out,
-//!    and all is asked again.
+//! 3. What does everybody get, and what does it cost?
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -113,25 +114,15 @@ impl Auctioneer {
     }
 
     fn plan(&self) -> (BTreeMap<ResourceKind, Rate>, Vec<(HostAccountId, Verdict)>) {
-        let mut left_out = BTreeSet::new();
-        loop {
-            let mut seats: Vec<Seat<'_>> = self.accounts.iter().map(|(id, account)| self.seat(id, account)).collect();
-            for seat in &mut seats {
-                seat.entitled &= !left_out.contains(seat.id);
-            }
-            self.displace(&mut seats);
-            self.hand_over(&mut seats);
-            let prices = self.divide(&mut seats);
-            if let Some(id) = unpayable(&seats) {
-                left_out.insert(id);
-                continue;
-            }
-            let verdict = |seat: Seat<'_>| {
-                let Seat { id, entitled, role, held, shares, paid, .. } = seat;
-                (id.clone(), Verdict { entitled, role, held, shares, paid })
-            };
-            return (prices, seats.into_iter().map(verdict).collect());
-        }
+        let mut seats: Vec<Seat<'_>> = self.accounts.iter().map(|(id, account)| self.seat(id, account)).collect();
+        self.entitle(&mut seats);
+        self.hand_over(&mut seats);
+        let prices = self.divide(&mut seats);
+        let verdict = |seat: Seat<'_>| {
+            let Seat { id, entitled, role, held, shares, paid, .. } = seat;
+            (id.clone(), Verdict { entitled, role, held, shares, paid })
+        };
+        (prices, seats.into_iter().map(verdict).collect())
     }
 
     fn seat<'a>(&self, id: &'a HostAccountId, account: &'a Account) -> Seat<'a> {
@@ -147,6 +138,57 @@ impl Auctioneer {
     }
 
     /// Question 1.
+    fn entitle(&self, seats: &mut [Seat<'_>]) {
+        let candidates: Vec<bool> = seats.iter().map(|seat| seat.entitled).collect();
+        let mut left_out = BTreeSet::new();
+        loop {
+            for (index, seat) in seats.iter_mut().enumerate() {
+                seat.entitled = candidates[index] && !left_out.contains(&index);
+            }
+            self.displace(seats);
+            match self.unpayable(seats) {
+                Some(index) => left_out.insert(index),
+                None => return,
+            };
+        }
+    }
+
+    /// The account whose escrows allow less than its minima would cost if all that are entitled had theirs.
+    fn unpayable(&self, seats: &[Seat<'_>]) -> Option<usize> {
+        let entitled: Vec<usize> = (0..seats.len()).filter(|&index| seats[index].entitled).collect();
+        if entitled.iter().all(|&index| seats[index].account.highest_rate.is_none()) {
+            return None;
+        }
+        let mut paid: BTreeMap<usize, Vec<Rate>> = BTreeMap::new();
+        for (&kind, &capacity) in &self.config.capacity {
+            let mut takers = Vec::new();
+            let mut bidders = Vec::new();
+            for &index in &entitled {
+                let account = seats[index].account;
+                if let Some(bidder) = self.bidder(account, kind, Role::Active, minimum(account, kind, capacity)) {
+                    takers.push(index);
+                    bidders.push(bidder);
+                }
+            }
+            let outcome = self.auction(kind, &bidders);
+            for ((index, bidder), rate) in takers.into_iter().zip(bidders).zip(outcome.rates) {
+                paid.entry(index).or_default().push(self.at_most_quoted(seats[index].id, kind, bidder, rate));
+            }
+        }
+        let too_dear = entitled.into_iter().filter(|index| {
+            let account = seats[*index].account;
+            let paid = paid.get(index).map_or(Rate::ZERO, total);
+            paid > account.rate() && account.highest_rate.is_some_and(|highest| paid > highest)
+        });
+        too_dear.min_by_key(|&index| (seats[index].account.rate(), Reverse(seats[index].account.sequence)))
+    }
+
+    /// What an account pays for its minimum while a quote of it is in force.
+    fn at_most_quoted(&self, id: &HostAccountId, kind: ResourceKind, bidder: Bidder, rate: Rate) -> Rate {
+        let ceiling = self.quotes.get(id).and_then(|quote| quote.cost_of(kind, bidder.min));
+        ceiling.map_or(rate, |ceiling| rate.min(ceiling).max(bidder.rate))
+    }
+
     fn displace(&self, seats: &mut [Seat<'_>]) {
         for (&kind, &capacity) in &self.config.capacity {
             let minima: Vec<Quantity> = seats.iter().map(|seat| minimum(seat.account, kind, capacity)).collect();
@@ -250,10 +292,8 @@ impl Auctioneer {
                 takers.into_iter().zip(bidders).zip(outcome.shares.into_iter().zip(outcome.rates))
             {
                 let seat = &mut seats[index];
-                let ceiling = self.quotes.get(seat.id).and_then(|quote| quote.cost_of(kind, bidder.min));
-                let rate = match (seat.role, ceiling) {
-                    (Role::Active, Some(ceiling)) => rate.min(ceiling).max(bidder.rate),
-                    (Role::Active, None) => rate,
+                let rate = match seat.role {
+                    Role::Active => self.at_most_quoted(seat.id, kind, bidder, rate),
                     _ => bidder.rate,
                 };
                 if share > Quantity::ZERO {
@@ -391,18 +431,6 @@ fn reason_of(account: &Account, solvent: bool) -> Reason {
     } else {
         Reason::OutOfFunds
     }
-}
-
-/// The account that would have to pay more for its minima than its escrows allow, if there is one.
-fn unpayable(seats: &[Seat<'_>]) -> Option<HostAccountId> {
-    let too_dear = seats.iter().filter(|seat| {
-        let paid = total(seat.paid.values());
-        seat.role == Role::Active
-            && paid > seat.account.rate()
-            && seat.account.highest_rate.is_some_and(|highest| paid > highest)
-    });
-    let first = too_dear.min_by_key(|seat| (seat.account.rate(), Reverse(seat.account.sequence)));
-    first.map(|seat| seat.id.clone())
 }
 
 fn held(seat: &Seat<'_>, kind: ResourceKind) -> Quantity {

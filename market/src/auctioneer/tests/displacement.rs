@@ -127,3 +127,32 @@ fn planners_count_only_what_no_minimum_has_taken() {
     assert_eq!(offer.bids, scene.view("rich").rate);
     assert_eq!(scene.market.offers()[&ResourceKind::Cpu].price, Rate::from_credits_per_hour(9.0));
 }
+
+/// Who may not pay what its minima would cost is left out before it comes in, not after: else it would come and go.
+#[test]
+fn nobody_comes_and_goes_in_turns() {
+    let mut scene = Scene::new();
+    scene.fund("small", 1, 20);
+    scene.bid("small", bid(HOUR, &[memory(10)])).unwrap();
+
+    let one = Amount::Quantity(Quantity::from_cpus(1));
+    let cpu = (ResourceKind::Cpu, Preference::new(0.01, one, one));
+    scene.apply(Event::Open { account: account("limited") });
+    scene.apply(Event::Fund {
+        account: account("limited"),
+        receipt: receipt(2),
+        amount: credits(40),
+        highest_rate: Some(Rate::from_credits_per_hour(60.0)),
+    });
+    scene.bid("limited", bid(HOUR, &[memory(10), cpu])).unwrap();
+    assert!(matches!(scene.view("small").state, AccountState::Warned { .. }), "its minimum is paid better");
+
+    // With this bid a CPU costs more than the escrow of `limited` allows, so that `small` can stay.
+    scene.fund("large", 3, 1000);
+    let greedy = (ResourceKind::Cpu, Preference::new(2.0, Amount::ZERO, Amount::ALL));
+    scene.bid("large", bid(TimeSpan::from_seconds(36_000), &[memory(6), greedy])).unwrap();
+    assert_eq!(scene.view("small").state, AccountState::Active);
+    let effects = scene.tick(3000, &[]);
+    let turned = effects.iter().any(|effect| matches!(effect, Effect::Warn { .. } | Effect::Activate { .. }));
+    assert!(!turned, "{effects:?}");
+}
