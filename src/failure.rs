@@ -28,8 +28,6 @@ enum Content {
     Description { sources: Sources, diagnostics: Vec<Diagnostic> },
     /// Something else.
     Plain { code: Option<String>, message: String, causes: Vec<String>, help: Option<String> },
-    /// What happened has been said already.
-    Silent,
 }
 
 impl Failure {
@@ -53,11 +51,6 @@ impl Failure {
     pub fn description(failure: tycoon_lang::Failure) -> Self {
         let content = Content::Description { sources: failure.sources, diagnostics: failure.diagnostics };
         Self { exit: Exit::Failed, content: Box::new(content) }
-    }
-
-    /// A failure of which everything has been said.
-    pub fn silent(exit: Exit) -> Self {
-        Self { exit, content: Box::new(Content::Silent) }
     }
 
     fn plain(exit: Exit, code: Option<String>, message: String, causes: Vec<String>, help: Option<String>) -> Self {
@@ -126,7 +119,6 @@ impl Failure {
     /// The failure for people.
     pub fn render(&self, style: Style) -> String {
         match &*self.content {
-            Content::Silent => String::new(),
             Content::Description { sources, diagnostics } => render_diagnostics(sources, diagnostics, style),
             Content::Plain { code, message, causes, help } => {
                 let mut text = style.red("error");
@@ -148,7 +140,6 @@ impl Failure {
     /// The failure as data.
     pub fn json(&self) -> serde_json::Value {
         let error = match &*self.content {
-            Content::Silent => return serde_json::Value::Null,
             Content::Description { sources, diagnostics } => json!({
                 "message": diagnostics.first().map_or("the description is wrong", |first| first.message.as_str()),
                 "diagnostics": diagnostics_json(sources, diagnostics),

@@ -28,10 +28,7 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(failure) => {
             if output.json {
-                let json = failure.json();
-                if !json.is_null() {
-                    output.print_json(&json);
-                }
+                output.print_json(&failure.json());
             } else {
                 output.error(&failure.render(output.stderr));
             }
