@@ -1,1 +1,24 @@
-//! The xen room of Tycoon.
+//! Everything about a Xen host.
+//!
+//! Without features this crate is only words: [`spec`] (what a domain should be), [`status`] (what it is) and
+//! [`protocol`] (what a client may ask a host). Planner and clients need no more.
+//!
+//! With the feature `host` it is the host itself: the `hypervisor` trait and its drivers (`memory`, a host in the
+//! process), the `conformance` rules that every driver keeps, and the daemon that runs the auctioneer and enforces
+//! its allocation.
+
+pub mod market;
+pub mod protocol;
+pub mod spec;
+pub mod status;
+
+#[cfg(feature = "client")]
+pub mod client;
+#[cfg(feature = "host")]
+pub mod conformance;
+#[cfg(feature = "host")]
+pub mod daemon;
+#[cfg(feature = "host")]
+pub mod hypervisor;
+#[cfg(feature = "host")]
+pub mod memory;

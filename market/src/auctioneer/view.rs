@@ -125,17 +125,27 @@ impl Auctioneer {
 
     /// What is sold here, and for how much.
     pub fn offers(&self) -> BTreeMap<ResourceKind, Offer> {
+        self.offers_seen_by(None)
+    }
+
+    /// What is sold to one account: its own minima and quote count as available, its own bids are left out.
+    pub fn offers_to(&self, id: &HostAccountId) -> BTreeMap<ResourceKind, Offer> {
+        self.offers_seen_by(Some(id))
+    }
+
+    fn offers_seen_by(&self, viewer: Option<&HostAccountId>) -> BTreeMap<ResourceKind, Offer> {
         let offer = |kind| {
             let rates: Vec<Rate> = self
                 .accounts
-                .values()
-                .filter_map(|account| self.bidder(account, kind, Role::of(account.state), account.held_of(kind)))
+                .iter()
+                .filter(|(id, _)| viewer != Some(*id))
+                .filter_map(|(_, account)| self.bidder(account, kind, Role::of(account.state), account.held_of(kind)))
                 .map(|bidder| bidder.rate)
                 .collect();
             let base_price = self.config.base_price_of(kind);
             Offer {
                 capacity: self.config.capacity_of(kind),
-                available: self.available_for(kind, None),
+                available: self.available_for(kind, viewer),
                 base_price,
                 bids: total(&rates),
                 price: self.prices.get(&kind).copied().unwrap_or(base_price),

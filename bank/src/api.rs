@@ -1,0 +1,98 @@
+//! What is said on the wire: the bodies of the calls and their answers. `docs/bank.md` lists the calls.
+
+use serde::{Deserialize, Serialize};
+use tycoon_market::{AccountId, Credits, PublicKey, Receipt, TimeSpan, Timestamp, TransferId};
+
+use crate::ledger::{AccountKind, Escrow};
+
+/// The most items of a page.
+pub const PAGE_MAX: usize = 500;
+/// The items of a page where the caller does not say.
+pub const PAGE_DEFAULT: usize = 100;
+
+/// What everybody may know about the bank.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BankInfo {
+    /// The key that signs replies and receipts.
+    pub key: PublicKey,
+    /// The present epoch.
+    pub epoch: u64,
+    /// The present time by the bank's clock.
+    pub time: Timestamp,
+    /// The account of the issuer.
+    pub issuer: AccountId,
+    /// How long a host may be silent before an escrow lapses.
+    pub silence_max: TimeSpan,
+}
+
+/// Asks for an account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountRequest {
+    /// Its first key.
+    pub key: PublicKey,
+    /// Whom it belongs to.
+    pub kind: AccountKind,
+    /// What its holder calls it.
+    #[serde(default)]
+    pub label: String,
+}
+
+/// Asks for a transfer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransferRequest {
+    /// The client's own id. Asking for the same again gives the same answer.
+    pub id: TransferId,
+    /// The account that pays.
+    pub payer: AccountId,
+    /// The account that receives.
+    pub payee: AccountId,
+    /// How much, in micro-credits.
+    pub amount: Credits,
+    /// What for.
+    #[serde(default)]
+    pub memo: String,
+}
+
+/// Asks for new credits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssueRequest {
+    /// The issuer's own id. Asking for the same again gives the same answer.
+    pub id: TransferId,
+    /// The account that receives them.
+    pub to: AccountId,
+    /// How much, in micro-credits.
+    pub amount: Credits,
+    /// What for.
+    #[serde(default)]
+    pub memo: String,
+}
+
+/// An escrow and its receipt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EscrowInfo {
+    /// The escrow as it is now.
+    pub escrow: Escrow,
+    /// Its receipt, with the payer's present keys.
+    pub receipt: Receipt,
+}
+
+/// A part of a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Where the next page begins; `None` on the last one.
+    pub next: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// The page of at most `limit` of `items`, of which there may be one more; `cursor` names the last item shown.
+    pub(crate) fn of(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Self {
+        let next = (items.len() > limit).then(|| items.get(limit.saturating_sub(1)).map(cursor)).flatten();
+        items.truncate(limit);
+        Self { items, next }
+    }
+}

@@ -1,0 +1,186 @@
+//! The state as the rules see it, and the changes they make.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tycoon_market::{AccountId, Credits, EscrowId, PublicKey, TransferId};
+
+use super::{Account, Entry, Escrow, Refusal, Transfer};
+use crate::store::StoreError;
+
+/// The totals of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Books {
+    /// The bank's key.
+    pub bank: PublicKey,
+    /// The account of the issuer.
+    pub issuer: AccountId,
+    /// The present epoch.
+    pub epoch: u64,
+    /// What has been issued.
+    pub issued: Credits,
+    /// The sum of all balances.
+    pub in_accounts: Credits,
+    /// The sum of what all escrows hold.
+    pub in_escrow: Credits,
+    /// The number of accounts.
+    pub accounts: u64,
+    /// The number of open escrows.
+    pub escrows_open: u64,
+}
+
+impl Books {
+    /// True where the sum of all accounts and escrows is what was issued.
+    pub fn are_balanced(&self) -> bool {
+        self.in_accounts.checked_add(self.in_escrow) == Some(self.issued)
+    }
+}
+
+/// The state of the ledger, read by key.
+pub trait View {
+    /// The totals; `None` before the founding.
+    fn books(&self) -> Result<Option<Books>, StoreError>;
+    /// The account `id`.
+    fn account(&self, id: &AccountId) -> Result<Option<Account>, StoreError>;
+    /// The account that `key` acts for.
+    fn account_of_key(&self, key: &PublicKey) -> Result<Option<AccountId>, StoreError>;
+    /// The transfer `id` of `payer`.
+    fn transfer(&self, payer: &AccountId, id: &TransferId) -> Result<Option<Transfer>, StoreError>;
+    /// The escrow `id`.
+    fn escrow(&self, id: &EscrowId) -> Result<Option<Escrow>, StoreError>;
+}
+
+/// What an operation changes: whole rows, by key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// The totals.
+    pub books: Option<Books>,
+    /// Accounts.
+    pub accounts: BTreeMap<AccountId, Account>,
+    /// Which account a key acts for; `None` for none any more.
+    pub keys: BTreeMap<PublicKey, Option<AccountId>>,
+    /// New transfers.
+    pub transfers: BTreeMap<(AccountId, TransferId), Transfer>,
+    /// Escrows.
+    pub escrows: BTreeMap<EscrowId, Escrow>,
+    /// New entries of histories.
+    pub entries: Vec<(AccountId, Entry)>,
+}
+
+impl Changes {
+    /// True where nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.books.is_none()
+            && self.accounts.is_empty()
+            && self.keys.is_empty()
+            && self.transfers.is_empty()
+            && self.escrows.is_empty()
+            && self.entries.is_empty()
+    }
+
+    /// Adds later changes to these.
+    pub fn absorb(&mut self, later: Self) {
+        self.books = later.books.or(self.books.take());
+        self.accounts.extend(later.accounts);
+        self.keys.extend(later.keys);
+        self.transfers.extend(later.transfers);
+        self.escrows.extend(later.escrows);
+        self.entries.extend(later.entries);
+    }
+}
+
+/// A state with changes that are not made yet.
+pub struct Draft<'a> {
+    base: &'a dyn View,
+    changes: Changes,
+}
+
+impl<'a> Draft<'a> {
+    /// A draft without changes over `base`.
+    pub fn new(base: &'a dyn View) -> Self {
+        Self { base, changes: Changes::default() }
+    }
+
+    /// The changes.
+    pub fn into_changes(self) -> Changes {
+        self.changes
+    }
+
+    /// Adds later changes.
+    pub fn absorb(&mut self, later: Changes) {
+        self.changes.absorb(later);
+    }
+
+    pub(super) fn founded(&self) -> Result<Books, Refusal> {
+        self.books()?.ok_or(Refusal::NotFounded)
+    }
+
+    pub(super) fn existing_account(&self, id: &AccountId) -> Result<Account, Refusal> {
+        self.account(id)?.ok_or(Refusal::NoAccount(*id))
+    }
+
+    pub(super) fn existing_escrow(&self, id: &EscrowId) -> Result<Escrow, Refusal> {
+        self.escrow(id)?.ok_or(Refusal::NoEscrow(*id))
+    }
+
+    pub(super) fn put_books(&mut self, books: Books) {
+        self.changes.books = Some(books);
+    }
+
+    pub(super) fn put_account(&mut self, account: Account) {
+        self.changes.accounts.insert(account.id, account);
+    }
+
+    pub(super) fn put_key(&mut self, key: PublicKey, account: Option<AccountId>) {
+        self.changes.keys.insert(key, account);
+    }
+
+    pub(super) fn put_transfer(&mut self, transfer: Transfer) {
+        self.changes.transfers.insert((transfer.payer, transfer.id), transfer);
+    }
+
+    pub(super) fn put_escrow(&mut self, escrow: Escrow) {
+        self.changes.escrows.insert(escrow.order.id, escrow);
+    }
+
+    pub(super) fn add_entry(&mut self, account: AccountId, entry: Entry) {
+        self.changes.entries.push((account, entry));
+    }
+}
+
+impl View for Draft<'_> {
+    fn books(&self) -> Result<Option<Books>, StoreError> {
+        match &self.changes.books {
+            Some(books) => Ok(Some(books.clone())),
+            None => self.base.books(),
+        }
+    }
+
+    fn account(&self, id: &AccountId) -> Result<Option<Account>, StoreError> {
+        match self.changes.accounts.get(id) {
+            Some(account) => Ok(Some(account.clone())),
+            None => self.base.account(id),
+        }
+    }
+
+    fn account_of_key(&self, key: &PublicKey) -> Result<Option<AccountId>, StoreError> {
+        match self.changes.keys.get(key) {
+            Some(account) => Ok(*account),
+            None => self.base.account_of_key(key),
+        }
+    }
+
+    fn transfer(&self, payer: &AccountId, id: &TransferId) -> Result<Option<Transfer>, StoreError> {
+        match self.changes.transfers.get(&(*payer, *id)) {
+            Some(transfer) => Ok(Some(transfer.clone())),
+            None => self.base.transfer(payer, id),
+        }
+    }
+
+    fn escrow(&self, id: &EscrowId) -> Result<Option<Escrow>, StoreError> {
+        match self.changes.escrows.get(id) {
+            Some(escrow) => Ok(Some(escrow.clone())),
+            None => self.base.escrow(id),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What has happened: transfers, and the entries of an account's history.
+
+use serde::{Deserialize, Serialize};
+use tycoon_market::{AccountId, Credits, EscrowId, HostId, PoolName, Timestamp, TransferId};
+
+/// A transfer, or an issue, which is a transfer out of nowhere by the issuer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transfer {
+    /// The client's own id, unique among the payer's transfers.
+    pub id: TransferId,
+    /// The account that paid, or that issued.
+    pub payer: AccountId,
+    /// The account that received.
+    pub payee: AccountId,
+    /// How much.
+    pub amount: Credits,
+    /// What for.
+    pub memo: String,
+    /// True for an issue.
+    pub issued: bool,
+    /// When.
+    pub at: Timestamp,
+    /// The number of the journal record.
+    pub record: u64,
+}
+
+/// Why the balance of an account changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Cause {
+    /// Credits were issued to it.
+    Issued {
+        /// The issuer's id of the issue.
+        id: TransferId,
+        /// What for.
+        memo: String,
+    },
+    /// It paid.
+    Sent {
+        /// The transfer.
+        id: TransferId,
+        /// Whom.
+        to: AccountId,
+        /// What for.
+        memo: String,
+    },
+    /// It was paid.
+    Received {
+        /// The transfer.
+        id: TransferId,
+        /// By whom.
+        from: AccountId,
+        /// What for.
+        memo: String,
+    },
+    /// It set money aside for a host.
+    SetAside {
+        /// The escrow.
+        escrow: EscrowId,
+        /// The pool it is for.
+        pool: PoolName,
+        /// The host.
+        host: HostId,
+    },
+    /// Money came back from an escrow.
+    Returned {
+        /// The escrow.
+        escrow: EscrowId,
+        /// The pool it was for.
+        pool: PoolName,
+        /// The host.
+        host: HostId,
+    },
+    /// A host of its owner drew what it had charged.
+    Earned {
+        /// The escrow.
+        escrow: EscrowId,
+        /// The host.
+        host: HostId,
+        /// Who paid.
+        from: AccountId,
+    },
+}
+
+/// One entry of an account's history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its number in the account's history, from 1.
+    pub number: u64,
+    /// The number of the journal record.
+    pub record: u64,
+    /// When.
+    pub at: Timestamp,
+    /// By how much the balance changed.
+    pub change: Credits,
+    /// The balance after it.
+    pub balance: Credits,
+    /// Why.
+    pub cause: Cause,
+}

@@ -1,0 +1,82 @@
+//! Refusals of the ledger as problems with stable codes.
+
+use http::StatusCode;
+use tycoon_rpc::Problem;
+
+use crate::bank::BankError;
+use crate::ledger::Refusal;
+use crate::store::StoreError;
+
+/// The problem of an error.
+pub fn of(error: &BankError) -> Problem {
+    match error {
+        BankError::Refused(refusal) => of_refusal(refusal),
+        // What is wrong inside is the operator's business; what it means for the caller is said.
+        BankError::Journal(_) | BankError::Store(_) | BankError::OtherKey { .. } | BankError::Unrepeatable { .. } => {
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "bank.failed", "The bank failed")
+                .detail("whether the operation was recorded is not known")
+                .help("ask again with the same id: what was recorded is not done twice")
+        }
+    }
+}
+
+/// The problem of a refusal.
+pub fn of_refusal(refusal: &Refusal) -> Problem {
+    use Refusal as R;
+    let (status, code, title) = match refusal {
+        R::NotFounded | R::AlreadyFounded | R::OldEpoch { .. } => {
+            (StatusCode::CONFLICT, "bank.founding", "The bank is not in a state to do this")
+        }
+        R::NoAccount(_) => (StatusCode::NOT_FOUND, "bank.no-account", "There is no such account"),
+        R::NoEscrow(_) => (StatusCode::NOT_FOUND, "bank.no-escrow", "There is no such escrow"),
+        R::KeyTaken { .. } => (StatusCode::CONFLICT, "bank.key-taken", "The key has an account"),
+        R::KeyUsed { .. } => (StatusCode::CONFLICT, "bank.key-used", "The key had an account"),
+        R::NoKey { .. } => (StatusCode::NOT_FOUND, "bank.no-key", "The account has no such key"),
+        R::TooManyKeys => (StatusCode::CONFLICT, "bank.too-many-keys", "The account has too many keys"),
+        R::LastOwner => (StatusCode::CONFLICT, "bank.last-owner", "The account needs an owner"),
+        R::NotAllowed { .. } => (StatusCode::FORBIDDEN, "bank.not-allowed", "The key may not do this"),
+        R::NoAmount(_) => (StatusCode::UNPROCESSABLE_ENTITY, "bank.no-amount", "There is no amount"),
+        R::Insufficient { .. } => {
+            (StatusCode::PAYMENT_REQUIRED, "bank.insufficient-funds", "There is not enough money")
+        }
+        R::OverLimit { .. } => (StatusCode::FORBIDDEN, "bank.over-limit", "The key's spending limit is reached"),
+        R::ToItself(_) => (StatusCode::UNPROCESSABLE_ENTITY, "bank.to-itself", "Payer and payee are the same"),
+        R::TooMuch => (StatusCode::UNPROCESSABLE_ENTITY, "bank.too-much", "The amount is too large"),
+        R::TransferIdTaken(_) | R::EscrowIdTaken(_) => (StatusCode::CONFLICT, "bank.id-taken", "The id is taken"),
+        R::BadText(_) => (StatusCode::UNPROCESSABLE_ENTITY, "bank.bad-text", "A text is not accepted"),
+        R::NotTheHost { .. } => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "bank.not-the-host", "Host and key do not belong together")
+        }
+        R::NothingDrawable => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "bank.nothing-drawable", "Nothing could be drawn from the escrow")
+        }
+        R::TooManyEscrows => (StatusCode::CONFLICT, "bank.too-many-escrows", "The account has too many open escrows"),
+        R::ForgedStatement(_) => (StatusCode::FORBIDDEN, "bank.forged-statement", "The statement is not the host's"),
+        R::StatementConflict { .. } => (StatusCode::CONFLICT, "bank.statement-conflict", "The host contradicts itself"),
+        R::StatementGoesBack { .. } => {
+            (StatusCode::CONFLICT, "bank.statement-goes-back", "A total of the statement is lower than before")
+        }
+        R::OverDrawn { .. } => (StatusCode::CONFLICT, "bank.over-drawn", "The statement exceeds the escrow"),
+        R::TooFast { .. } => (StatusCode::CONFLICT, "bank.too-fast", "The host draws too fast"),
+        R::Ended(_) => (StatusCode::CONFLICT, "bank.escrow-ended", "The escrow has ended"),
+        R::NothingLapsed => (StatusCode::CONFLICT, "bank.nothing-lapsed", "Nothing has lapsed"),
+        R::Store(StoreError::Damaged(_) | StoreError::Failed(_)) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "bank.failed", "The bank failed")
+        }
+    };
+    let problem = Problem::new(status, code, title);
+    let problem = if code == "bank.failed" { problem } else { problem.detail(refusal) };
+    match refusal {
+        R::Insufficient { balance, amount, .. } => {
+            problem.with("balance_micros", balance.micros()).with("amount_micros", amount.micros())
+        }
+        R::OverLimit { left, amount, .. } => {
+            problem.with("left_micros", left.micros()).with("amount_micros", amount.micros())
+        }
+        R::TooFast { at_most, .. } => problem.with("at_most_micros", at_most.micros()),
+        R::TransferIdTaken(_) | R::EscrowIdTaken(_) => {
+            problem.help("an id names one order for ever; take a new one for a new order")
+        }
+        _ => problem,
+    }
+}

@@ -1,0 +1,82 @@
+//! Stores: indexes of the ledger that are made from the journal and can be made again.
+
+pub mod memory;
+pub mod sled;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tycoon_market::{AccountId, EscrowId, HostId, PoolName, Timestamp};
+
+pub use self::memory::MemoryStore;
+pub use self::sled::SledStore;
+use crate::journal::RecordHash;
+use crate::ledger::{Account, Changes, Entry, Escrow, View};
+
+/// Why a store could not be read or written.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum StoreError {
+    /// A row is not what was written. The index must be made again from the journal.
+    #[error("the bank's index is damaged: {0}")]
+    Damaged(String),
+    /// The database failed.
+    #[error("the bank's index cannot be used: {0}")]
+    Failed(String),
+}
+
+/// The end of what has been journaled, or of what an index holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The number of the last record; 0 before the first.
+    pub record: u64,
+    /// Its hash; all zeros before the first.
+    pub hash: RecordHash,
+    /// Its time.
+    pub at: Timestamp,
+}
+
+impl Head {
+    /// The head of an empty journal.
+    pub const EMPTY: Self = Self { record: 0, hash: RecordHash::ZERO, at: Timestamp::from_micros(0) };
+}
+
+/// An index of the ledger.
+///
+/// Reads see whole changes of whole records. What was applied may be lost in a crash, but only from its end.
+pub trait Store: View + Send + Sync {
+    /// The last record that the index holds.
+    fn head(&self) -> Result<Head, StoreError>;
+
+    /// Makes `changes` up to the record `head`, all or nothing.
+    fn apply(&self, head: &Head, changes: &Changes) -> Result<(), StoreError>;
+
+    /// Makes what was applied last through a crash.
+    fn flush(&self) -> Result<(), StoreError>;
+
+    /// Empties the index.
+    fn clear(&self) -> Result<(), StoreError>;
+
+    /// Entries of an account's history with numbers below `before`, the latest first.
+    fn entries(&self, account: &AccountId, before: u64, limit: usize) -> Result<Vec<Entry>, StoreError>;
+
+    /// Escrows paid by `payer` for `pool` (or any pool), by ascending id, from after `after`.
+    fn escrows_of_payer(
+        &self,
+        payer: &AccountId,
+        pool: Option<&PoolName>,
+        after: Option<&EscrowId>,
+        limit: usize,
+    ) -> Result<Vec<Escrow>, StoreError>;
+
+    /// Escrows that pay `host`, by ascending id, from after `after`.
+    fn escrows_of_host(&self, host: &HostId, after: Option<&EscrowId>, limit: usize)
+    -> Result<Vec<Escrow>, StoreError>;
+
+    /// Open escrows that lapse at or before `at`, the earliest first.
+    fn lapsing(&self, at: Timestamp, limit: usize) -> Result<Vec<EscrowId>, StoreError>;
+
+    /// Accounts by ascending id, from after `after`.
+    fn accounts(&self, after: Option<&AccountId>, limit: usize) -> Result<Vec<Account>, StoreError>;
+
+    /// All escrows by ascending id, from after `after`.
+    fn escrows(&self, after: Option<&EscrowId>, limit: usize) -> Result<Vec<Escrow>, StoreError>;
+}

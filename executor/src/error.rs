@@ -1,0 +1,53 @@
+//! Why a run could not begin or go on. That single steps fail is in its report, not here.
+
+use thiserror::Error;
+use tycoon_market::HostName;
+use tycoon_planner::PlanError;
+
+use crate::journal::JournalError;
+use crate::link::LinkError;
+use crate::lock::LockError;
+
+/// Why a run could not begin or go on.
+#[derive(Debug, Error)]
+pub enum ExecutorError {
+    /// The bank cannot be asked.
+    #[error("the bank cannot be asked for {what}")]
+    Bank {
+        /// What was asked.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: LinkError,
+    },
+    /// No host can be found.
+    #[error("the hosts cannot be listed")]
+    Hosts(#[source] LinkError),
+    /// A host that is needed refuses its quote, and planning without it did not help.
+    #[error("{host} does not hold what the plan needs")]
+    Quote {
+        /// The host.
+        host: HostName,
+        /// Why.
+        #[source]
+        source: LinkError,
+    },
+    /// There is no plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Another process is at work on the pool.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The threads that do the steps could not be started.
+    #[error("the steps cannot be started")]
+    Runtime(#[source] std::io::Error),
+    /// A step ended in a way it must not.
+    #[error("a fault of this program: {reason}; please report it")]
+    Panicked {
+        /// What is known of it.
+        reason: String,
+    },
+}

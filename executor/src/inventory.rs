@@ -1,0 +1,157 @@
+//! Asks bank and hosts what there is, and makes the planner's world of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tycoon_market::ids::EscrowId;
+use tycoon_market::{HostId, PoolName};
+use tycoon_planner::world::{History, HostAccountView, HostView, Offer, Unredeemed, World};
+use tycoon_xen::market::{AccountReport, OffersReport};
+use tycoon_xen::protocol::{Answer, Request};
+use tycoon_xen::status::DomainStatus;
+
+use crate::error::ExecutorError;
+use crate::link::{BankEscrow, LinkError, Site, SiteHost};
+
+/// How many hosts are asked at once.
+const HOSTS_AT_ONCE: usize = 16;
+
+/// What was collected: the planner's world, and the ways to the hosts in it.
+pub struct Inventory {
+    /// The world.
+    pub world: World,
+    /// The hosts, in the same order.
+    pub hosts: Vec<SiteHost>,
+}
+
+impl Inventory {
+    /// The host with this id.
+    pub fn host(&self, id: &HostId) -> Option<&SiteHost> {
+        self.hosts.iter().find(|host| host.id == *id)
+    }
+}
+
+/// Collects everything that concerns `pool`. Hosts in `excluded` take nothing new, for the reason given.
+///
+/// # Errors
+/// Where the bank or the list of hosts cannot be had. A host that does not answer is no error: it is said so.
+pub fn collect(
+    site: &dyn Site,
+    pool: &PoolName,
+    history: History,
+    excluded: &BTreeMap<HostId, String>,
+) -> Result<Inventory, ExecutorError> {
+    let bank = |what| move |source| ExecutorError::Bank { what, source };
+    let balance = site.bank().balance().map_err(bank("the balance"))?;
+    let escrows = site.bank().escrows(pool).map_err(bank("the pool's escrows"))?;
+    let hosts = site.hosts().map_err(ExecutorError::Hosts)?;
+    let views = ask_all(&hosts, |host| view(host, pool, &escrows, excluded.get(&host.id)));
+    let world = World { collected_at: site.clock().now(), account: site.account(), balance, hosts: views, history };
+    Ok(Inventory { world, hosts })
+}
+
+/// Asks every host the same, several at once, and returns the answers in the hosts' order.
+pub fn ask_all<T: Send>(hosts: &[SiteHost], ask: impl Fn(&SiteHost) -> T + Sync) -> Vec<T> {
+    let mut answers = Vec::with_capacity(hosts.len());
+    for group in hosts.chunks(HOSTS_AT_ONCE) {
+        if let [host] = group {
+            answers.push(ask(host));
+            continue;
+        }
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = group.iter().map(|host| scope.spawn(|| ask(host))).collect();
+            for thread in threads {
+                match thread.join() {
+                    Ok(answer) => answers.push(answer),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+        });
+    }
+    answers
+}
+
+/// What one host tells.
+struct Told {
+    offers: OffersReport,
+    account: Option<AccountReport>,
+    domains: Vec<DomainStatus>,
+}
+
+fn ask(host: &SiteHost, pool: &PoolName) -> Result<Told, LinkError> {
+    Ok(Told { offers: host.link.offers(pool)?, account: host.link.account(pool)?, domains: domains(host, Some(pool))? })
+}
+
+/// The domains of this account on a host, of one pool or of all.
+pub fn domains(host: &SiteHost, pool: Option<&PoolName>) -> Result<Vec<DomainStatus>, LinkError> {
+    match host.link.request(&Request::Inspect { pool: pool.cloned() })? {
+        Answer::Domains { domains } => Ok(domains),
+        Answer::Ensured { .. } => Err(LinkError::Nonsense { reason: "it was asked for its domains".into() }),
+    }
+}
+
+fn view(host: &SiteHost, pool: &PoolName, escrows: &[BankEscrow], excluded: Option<&String>) -> HostView {
+    let told = ask(host, pool);
+    let mut view = HostView {
+        id: host.id,
+        name: host.name.clone(),
+        is_simulated: host.is_simulated,
+        architecture: host.architecture.clone(),
+        labels: host.labels.clone(),
+        images: Vec::new(),
+        offers: BTreeMap::new(),
+        is_inspected: false,
+        closed: None,
+        domains: Vec::new(),
+        account: None,
+        unredeemed: Vec::new(),
+        is_unsettled: false,
+    };
+    match told {
+        Err(error) => view.closed = Some(format!("cannot be asked: {error}")),
+        Ok(told) => {
+            let credited = told.account.iter().flat_map(|account| &account.escrows).map(|escrow| escrow.escrow);
+            let redeemed: BTreeSet<EscrowId> = credited.chain(told.offers.unsettled.iter().copied()).collect();
+            let waiting = escrows
+                .iter()
+                .filter(|escrow| escrow.host == host.id && escrow.is_open && !redeemed.contains(&escrow.id))
+                .filter(|escrow| escrow.drawn.is_zero() && escrow.released.is_zero());
+            view.unredeemed = waiting.map(|escrow| Unredeemed { escrow: escrow.id, amount: escrow.amount }).collect();
+            view.is_unsettled = !told.offers.unsettled.is_empty();
+            view.is_inspected = true;
+            view.closed = told.offers.is_draining.then(|| "is being drained by its owner".to_owned());
+            view.images = told.offers.images;
+            view.offers = told
+                .offers
+                .offers
+                .into_iter()
+                .map(|(kind, offer)| {
+                    let offer = Offer {
+                        capacity: offer.capacity,
+                        available: offer.available,
+                        base_price: offer.base_price,
+                        others: offer.others,
+                    };
+                    (kind, offer)
+                })
+                .collect();
+            view.domains = told.domains;
+            view.account = told.account.map(account_view);
+        }
+    }
+    if let Some(reason) = excluded {
+        view.closed.get_or_insert_with(|| reason.clone());
+    }
+    view
+}
+
+fn account_view(account: AccountReport) -> HostAccountView {
+    HostAccountView {
+        opened_at: account.opened_at,
+        funded: account.funded,
+        charged: account.charged,
+        balance: account.balance,
+        rate: account.rate,
+        expires_at: account.expires_at,
+        allocation: account.allocation,
+    }
+}

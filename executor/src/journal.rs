@@ -1,0 +1,299 @@
+//! The journal of one pool: what was planned, what was begun, what came of it.
+//!
+//! An append-only file of lines, one JSON record each, every line carrying a checksum that covers the line before:
+//! a torn last line is cut when the journal is opened for writing, and any other damage is named and stops the
+//! start. A record is on disk before the act it announces. Reading needs no lock.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+use tycoon_market::{Credits, Timestamp};
+use tycoon_planner::plan::{Change, Goal, Plan, PlanId, StepId};
+use tycoon_planner::world::History;
+
+/// The largest journal that is read, in bytes. Older plans can be moved away: hosts and bank know what there is.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// One entry of a journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "kebab-case")]
+pub enum Record {
+    /// A plan is about to be carried out.
+    PlanBegun {
+        /// All of it.
+        plan: Box<Plan>,
+    },
+    /// A step is about to be done.
+    StepBegun {
+        /// Its plan.
+        plan: PlanId,
+        /// The step.
+        step: StepId,
+    },
+    /// A step ended.
+    StepEnded {
+        /// Its plan.
+        plan: PlanId,
+        /// The step.
+        step: StepId,
+        /// How.
+        outcome: Outcome,
+    },
+    /// A plan ended: every step was done, failed, or skipped because of one that failed.
+    PlanEnded {
+        /// The plan.
+        plan: PlanId,
+        /// True where every step succeeded.
+        succeeded: bool,
+        /// What the hosts had charged for the pool by then, as far as they could be asked.
+        charged: Credits,
+    },
+}
+
+/// How a step ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It succeeded.
+    Done {
+        /// False where the world was as it should be already.
+        changed: bool,
+    },
+    /// It failed.
+    Failed {
+        /// Why.
+        error: String,
+    },
+    /// It was not tried, because a step it needs did not succeed.
+    Skipped,
+}
+
+/// A line of the file.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    number: u64,
+    at: Timestamp,
+    #[serde(flatten)]
+    record: Record,
+    /// The first half of the SHA-256 of the checksum before and of this line without its own.
+    checksum: String,
+}
+
+/// Why a journal cannot be used.
+#[derive(Debug, Error)]
+pub enum JournalError {
+    /// The file cannot be read or written.
+    #[error("the journal {path} cannot be {action}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// A line is not what was written.
+    #[error("the journal {path} is damaged at line {line}: {reason}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The file is larger than what is read.
+    #[error("the journal {path} has {bytes} bytes, more than the {MAX_BYTES} that are read")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+    },
+}
+
+/// Called after each record is on disk, with its number. For crash tests.
+pub type AfterRecord = Arc<dyn Fn(u64) + Send + Sync>;
+
+/// A journal open for writing.
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+    next: u64,
+    checksum: String,
+    /// Every record, in order.
+    records: Vec<(Timestamp, Record)>,
+    torn: bool,
+    after_record: Option<AfterRecord>,
+}
+
+impl Journal {
+    /// Opens or creates the journal at `path`. The caller holds the pool's lock. A torn last line is cut.
+    pub fn open(path: &Path) -> Result<Self, JournalError> {
+        let io = |action| move |source| JournalError::Io { path: path.to_owned(), action, source };
+        let is_new = !path.exists();
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io("opened"))?;
+        let read = parse(path, &read_bytes(path, &mut file)?)?;
+        if read.torn {
+            file.set_len(read.good_bytes).map_err(io("cut after its last whole line"))?;
+            file.sync_all().map_err(io("written"))?;
+        }
+        file.seek(SeekFrom::Start(read.good_bytes)).map_err(io("read"))?;
+        if is_new && let Some(folder) = path.parent() {
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(io("written"))?;
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            next: read.records.len() as u64 + 1,
+            checksum: read.checksum,
+            records: read.records,
+            torn: read.torn,
+            after_record: None,
+        })
+    }
+
+    /// Calls `hook` after each record is on disk.
+    pub fn set_after_record(&mut self, hook: AfterRecord) {
+        self.after_record = Some(hook);
+    }
+
+    /// True where the last line was torn when the journal was opened: the last run was killed while writing.
+    pub const fn was_torn(&self) -> bool {
+        self.torn
+    }
+
+    /// Every record, in order.
+    pub fn records(&self) -> &[(Timestamp, Record)] {
+        &self.records
+    }
+
+    /// What the planner has to know of earlier plans.
+    pub fn history(&self) -> History {
+        history(&self.records)
+    }
+
+    /// Writes a record; it is on disk on return.
+    pub fn write(&mut self, at: Timestamp, record: Record) -> Result<(), JournalError> {
+        let io = |source| JournalError::Io { path: self.path.clone(), action: "written", source };
+        let mut line = Line { number: self.next, at, record, checksum: String::new() };
+        line.checksum = checksum(&self.checksum, &line).map_err(|source| io(source.into()))?;
+        let mut text = serde_json::to_string(&line).map_err(|source| io(source.into()))?;
+        text.push('\n');
+        self.file.write_all(text.as_bytes()).map_err(io)?;
+        self.file.sync_data().map_err(io)?;
+        self.checksum = line.checksum;
+        self.records.push((at, line.record));
+        if let Some(hook) = &self.after_record {
+            hook(self.next);
+        }
+        self.next += 1;
+        Ok(())
+    }
+}
+
+/// The records of the journal at `path`, without any lock; none where there is no journal. A torn last line is
+/// passed over.
+pub fn read(path: &Path) -> Result<Vec<(Timestamp, Record)>, JournalError> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(JournalError::Io { path: path.to_owned(), action: "opened", source }),
+    };
+    Ok(parse(path, &read_bytes(path, &mut file)?)?.records)
+}
+
+/// What the planner has to know of the plans in these records.
+pub fn history(records: &[(Timestamp, Record)]) -> History {
+    let mut history = History::default();
+    let mut last: Option<&Plan> = None;
+    for (_, record) in records {
+        match record {
+            Record::PlanBegun { plan } => {
+                history.parent = Some(plan.id);
+                history.generation = history.generation.max(plan.generation);
+                if plan.goal == Goal::Up {
+                    history.period = plan.period;
+                    let stay = plan.domains.iter().filter(|domain| domain.change != Change::Remove);
+                    history.placements = stay.map(|domain| (domain.path.clone(), domain.host)).collect();
+                }
+                last = Some(plan);
+            }
+            Record::PlanEnded { plan, succeeded: true, .. } => {
+                if last.is_some_and(|last| last.id == *plan && last.goal == Goal::Down) {
+                    history.period = None;
+                    history.placements = BTreeMap::new();
+                }
+            }
+            _ => {}
+        }
+    }
+    history
+}
+
+/// The last plan of these records, where it was begun and has not ended: its run was killed or interrupted.
+pub fn unfinished(records: &[(Timestamp, Record)]) -> Option<&Plan> {
+    records.iter().rev().find_map(|(_, record)| match record {
+        Record::PlanEnded { .. } => Some(None),
+        Record::PlanBegun { plan } => Some(Some(plan.as_ref())),
+        _ => None,
+    })?
+}
+
+struct Parsed {
+    records: Vec<(Timestamp, Record)>,
+    checksum: String,
+    good_bytes: u64,
+    torn: bool,
+}
+
+fn read_bytes(path: &Path, file: &mut File) -> Result<Vec<u8>, JournalError> {
+    let io = |source| JournalError::Io { path: path.to_owned(), action: "read", source };
+    let bytes = file.metadata().map_err(io)?.len();
+    if bytes > MAX_BYTES {
+        return Err(JournalError::TooLarge { path: path.to_owned(), bytes });
+    }
+    let mut content = Vec::new();
+    file.take(MAX_BYTES).read_to_end(&mut content).map_err(io)?;
+    Ok(content)
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<Parsed, JournalError> {
+    let mut parsed = Parsed { records: Vec::new(), checksum: String::new(), good_bytes: 0, torn: false };
+    for text in bytes.split_inclusive(|&byte| byte == b'\n') {
+        let number = parsed.records.len() as u64 + 1;
+        if text.last() != Some(&b'\n') {
+            parsed.torn = true;
+            break;
+        }
+        let damaged = |reason: String| JournalError::Damaged { path: path.to_owned(), line: number, reason };
+        let line: Line = serde_json::from_slice(text).map_err(|error| damaged(error.to_string()))?;
+        if line.number != number {
+            return Err(damaged(format!("it says it is record {}", line.number)));
+        }
+        let expected = checksum(&parsed.checksum, &line).map_err(|error| damaged(error.to_string()))?;
+        if expected != line.checksum {
+            return Err(damaged("its checksum does not match".into()));
+        }
+        parsed.checksum = line.checksum;
+        parsed.records.push((line.at, line.record));
+        parsed.good_bytes += text.len() as u64;
+    }
+    Ok(parsed)
+}
+
+fn checksum(before: &str, line: &Line) -> Result<String, serde_json::Error> {
+    let mut hash = Sha256::new();
+    hash.update(before);
+    hash.update(serde_json::to_vec(&(line.number, line.at, &line.record))?);
+    let half = &hash.finalize()[..16];
+    Ok(half.iter().map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,162 @@
+//! The parties a run talks to, as it needs them. A site (embedded or real) provides them; tests provide faulty ones.
+//!
+//! All calls block, and all changes are idempotent: a call whose answer was lost is simply made again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use thiserror::Error;
+use tycoon_market::ids::EscrowId;
+use tycoon_market::receipt::Receipt;
+use tycoon_market::{AccountId, Credits, HostId, HostName, PoolName};
+use tycoon_planner::plan::PlannedEscrow;
+pub use tycoon_rpc::Clock;
+use tycoon_xen::market::{AccountReport, BidRequest, CloseReport, OffersReport, Quote, QuoteRequest, RefundRequest};
+use tycoon_xen::protocol::{Answer, HostError, Request};
+
+/// Why a party did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum LinkError {
+    /// It does not answer.
+    #[error("{reason}")]
+    Unreachable {
+        /// Why.
+        reason: String,
+    },
+    /// It refuses.
+    #[error("{message}")]
+    Refused {
+        /// Its stable code.
+        code: String,
+        /// What it says.
+        message: String,
+        /// What it proposes.
+        help: Option<String>,
+    },
+    /// The host refuses, or fails, to do something with a domain.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// It answers something that makes no sense.
+    #[error("its answer makes no sense: {reason}")]
+    Nonsense {
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl LinkError {
+    /// True where the same call may succeed later without any change.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Host(error) => error.is_transient(),
+            Self::Refused { .. } | Self::Nonsense { .. } => false,
+        }
+    }
+
+    /// What to do about it, where that is known.
+    pub fn help(&self) -> Option<&str> {
+        match self {
+            Self::Refused { help, .. } => help.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+/// An escrow of this account at the bank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BankEscrow {
+    /// Its id.
+    pub id: EscrowId,
+    /// The host it is for.
+    pub host: HostId,
+    /// Its amount.
+    pub amount: Credits,
+    /// What the host has drawn.
+    pub drawn: Credits,
+    /// What came back.
+    pub released: Credits,
+    /// True while the host may still draw.
+    pub is_open: bool,
+}
+
+/// The bank, for one account.
+pub trait BankLink: Send + Sync {
+    /// What the account holds, without what is in escrow.
+    fn balance(&self) -> Result<Credits, LinkError>;
+
+    /// The account's escrows for one pool, open and closed.
+    fn escrows(&self, pool: &PoolName) -> Result<Vec<BankEscrow>, LinkError>;
+
+    /// Has the escrow open. The same escrow again is no error.
+    fn open_escrow(&self, pool: &PoolName, host: &SiteHost, escrow: &PlannedEscrow) -> Result<Receipt, LinkError>;
+
+    /// The receipt of an escrow.
+    fn receipt(&self, escrow: EscrowId) -> Result<Receipt, LinkError>;
+}
+
+/// One host, for one account.
+pub trait HostLink: Send + Sync {
+    /// What it sells now, as this account and pool can have it.
+    fn offers(&self, pool: &PoolName) -> Result<OffersReport, LinkError>;
+
+    /// Has minima held for a while.
+    fn quote(&self, request: &QuoteRequest) -> Result<Quote, LinkError>;
+
+    /// The host account of one pool.
+    fn account(&self, pool: &PoolName) -> Result<Option<AccountReport>, LinkError>;
+
+    /// The host accounts of all pools.
+    fn accounts(&self) -> Result<Vec<AccountReport>, LinkError>;
+
+    /// Credits the host account with an escrow, once.
+    fn fund(&self, pool: &PoolName, receipt: &Receipt) -> Result<AccountReport, LinkError>;
+
+    /// Sets the bid.
+    fn bid(&self, pool: &PoolName, request: &BidRequest) -> Result<AccountReport, LinkError>;
+
+    /// Takes out what is above what shall be left.
+    fn refund(&self, pool: &PoolName, request: &RefundRequest) -> Result<AccountReport, LinkError>;
+
+    /// Closes the host account.
+    fn close(&self, pool: &PoolName, generation: u64) -> Result<CloseReport, LinkError>;
+
+    /// Asks something about domains.
+    fn request(&self, request: &Request) -> Result<Answer, LinkError>;
+}
+
+/// A host that was found, and the way to it.
+#[derive(Clone)]
+pub struct SiteHost {
+    /// Its id.
+    pub id: HostId,
+    /// Its name.
+    pub name: HostName,
+    /// Who earns what it charges.
+    pub owner: AccountId,
+    /// Its key.
+    pub key: tycoon_market::PublicKey,
+    /// True where it exists only in a process.
+    pub is_simulated: bool,
+    /// Its architecture.
+    pub architecture: String,
+    /// The owner's labels.
+    pub labels: BTreeMap<String, String>,
+    /// The way to it.
+    pub link: Arc<dyn HostLink>,
+}
+
+/// Everything a run talks to.
+pub trait Site: Send + Sync {
+    /// Whose run it is.
+    fn account(&self) -> AccountId;
+
+    /// The bank.
+    fn bank(&self) -> &dyn BankLink;
+
+    /// The hosts, ordered by name.
+    fn hosts(&self) -> Result<Vec<SiteHost>, LinkError>;
+
+    /// The clock.
+    fn clock(&self) -> &dyn Clock;
+}

@@ -1,0 +1,150 @@
+//! Does the steps: one call to a bank or a host each.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tycoon_market::HostId;
+use tycoon_planner::plan::{Action, Plan, Step};
+use tycoon_xen::market::{BidRequest, RefundRequest};
+use tycoon_xen::protocol::{Answer, Request};
+use tycoon_xen::spec::DomainPath;
+use tycoon_xen::status::{DomainState, DomainStatus};
+
+use crate::engine::{Performer, StepError};
+use crate::inventory::domains;
+use crate::link::{LinkError, Site, SiteHost};
+
+/// How long a domain may take to shut down before it is destroyed, in milliseconds.
+const SHUTDOWN_GRACE_MS: u64 = 30_000;
+/// How long a domain may take to come up or to stop.
+const PATIENCE: Duration = Duration::from_secs(180);
+/// How often a domain is looked at while it is waited for.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Does steps on the hosts of a site.
+pub struct SitePerformer {
+    site: Arc<dyn Site>,
+    hosts: BTreeMap<HostId, SiteHost>,
+}
+
+impl SitePerformer {
+    /// A performer for these hosts.
+    pub fn new(site: Arc<dyn Site>, hosts: &[SiteHost]) -> Self {
+        Self { site, hosts: hosts.iter().map(|host| (host.id, host.clone())).collect() }
+    }
+
+    fn act(&self, plan: &Plan, step: &Step, host: &SiteHost) -> Result<bool, LinkError> {
+        let (pool, generation) = (plan.pool.clone(), plan.generation);
+        match &step.action {
+            Action::OpenEscrow { escrow } => {
+                self.site.bank().open_escrow(&pool, host, escrow)?;
+                Ok(true)
+            }
+            Action::Fund { escrow } => {
+                let receipt = self.site.bank().receipt(*escrow)?;
+                host.link.fund(&pool, &receipt)?;
+                Ok(true)
+            }
+            Action::Bid { bid } => {
+                host.link.bid(&pool, &BidRequest { generation, bid: bid.clone() })?;
+                Ok(true)
+            }
+            Action::Refund { leave, .. } => {
+                host.link.refund(&pool, &RefundRequest { generation, leave: *leave })?;
+                Ok(true)
+            }
+            Action::CloseAccount => {
+                let report = host.link.close(&pool, generation)?;
+                if report.is_settled {
+                    return Ok(true);
+                }
+                let reason =
+                    format!("{} has closed the account, and cannot reach the bank to return the rest yet", host.name);
+                Err(LinkError::Unreachable { reason })
+            }
+            Action::EnsureImage { image } => ensured(host, Request::EnsureImage { image: image.clone() }),
+            Action::EnsureVolumes { spec } => {
+                ensured(host, Request::EnsureVolumes { pool, generation, spec: spec.clone() })
+            }
+            Action::EnsureDomain { spec } => {
+                ensured(host, Request::EnsureDomain { pool, generation, spec: spec.clone() })
+            }
+            Action::EnsureRunning { path } => {
+                let changed = ensured(host, Request::EnsureRunning { pool, generation, path: path.clone() })?;
+                self.wait(plan, host, path, is_up)?;
+                Ok(changed)
+            }
+            Action::EnsureStopped { path } => {
+                let grace_ms = SHUTDOWN_GRACE_MS;
+                let changed = ensured(host, Request::EnsureStopped { pool, generation, path: path.clone(), grace_ms })?;
+                self.wait(plan, host, path, |status| status.is_none_or(|status| !status.state.is_active()))?;
+                Ok(changed)
+            }
+            Action::EnsureAbsent { path } => {
+                ensured(host, Request::EnsureAbsent { pool, generation, path: path.clone() })
+            }
+        }
+    }
+
+    /// Waits until a domain is as it should be.
+    fn wait(
+        &self,
+        plan: &Plan,
+        host: &SiteHost,
+        path: &DomainPath,
+        is_reached: impl Fn(Option<&DomainStatus>) -> bool,
+    ) -> Result<(), LinkError> {
+        let started = Instant::now();
+        loop {
+            let all = domains(host, Some(&plan.pool))?;
+            let is_it = |status: &&DomainStatus| status.ownership.as_ref().is_some_and(|own| own.path == *path);
+            let status = all.iter().find(is_it);
+            if is_reached(status) {
+                return Ok(());
+            }
+            if let Some(DomainState::Crashed) = status.map(|status| status.state) {
+                return Err(failed(format!("`{path}` crashed while it was waited for; see `tycoon console`")));
+            }
+            if started.elapsed() > PATIENCE {
+                let state = status.map_or("absent", |status| status.state.word());
+                return Err(failed(format!("`{path}` is {state} after {} s", PATIENCE.as_secs())));
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+}
+
+impl Performer for SitePerformer {
+    fn perform(&self, plan: &Plan, step: &Step) -> Result<bool, StepError> {
+        let Some(host) = self.hosts.get(&step.host) else {
+            return Err(StepError {
+                message: format!("host {} is not known any more", step.host),
+                is_transient: false,
+            });
+        };
+        self.act(plan, step, host).map_err(|error| {
+            let help = error.help().map(|help| format!(" ({help})")).unwrap_or_default();
+            StepError { message: format!("{error}{help}"), is_transient: error.is_transient() }
+        })
+    }
+}
+
+/// A domain is up when it runs and, where it has an interface, has its address.
+fn is_up(status: Option<&DomainStatus>) -> bool {
+    status.is_some_and(|status| {
+        let has_nic = status.spec.as_ref().is_some_and(|spec| !spec.nics.is_empty());
+        status.state == DomainState::Running && (status.address.is_some() || !has_nic)
+    })
+}
+
+fn failed(reason: String) -> LinkError {
+    LinkError::Refused { code: "timeout".into(), message: reason, help: None }
+}
+
+fn ensured(host: &SiteHost, request: Request) -> Result<bool, LinkError> {
+    match host.link.request(&request)? {
+        Answer::Ensured { changed, .. } => Ok(changed),
+        Answer::Domains { .. } => Err(LinkError::Nonsense { reason: "it was asked to do something".into() }),
+    }
+}

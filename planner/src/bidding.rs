@@ -1,0 +1,190 @@
+//! What to bid on each host: reservations at the price they take, and the rest by best response on CPU.
+//!
+//! A pool without a `bid` of its own asks for these minima: its memory, its disk, and a tenth of a CPU per
+//! virtual CPU. Of CPU it wants at most its virtual CPUs. All rates here are floats in pico-credits per second;
+//! they become integer money only in the plan.
+
+use std::collections::BTreeMap;
+
+use tycoon_market::best_response::{HostOffer, Problem, solve};
+use tycoon_market::{Quantity, ResourceKind};
+
+use crate::world::Offer;
+
+/// The least CPU that a domain is content with, in micro-CPUs for each virtual CPU.
+const LEAST_CPU_PER_VCPU: u64 = 100_000;
+/// How much more than the computed rate is bid for a reservation, so that rounding never leaves it short.
+const RESERVATION_MARGIN: f64 = 1.01;
+/// Nobody can buy all of a resource: the price of the last part has no bound. This much can be planned.
+const LARGEST_SHARE: f64 = 0.95;
+/// A rate that is never zero: where nothing has a price, something is bid all the same.
+const LEAST_RATE: f64 = 1.0;
+
+/// What the domains of a pool need of one host, all together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Need {
+    /// How many domains they are.
+    pub domains: u32,
+    /// Their virtual CPUs.
+    pub vcpus: u64,
+    /// Their memory in bytes.
+    pub memory_bytes: u64,
+    /// Their disks in bytes.
+    pub disk_bytes: u64,
+}
+
+impl Need {
+    /// The need of both.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            domains: self.domains.saturating_add(other.domains),
+            vcpus: self.vcpus.saturating_add(other.vcpus),
+            memory_bytes: self.memory_bytes.saturating_add(other.memory_bytes),
+            disk_bytes: self.disk_bytes.saturating_add(other.disk_bytes),
+        }
+    }
+
+    /// What is left of the need without `other`.
+    pub fn minus(self, other: Self) -> Self {
+        Self {
+            domains: self.domains.saturating_sub(other.domains),
+            vcpus: self.vcpus.saturating_sub(other.vcpus),
+            memory_bytes: self.memory_bytes.saturating_sub(other.memory_bytes),
+            disk_bytes: self.disk_bytes.saturating_sub(other.disk_bytes),
+        }
+    }
+
+    /// The larger of both, resource by resource.
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            domains: self.domains.max(other.domains),
+            vcpus: self.vcpus.max(other.vcpus),
+            memory_bytes: self.memory_bytes.max(other.memory_bytes),
+            disk_bytes: self.disk_bytes.max(other.disk_bytes),
+        }
+    }
+
+    /// The least that has to be held of each resource.
+    pub fn minima(&self) -> BTreeMap<ResourceKind, Quantity> {
+        BTreeMap::from([
+            (ResourceKind::Cpu, Quantity::new(self.vcpus.saturating_mul(LEAST_CPU_PER_VCPU))),
+            (ResourceKind::Memory, Quantity::from_bytes(self.memory_bytes)),
+            (ResourceKind::Disk, Quantity::from_bytes(self.disk_bytes)),
+        ])
+    }
+
+    /// The most that is of use of each resource.
+    pub fn maxima(&self) -> BTreeMap<ResourceKind, Quantity> {
+        BTreeMap::from([
+            (ResourceKind::Cpu, Quantity::from_cpus(self.vcpus)),
+            (ResourceKind::Memory, Quantity::from_bytes(self.memory_bytes)),
+            (ResourceKind::Disk, Quantity::from_bytes(self.disk_bytes)),
+        ])
+    }
+}
+
+/// The rates to bid on one host, in pico-credits per second, and what they are expected to bring.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HostRates {
+    /// By resource.
+    pub rates: BTreeMap<ResourceKind, f64>,
+    /// What of each resource that brings while everybody is busy.
+    pub expected: BTreeMap<ResourceKind, Quantity>,
+}
+
+impl HostRates {
+    /// All resources together.
+    pub fn total(&self) -> f64 {
+        self.rates.values().sum()
+    }
+}
+
+/// The budget does not reach for the least that the pool is content with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TooLittle {
+    /// The rate that would do, in pico-credits per second.
+    pub needed: f64,
+}
+
+/// The rate that holds `amount` of a resource at today's bids, in pico-credits per second; `None` where no money
+/// buys that much. From share = b / (p·R + Σb): b = share·(p·R + others) / (1 − share).
+pub fn rate_for(kind: ResourceKind, offer: &Offer, amount: Quantity) -> Option<f64> {
+    let share = amount.amount() as f64 / offer.capacity.amount() as f64;
+    if !share.is_finite() || share > LARGEST_SHARE {
+        return None;
+    }
+    Some((share * price_of_all(kind, offer) / (1.0 - share)).max(LEAST_RATE))
+}
+
+/// The base price of the whole resource and all others' bids, in pico-credits per second.
+fn price_of_all(kind: ResourceKind, offer: &Offer) -> f64 {
+    let units = offer.capacity.amount() as f64 / kind.price_unit().amount() as f64;
+    offer.base_price.picos_per_second() as f64 * units + offer.others.picos_per_second() as f64
+}
+
+/// What the need would cost on a host at full CPU, in pico-credits per second; `None` where the host cannot give
+/// it. Used to compare hosts.
+pub fn full_rate(offers: &BTreeMap<ResourceKind, Offer>, need: &Need) -> Option<f64> {
+    let cpu_offer = offers.get(&ResourceKind::Cpu)?;
+    let most = Quantity::new((cpu_offer.capacity.amount() as f64 * LARGEST_SHARE) as u64);
+    let cpu = rate_for(ResourceKind::Cpu, cpu_offer, Quantity::from_cpus(need.vcpus).min(most))?;
+    Some(cpu + reservation_rates(offers, need)?.values().sum::<f64>())
+}
+
+/// The rates that hold the need's memory and disk.
+fn reservation_rates(offers: &BTreeMap<ResourceKind, Offer>, need: &Need) -> Option<BTreeMap<ResourceKind, f64>> {
+    let minima = need.minima();
+    [ResourceKind::Memory, ResourceKind::Disk]
+        .into_iter()
+        .map(|kind| Some((kind, rate_for(kind, offers.get(&kind)?, *minima.get(&kind)?)? * RESERVATION_MARGIN)))
+        .collect()
+}
+
+/// The bids for several hosts out of one budget of `budget` pico-credits per second.
+///
+/// Memory and disk are reserved first, at the rate they take. What is left goes to CPU by best response: the split
+/// that brings the most CPU in all, with at least a tenth of a CPU and at most one CPU for each virtual CPU.
+/// Money that no bid has a use for stays unspent.
+///
+/// # Errors
+/// [`TooLittle`] where the reservations and the CPU minima cost more than the budget. Hosts that cannot give what
+/// is needed at any price must have been left out before; they count as needing an unbounded budget.
+pub fn bid(hosts: &[(&BTreeMap<ResourceKind, Offer>, Need)], budget: f64) -> Result<Vec<HostRates>, TooLittle> {
+    let unbounded = TooLittle { needed: f64::INFINITY };
+    let mut all_rates = Vec::with_capacity(hosts.len());
+    let mut problem = Vec::with_capacity(hosts.len());
+    let (mut reserved, mut least_cpu) = (0.0, 0.0);
+    for (offers, need) in hosts {
+        let rates = reservation_rates(offers, need).ok_or(unbounded)?;
+        reserved += rates.values().sum::<f64>();
+        all_rates.push(rates);
+        let cpu = offers.get(&ResourceKind::Cpu).ok_or(unbounded)?;
+        let capacity = cpu.capacity.amount() as f64;
+        let least = Quantity::new(need.vcpus.saturating_mul(LEAST_CPU_PER_VCPU));
+        least_cpu += rate_for(ResourceKind::Cpu, cpu, least).ok_or(unbounded)?;
+        problem.push(HostOffer {
+            // The worth of all of a host's CPU is its number of CPUs: utility counts CPUs.
+            weight: capacity,
+            others: cpu.others.picos_per_second() as f64,
+            base_price: (price_of_all(ResourceKind::Cpu, cpu) - cpu.others.picos_per_second() as f64).max(LEAST_RATE),
+            min_share: Some(least.amount() as f64 / capacity),
+            max_share: Some((need.vcpus as f64 * 1e6 / capacity).min(LARGEST_SHARE)),
+        });
+    }
+    if reserved + least_cpu > budget {
+        return Err(TooLittle { needed: reserved + least_cpu });
+    }
+    let solution = solve(&Problem { budget: budget - reserved, hosts: problem })
+        .map_err(|_| TooLittle { needed: reserved + least_cpu * RESERVATION_MARGIN })?;
+    let bids = hosts.iter().zip(all_rates).zip(solution.bids.iter().zip(&solution.shares));
+    Ok(bids
+        .map(|(((offers, need), mut rates), (cpu_rate, cpu_share))| {
+            let capacity = offers.get(&ResourceKind::Cpu).map_or(0, |cpu| cpu.capacity.amount());
+            let expected_cpu = Quantity::new((capacity as f64 * cpu_share).round() as u64);
+            rates.insert(ResourceKind::Cpu, cpu_rate.max(LEAST_RATE));
+            let mut expected = need.minima();
+            expected.insert(ResourceKind::Cpu, expected_cpu.min(Quantity::from_cpus(need.vcpus)));
+            HostRates { rates, expected }
+        })
+        .collect())
+}

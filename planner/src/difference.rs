@@ -1,0 +1,110 @@
+//! What differs between a domain as it is and as it should be.
+
+use tycoon_market::resource::show_bytes;
+use tycoon_xen::spec::{DomainSpec, Filesystem, VolumeSpec};
+
+use crate::plan::{Change, FieldChange};
+
+/// How an existing domain becomes what it should be, apart from where it is and whether it runs: kept, updated, or
+/// replaced where what differs is fixed when a domain is made.
+pub fn change(now: &DomainSpec, wanted: &DomainSpec) -> Change {
+    let mut difference = Difference::default();
+    difference.value("memory", &show_exactly(now.memory_bytes), &show_exactly(wanted.memory_bytes), Effect::Live);
+    difference.value("vcpus", &now.vcpus.to_string(), &wanted.vcpus.to_string(), Effect::Restart);
+    difference.value("hostname", &now.hostname, &wanted.hostname, Effect::Restart);
+    difference.option("kernel", &now.boot.kernel, &wanted.boot.kernel, Effect::Restart);
+    difference.option("ramdisk", &now.boot.ramdisk, &wanted.boot.ramdisk, Effect::Restart);
+    let (args_now, args_wanted) = (now.boot.kernel_args.join(" "), wanted.boot.kernel_args.join(" "));
+    difference.value("kernel-args", &args_now, &args_wanted, Effect::Restart);
+    difference.nics(now, wanted);
+    difference.value("image", &now.image, &wanted.image, Effect::Replace("the root disk is made from the image"));
+    difference.volumes(now, wanted);
+    difference.into_change()
+}
+
+/// What has to happen for a value to change.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Effect {
+    Live,
+    Restart,
+    Replace(&'static str),
+}
+
+#[derive(Default)]
+struct Difference {
+    fields: Vec<FieldChange>,
+    effect: Option<Effect>,
+}
+
+impl Difference {
+    fn value(&mut self, field: &str, from: &str, to: &str, effect: Effect) {
+        if from != to {
+            let shown = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
+            self.fields.push(FieldChange { field: field.to_owned(), from: shown(from), to: shown(to) });
+            self.effect = self.effect.max(Some(effect));
+        }
+    }
+
+    fn option(&mut self, field: &str, from: &Option<String>, to: &Option<String>, effect: Effect) {
+        self.value(field, from.as_deref().unwrap_or_default(), to.as_deref().unwrap_or_default(), effect);
+    }
+
+    fn nics(&mut self, now: &DomainSpec, wanted: &DomainSpec) {
+        for nic in &wanted.nics {
+            let before = now.nics.iter().find(|old| old.name == nic.name).map(|old| old.address.to_string());
+            self.value(&nic.name, &before.unwrap_or_default(), &nic.address.to_string(), Effect::Restart);
+        }
+        for old in &now.nics {
+            if !wanted.nics.iter().any(|nic| nic.name == old.name) {
+                self.value(&old.name, &old.address.to_string(), "", Effect::Restart);
+            }
+        }
+    }
+
+    fn volumes(&mut self, now: &DomainSpec, wanted: &DomainSpec) {
+        for volume in &wanted.volumes {
+            let name = &volume.name;
+            match now.volumes.iter().find(|old| old.name == *name) {
+                None => self.value(&format!("volume {name}"), "", &show_bytes(volume.size_bytes), Effect::Restart),
+                Some(old) => {
+                    let effect = if volume.size_bytes < old.size_bytes {
+                        Effect::Replace("a disk can grow, and never shrinks")
+                    } else {
+                        Effect::Restart
+                    };
+                    let sizes = (show_exactly(old.size_bytes), show_exactly(volume.size_bytes));
+                    self.value(&format!("{name} size"), &sizes.0, &sizes.1, effect);
+                    const FIXED: Effect = Effect::Replace("how a disk is made cannot be changed afterwards");
+                    self.value(&format!("{name} fs"), filesystem(old), filesystem(volume), FIXED);
+                    let (cow_now, cow) = (old.copy_on_write.to_string(), volume.copy_on_write.to_string());
+                    self.value(&format!("{name} copy-on-write"), &cow_now, &cow, FIXED);
+                    self.option(&format!("{name} on"), &old.store, &volume.store, FIXED);
+                }
+            }
+        }
+        for old in &now.volumes {
+            if !wanted.volumes.iter().any(|volume| volume.name == old.name) {
+                let effect = Effect::Replace("a disk would be deleted");
+                self.value(&format!("volume {}", old.name), &show_bytes(old.size_bytes), "", effect);
+            }
+        }
+    }
+
+    fn into_change(self) -> Change {
+        match self.effect {
+            None => Change::Keep,
+            Some(Effect::Replace(why)) => Change::Replace { fields: self.fields, from: None, why: why.to_owned() },
+            Some(effect) => Change::Update { fields: self.fields, restart: effect == Effect::Restart },
+        }
+    }
+}
+
+/// Bytes for people where that is exact, the number itself otherwise: two different sizes never look the same.
+fn show_exactly(bytes: u64) -> String {
+    const MIB: u64 = 1 << 20;
+    if bytes.is_multiple_of(MIB) { show_bytes(bytes) } else { format!("{bytes} B") }
+}
+
+fn filesystem(volume: &VolumeSpec) -> &'static str {
+    volume.filesystem.map_or("", Filesystem::word)
+}

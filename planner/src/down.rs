@@ -1,0 +1,86 @@
+//! The way back: every domain of a pool removed, every host account closed, everything left refunded.
+
+use std::collections::BTreeMap;
+
+use tycoon_market::{Credits, PoolName};
+
+use crate::error::PlanError;
+use crate::plan::{Change, DomainPlan, Goal, HostPlan, Money, Plan, PlanId, Report, digest};
+use crate::steps::{Removals, Steps, add_host};
+use crate::world::{HostView, World};
+
+/// The plan that undoes a pool, from what the hosts and the bank know of it: no description and no local state is
+/// needed. It has no steps where nothing is left of the pool.
+///
+/// # Errors
+/// [`PlanError::Overflow`] where the sums of the hosts make no sense.
+pub fn plan_down(pool: &PoolName, world: &World) -> Result<Plan, PlanError> {
+    let holds_something = |host: &&HostView| {
+        host.account.is_some() || !host.domains.is_empty() || !host.unredeemed.is_empty() || host.is_unsettled
+    };
+    let mut steps = Steps::default();
+    let mut removals = Removals::default();
+    let (mut domains, mut hosts) = (Vec::new(), Vec::new());
+    let mut generation = world.history.generation;
+    for host in world.hosts.iter().filter(holds_something) {
+        for ownership in host.domains.iter().filter_map(|status| status.ownership.as_ref()) {
+            generation = generation.max(ownership.generation);
+            removals.add(&mut steps, host.id, &ownership.path);
+            domains.push(DomainPlan {
+                path: ownership.path.clone(),
+                change: Change::Remove,
+                host: host.id,
+                host_name: host.name.clone(),
+                spec: None,
+                expected_cpu: None,
+                rate: None,
+            });
+        }
+        hosts.push(leave(host));
+    }
+    for host in &hosts {
+        add_host(&mut steps, host, &[], None, &removals);
+    }
+    domains.sort_by(|a, b| a.path.cmp(&b.path));
+    let refund = Credits::checked_sum(hosts.iter().map(|host| host.refund));
+    let silent = world.hosts.iter().filter(|host| !host.is_inspected);
+    let notes = silent.map(|host| format!("{} does not answer: what it holds of the pool is not known", host.name));
+    let mut plan = Plan {
+        id: PlanId::from_bytes([0; 16]),
+        parent: world.history.parent,
+        generation: generation.saturating_add(1),
+        pool: pool.clone(),
+        account: world.account,
+        created_at: world.collected_at,
+        goal: Goal::Down,
+        period: None,
+        domains,
+        hosts,
+        steps: steps.into_vec(),
+        report: Report { hosts: Vec::new(), notes: notes.collect() },
+        money: Money {
+            refund: refund.ok_or(PlanError::Overflow { what: "the sum of all refunds" })?,
+            balance: world.balance,
+            ..Money::default()
+        },
+    };
+    plan.id = digest(&plan);
+    Ok(plan)
+}
+
+fn leave(host: &HostView) -> HostPlan {
+    HostPlan {
+        id: host.id,
+        name: host.name.clone(),
+        is_simulated: host.is_simulated,
+        bid: None,
+        minima: BTreeMap::new(),
+        expected: BTreeMap::new(),
+        escrow: None,
+        // A receipt that the host never saw is handed to it first: closing then returns its money too.
+        redeem: host.unredeemed.iter().map(|escrow| escrow.escrow).collect(),
+        refund: host.account.as_ref().map_or(Credits::ZERO, |account| account.balance),
+        leave: Credits::ZERO,
+        closes: true,
+    }
+}

@@ -1,0 +1,69 @@
+//! Services, and how a request gets to one.
+
+use std::sync::Arc;
+
+use http::{Request, Response};
+use thiserror::Error;
+
+/// Something that answers requests. It never fails: what goes wrong is an answer too.
+pub trait Service: Send + Sync {
+    /// The answer to `request`.
+    fn handle(&self, request: Request<Vec<u8>>) -> Response<Vec<u8>>;
+}
+
+impl<S: Service + ?Sized> Service for Arc<S> {
+    fn handle(&self, request: Request<Vec<u8>>) -> Response<Vec<u8>> {
+        (**self).handle(request)
+    }
+}
+
+/// Why no response came back. Whether the request arrived is not known.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum TransportError {
+    /// The service could not be reached.
+    #[error("{service} cannot be reached: {reason}")]
+    Unreachable {
+        /// The service's name or address.
+        service: String,
+        /// Why.
+        reason: String,
+    },
+    /// No response came in time.
+    #[error("{service} did not answer within {seconds} s")]
+    TimedOut {
+        /// The service's name or address.
+        service: String,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// The response was larger than what is read.
+    #[error("the response of {service} is too large: {reason}")]
+    TooLarge {
+        /// The service's name or address.
+        service: String,
+        /// What was too large.
+        reason: String,
+    },
+}
+
+/// Something that carries a request to a service and brings the response back.
+pub trait Transport: Send + Sync {
+    /// Sends `request`, whose target is a path and a query without authority, and waits for the response.
+    fn send(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, TransportError>;
+}
+
+impl<T: Transport + ?Sized> Transport for Arc<T> {
+    fn send(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, TransportError> {
+        (**self).send(request)
+    }
+}
+
+/// The transport to a service in the same process.
+#[derive(Clone, Debug)]
+pub struct InProcess<S>(pub S);
+
+impl<S: Service> Transport for InProcess<S> {
+    fn send(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, TransportError> {
+        Ok(self.0.handle(request))
+    }
+}

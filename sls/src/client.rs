@@ -1,0 +1,258 @@
+//! The side that asks: it registers with every SLS and merges what they know.
+//!
+//! An SLS is believed only in what it alone can know (when it heard of a host); what a host says is checked against
+//! the host's own signature. Where several SLSs know a host, its newest record wins.
+
+use std::collections::BTreeMap;
+use std::thread;
+
+use http::Method;
+use thiserror::Error;
+use tycoon_market::{HostId, HostName, Timestamp};
+use tycoon_rpc::{CallError, Caller};
+
+use crate::query::{HostQuery, Sort};
+use crate::record::{HostRecord, RecordError, SignedRecord, VerifiedRecord};
+use crate::service::{Listed, Listing, Registered, SlsFacts, Withdrawn};
+use crate::uptime::UptimeFractions;
+
+/// The most pages read from one SLS: many more than there can be hosts.
+const PAGES_MAX: usize = 10_000;
+/// The most hosts read from one SLS.
+const HOSTS_MAX: usize = 200_000;
+
+/// Why an SLS gave no usable answer.
+#[derive(Debug, Error)]
+pub enum SlsError {
+    /// The call failed.
+    #[error("the call failed")]
+    Call(#[from] CallError),
+    /// It lists what its host did not sign.
+    #[error("a record that it lists is not to be believed")]
+    Record(#[from] RecordError),
+    /// Its pages do not end.
+    #[error("its listing does not come to an end")]
+    Endless,
+    /// No SLS is configured.
+    #[error("no service location service is configured; name one with `tycoon init --sls URL`")]
+    NoService,
+}
+
+impl SlsError {
+    /// True where the same call may succeed later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Call(error) if error.is_transient())
+    }
+}
+
+/// An SLS: what people call it, and how to reach it.
+#[derive(Clone)]
+pub struct NamedCaller {
+    /// Its address or name, for messages.
+    pub name: String,
+    /// How it is called.
+    pub caller: Caller,
+}
+
+/// What went wrong with one of several SLSs.
+#[derive(Debug, Error)]
+#[error("the service location service {sls} is of no use")]
+pub struct SlsProblem {
+    /// Which.
+    pub sls: String,
+    /// What went wrong.
+    pub source: SlsError,
+}
+
+/// A host that an SLS told about, and whose record is signed by the host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeenHost {
+    /// Its record.
+    pub record: VerifiedRecord,
+    /// When an SLS heard of it first.
+    pub first_seen: Timestamp,
+    /// When an SLS heard of it last.
+    pub last_seen: Timestamp,
+    /// True where an SLS heard of it lately enough.
+    pub is_live: bool,
+    /// The best uptime that any SLS saw.
+    pub uptime: UptimeFractions,
+}
+
+impl SeenHost {
+    /// What the host says.
+    pub const fn record(&self) -> &HostRecord {
+        self.record.record()
+    }
+
+    fn place(&self) -> (&HostName, HostId) {
+        (&self.record().name, self.record().host)
+    }
+}
+
+/// What several SLSs know together.
+#[derive(Debug)]
+pub struct Hosts {
+    /// The hosts, ordered by name and then by id. Two hosts have one name only where different SLSs admitted them.
+    pub hosts: Vec<SeenHost>,
+    /// The SLSs that gave no answer, or listed a host that is not to be believed, and why. What they alone know is
+    /// missing.
+    pub problems: Vec<SlsProblem>,
+}
+
+/// A client of one or several SLSs.
+#[derive(Clone)]
+pub struct SlsClient {
+    services: Vec<NamedCaller>,
+}
+
+impl SlsClient {
+    /// A client of these services.
+    pub const fn new(services: Vec<NamedCaller>) -> Self {
+        Self { services }
+    }
+
+    /// Registers a record with every SLS; the answers in the order of the services.
+    pub fn register(&self, record: &SignedRecord) -> Vec<Result<Registered, SlsProblem>> {
+        self.ask_all(|caller| Ok(caller.post("/v1/hosts", record)?))
+    }
+
+    /// Tells every SLS that the host leaves; the callers' key must be the host's.
+    pub fn withdraw(&self, host: &HostId) -> Vec<Result<Withdrawn, SlsProblem>> {
+        let path = format!("/v1/hosts/{host}");
+        self.ask_all(|caller| Ok(caller.call::<(), _>(Method::DELETE, &path, &[], None)?))
+    }
+
+    /// What every SLS says about itself.
+    pub fn facts(&self) -> Vec<Result<SlsFacts, SlsProblem>> {
+        self.ask_all(|caller| Ok(caller.get("/v1/sls", &[])?))
+    }
+
+    /// All live hosts that match, of all SLSs together. Order, page and size of the query are not used. An error where
+    /// no SLS gave an answer: the first of theirs.
+    pub fn hosts(&self, query: &HostQuery) -> Result<Hosts, SlsProblem> {
+        merge(self.ask_all(|caller| all_pages(caller, query)), &self.services)
+    }
+
+    /// One host, live or not; `None` where no SLS knows it.
+    pub fn host(&self, host: &HostId) -> Result<Option<SeenHost>, SlsProblem> {
+        let path = format!("/v1/hosts/{host}");
+        let look = |caller: &Caller| {
+            let mut told = Told::default();
+            match caller.get::<Listed>(&path, &[]) {
+                // An answer for another host than the one asked for is as good as none.
+                Ok(listed) => told.add(listed, |record| record.host == *host),
+                Err(CallError::Refused(problem)) if problem.code == "sls.no-host" => {}
+                Err(error) => return Err(error.into()),
+            }
+            Ok(told)
+        };
+        Ok(merge(self.ask_all(look), &self.services)?.hosts.pop())
+    }
+
+    /// Asks every SLS at the same time, so that one that does not answer delays no other.
+    fn ask_all<T: Send>(&self, ask: impl Fn(&Caller) -> Result<T, SlsError> + Sync) -> Vec<Result<T, SlsProblem>> {
+        let ask_one = |service: &NamedCaller| {
+            ask(&service.caller).map_err(|source| SlsProblem { sls: service.name.clone(), source })
+        };
+        match self.services.as_slice() {
+            [one] => vec![ask_one(one)],
+            many => thread::scope(|scope| {
+                let ask_one = &ask_one;
+                let threads: Vec<_> = many.iter().map(|service| scope.spawn(move || ask_one(service))).collect();
+                // A thread fails only by a panic, which goes on here.
+                threads
+                    .into_iter()
+                    .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                    .collect()
+            }),
+        }
+    }
+}
+
+/// What one SLS told.
+#[derive(Default)]
+struct Told {
+    hosts: Vec<SeenHost>,
+    /// The first record that is not to be believed. It spoils no other.
+    disbelieved: Option<RecordError>,
+}
+
+impl Told {
+    fn add(&mut self, listed: Listed, filter: impl Fn(&HostRecord) -> bool) {
+        let Listed { signed, first_seen, last_seen, is_live, uptime } = listed;
+        match signed.verify() {
+            // The SLS is not trusted to have filtered.
+            Ok(record) if filter(record.record()) => {
+                self.hosts.push(SeenHost { record, first_seen, last_seen, is_live, uptime });
+            }
+            Ok(_) => {}
+            Err(error) => self.disbelieved = self.disbelieved.take().or(Some(error)),
+        }
+    }
+}
+
+fn all_pages(caller: &Caller, query: &HostQuery) -> Result<Told, SlsError> {
+    let mut query = HostQuery { sort: Sort::Id, after: None, size: None, ..query.clone() };
+    let mut told = Told::default();
+    for _ in 0..PAGES_MAX {
+        let pairs = query.pairs();
+        let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let listing: Listing = caller.get("/v1/hosts", &pairs)?;
+        listing.hosts.into_iter().for_each(|listed| told.add(listed, |record| query.matches(record)));
+        match listing.next_page {
+            None => return Ok(told),
+            // Pages by id must go up.
+            Some(next) if query.after.is_none_or(|after| after < next) && told.hosts.len() <= HOSTS_MAX => {
+                query.after = Some(next);
+            }
+            Some(_) => return Err(SlsError::Endless),
+        }
+    }
+    Err(SlsError::Endless)
+}
+
+fn merge(answers: Vec<Result<Told, SlsProblem>>, services: &[NamedCaller]) -> Result<Hosts, SlsProblem> {
+    let mut hosts: BTreeMap<HostId, SeenHost> = BTreeMap::new();
+    let mut problems = Vec::new();
+    let mut answered = false;
+    for (answer, service) in answers.into_iter().zip(services) {
+        match answer {
+            Err(problem) => problems.push(problem),
+            Ok(told) => {
+                answered = true;
+                let problem = |error: RecordError| SlsProblem { sls: service.name.clone(), source: error.into() };
+                problems.extend(told.disbelieved.map(problem));
+                for host in told.hosts {
+                    let id = host.record().host;
+                    let host = match hosts.remove(&id) {
+                        None => host,
+                        Some(other) => newest(host, other),
+                    };
+                    hosts.insert(id, host);
+                }
+            }
+        }
+    }
+    if !answered {
+        let none = || SlsProblem { sls: "(none)".to_owned(), source: SlsError::NoService };
+        return Err(problems.into_iter().next().unwrap_or_else(none));
+    }
+    let mut hosts: Vec<SeenHost> = hosts.into_values().collect();
+    hosts.sort_by(|one, other| one.place().cmp(&other.place()));
+    Ok(Hosts { hosts, problems })
+}
+
+/// The newer record of one host, with the best that either SLS saw of it.
+fn newest(one: SeenHost, other: SeenHost) -> SeenHost {
+    let (first_seen, last_seen) = (one.first_seen.min(other.first_seen), one.last_seen.max(other.last_seen));
+    let is_live = one.is_live || other.is_live;
+    let uptime = UptimeFractions {
+        hour: one.uptime.hour.max(other.uptime.hour),
+        day: one.uptime.day.max(other.uptime.day),
+        week: one.uptime.week.max(other.uptime.week),
+    };
+    let age = |host: &SeenHost| (host.record().sequence, host.record().issued_at);
+    let record = if age(&one) >= age(&other) { one.record } else { other.record };
+    SeenHost { record, first_seen, last_seen, is_live, uptime }
+}

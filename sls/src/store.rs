@@ -1,0 +1,148 @@
+//! The registry in a sled tree, so that a restarted SLS is useful at once.
+//!
+//! Nothing here must survive: hosts register again in half a minute. So writes are not waited for, and what cannot be
+//! read, or is not signed as it should be, is left out and counted.
+
+use serde::{Deserialize, Serialize};
+use sled::Tree;
+use thiserror::Error;
+use tycoon_market::{HostId, TimeSpan, Timestamp};
+
+use crate::record::SignedRecord;
+use crate::registry::{Entry, Policy, Registry};
+use crate::uptime::Uptime;
+
+/// The version of the values.
+const VERSION: u32 = 1;
+/// The key of the time when this SLS last wrote. It is longer than an id, so it is none.
+const ALIVE_KEY: &[u8] = b"when this service last wrote";
+/// After a longer time than this, what is stored says nothing about what is live.
+const DOWN_MAX: TimeSpan = TimeSpan::from_seconds(86_400);
+
+/// The database failed.
+#[derive(Debug, Error)]
+#[error("the registry's database failed while {doing}")]
+pub struct StoreError {
+    doing: &'static str,
+    source: sled::Error,
+}
+
+/// Where a registry is kept.
+#[derive(Clone, Debug)]
+pub struct Store {
+    tree: Tree,
+}
+
+/// A registry that was read back.
+#[derive(Debug)]
+pub struct Restored {
+    /// The registry.
+    pub registry: Registry,
+    /// How many stored hosts were left out because they could not be read or believed.
+    pub damaged: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    version: u32,
+    signed: SignedRecord,
+    first_seen: Timestamp,
+    last_seen: Timestamp,
+    expires_at: Timestamp,
+    is_gone: bool,
+    uptime: Uptime,
+    counted_until: Timestamp,
+}
+
+impl Store {
+    /// Keeps a registry in `tree`.
+    pub const fn new(tree: Tree) -> Self {
+        Self { tree }
+    }
+
+    /// Reads the registry back. The time for which this service was down counts neither for nor against a host: what
+    /// was live then is live now, and has as long to register again as it had.
+    pub fn restore(&self, policy: Policy, now: Timestamp) -> Result<Restored, StoreError> {
+        let failed = |source| StoreError { doing: "reading", source };
+        let alive = self.tree.get(ALIVE_KEY).map_err(failed)?;
+        let alive: Option<Timestamp> = alive.and_then(|value| serde_json::from_slice(&value).ok());
+        let down = alive.map_or(TimeSpan::ZERO, |alive| now.since(alive));
+        let mut registry = Registry::new(policy);
+        let mut damaged = 0;
+        for item in &self.tree {
+            let (key, value) = item.map_err(failed)?;
+            if key == ALIVE_KEY {
+                continue;
+            }
+            match entry(&key, &value) {
+                None => damaged += 1,
+                Some(mut entry) => {
+                    if let Some(alive) = alive {
+                        entry.count_until(alive);
+                        let was_live = entry.is_live(alive);
+                        if was_live && down <= DOWN_MAX {
+                            entry.expires_at = entry.expires_at.plus(down);
+                        }
+                    }
+                    // What is later than now was written by a clock that was fast.
+                    entry.last_seen = entry.last_seen.min(now);
+                    entry.expires_at = entry.expires_at.min(now.plus(policy.expiry));
+                    entry.counted_until = now;
+                    registry.restore(entry);
+                }
+            }
+        }
+        registry.tidy(now);
+        Ok(Restored { registry, damaged })
+    }
+
+    /// Writes a host that registered or left.
+    pub fn write(&self, entry: &Entry, now: Timestamp) -> Result<(), StoreError> {
+        let stored = Stored {
+            version: VERSION,
+            signed: entry.record.signed().clone(),
+            first_seen: entry.first_seen,
+            last_seen: entry.last_seen,
+            expires_at: entry.expires_at,
+            is_gone: entry.is_gone,
+            uptime: entry.uptime,
+            counted_until: entry.counted_until,
+        };
+        let host = entry.record.record().host;
+        if let Ok(value) = serde_json::to_vec(&stored) {
+            self.tree.insert(host.as_bytes(), value).map_err(|source| StoreError { doing: "writing", source })?;
+        }
+        self.write_alive(now)
+    }
+
+    /// Removes hosts that were forgotten.
+    pub fn remove(&self, hosts: &[HostId]) -> Result<(), StoreError> {
+        hosts.iter().try_for_each(|host| {
+            self.tree.remove(host.as_bytes()).map(drop).map_err(|source| StoreError { doing: "removing", source })
+        })
+    }
+
+    /// Waits until everything written is on disk.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.tree.flush().map(drop).map_err(|source| StoreError { doing: "writing", source })
+    }
+
+    fn write_alive(&self, now: Timestamp) -> Result<(), StoreError> {
+        let value = now.micros().to_string().into_bytes();
+        self.tree.insert(ALIVE_KEY, value).map(drop).map_err(|source| StoreError { doing: "writing", source })
+    }
+}
+
+fn entry(key: &[u8], value: &[u8]) -> Option<Entry> {
+    let stored: Stored = serde_json::from_slice(value).ok().filter(|stored: &Stored| stored.version == VERSION)?;
+    let record = stored.signed.verify().ok()?;
+    (record.record().host.as_bytes() == key).then_some(Entry {
+        record,
+        first_seen: stored.first_seen,
+        last_seen: stored.last_seen,
+        expires_at: stored.expires_at,
+        is_gone: stored.is_gone,
+        uptime: stored.uptime,
+        counted_until: stored.counted_until,
+    })
+}

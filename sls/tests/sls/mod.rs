@@ -1,0 +1,8 @@
+//! Tests of the SLS.
+
+mod calls;
+mod clients;
+mod records;
+mod registry;
+mod restart;
+mod scene;

@@ -1,0 +1,100 @@
+//! A restarted SLS is useful at once, and holds its own absence against nobody.
+
+use std::sync::Arc;
+
+use tycoon_rpc::FixedClock;
+use tycoon_sls::store::Store;
+use tycoon_sls::{Policy, Registry};
+
+use super::scene::{Site, at, id, record, sign, tree, verified};
+
+fn registered(tree: &sled::Tree, seconds: &[i64]) {
+    let site = Site::new(Policy::default(), Some(Store::new(tree.clone())));
+    for &second in seconds {
+        site.clock.set(at(second));
+        let _: tycoon_sls::service::Registered =
+            site.caller(2).post("/v1/hosts", &sign(&record(2, second), 2)).unwrap();
+    }
+    site.service.flush().unwrap();
+}
+
+fn restore(tree: &sled::Tree, second: i64) -> Registry {
+    let restored = Store::new(tree.clone()).restore(Policy::default(), at(second)).unwrap();
+    assert_eq!(restored.damaged, 0);
+    restored.registry
+}
+
+#[test]
+fn what_was_live_is_live_after_the_restart_for_as_long_as_it_had() {
+    let tree = tree();
+    registered(&tree, &[0, 30]);
+    let registry = restore(&tree, 3630);
+    assert_eq!(registry.live(at(3630)).count(), 1);
+    assert_eq!(registry.live(at(3630 + 119)).count(), 1);
+    assert_eq!(registry.live(at(3630 + 120)).count(), 0);
+    let entry = registry.get(&id(2)).unwrap();
+    assert_eq!(entry.last_seen, at(30), "when it was seen is not embellished");
+    assert!(entry.uptime(at(3630)).hour > 0.9999, "the service's own absence counts against nobody");
+}
+
+#[test]
+fn a_host_that_left_does_not_come_back_with_the_clock() {
+    let tree = tree();
+    registered(&tree, &[0]);
+    let site = Site::at(Arc::new(FixedClock::new(at(10))), Policy::default(), Some(Store::new(tree.clone())));
+    let path = format!("/v1/hosts/{}", id(2));
+    let _: tycoon_sls::service::Withdrawn =
+        site.caller(2).call::<(), _>(http::Method::DELETE, &path, &[], None).unwrap();
+    drop(site);
+    assert_eq!(restore(&tree, 5).live(at(5)).count(), 0);
+}
+
+#[test]
+fn after_a_day_nothing_is_taken_for_live() {
+    let tree = tree();
+    registered(&tree, &[0]);
+    assert_eq!(restore(&tree, 86_400 + 1).live(at(86_401)).count(), 0);
+}
+
+#[test]
+fn what_was_dead_stays_dead_and_old_records_stay_old() {
+    let tree = tree();
+    registered(&tree, &[0]);
+    let site = Site::at(Arc::new(FixedClock::new(at(200))), Policy::default(), Some(Store::new(tree.clone())));
+    let _: tycoon_sls::service::Registered = site.caller(3).post("/v1/hosts", &sign(&record(3, 200), 3)).unwrap();
+    drop(site);
+    let mut registry = restore(&tree, 5000);
+    // Host 2 was last heard of at 0, and given 120 s from the first restart.
+    assert_eq!(
+        registry.live(at(5000)).map(|entry| entry.record.record().host).filter(|host| *host == id(3)).count(),
+        1
+    );
+    let mut old = record(2, 5000);
+    old.sequence = 0;
+    old.images.clear();
+    assert!(registry.register(sign(&old, 2).verify().unwrap(), at(5000)).is_err());
+}
+
+#[test]
+fn what_is_damaged_is_left_out_and_counted() {
+    let tree = tree();
+    registered(&tree, &[0]);
+    tree.insert(b"sixteen bytes!!!", "{").unwrap();
+    let stored = tree.get(id(2).as_bytes()).unwrap().unwrap();
+    let stored = String::from_utf8(stored.to_vec()).unwrap();
+    tree.insert(id(2).as_bytes(), stored.replace("host2", "bank").into_bytes()).unwrap();
+    tree.insert(id(3).as_bytes(), stored.into_bytes()).unwrap();
+    let restored = Store::new(tree).restore(Policy::default(), at(1)).unwrap();
+    assert_eq!((restored.damaged, restored.registry.entries().count()), (3, 0));
+}
+
+#[test]
+fn a_restored_registry_keeps_its_rules() {
+    let tree = tree();
+    registered(&tree, &[0]);
+    let mut registry = restore(&tree, 60);
+    let mut squatter = record(3, 60);
+    squatter.name = "host2".parse().unwrap();
+    assert!(registry.register(sign(&squatter, 3).verify().unwrap(), at(60)).is_err());
+    assert!(registry.register(verified(2, 60), at(60)).is_ok());
+}

@@ -1,0 +1,103 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::commands;
+
+const EXAMPLES: &str = "\
+Examples:
+  tycoon plan pool.kdl      what would be done, where, for how much, and why
+  tycoon up pool.kdl        do it, and keep what is there already
+  tycoon status             what runs, and what it costs
+  tycoon down pool          undo it and get the rest of the money back
+
+Exit codes:
+  0 ok · 1 failed · 2 wrong usage · 3 changes pending (plan --exit-code) · 4 partly done
+  5 budget or balance too small · 6 locked by somebody else · 130 interrupted";
+
+/// Brings up pools of Xen virtual machines on hosts that sell their resources on a market.
+#[derive(Parser, Debug)]
+#[command(name = "tycoon", version, about, after_help = EXAMPLES, disable_help_subcommand = false)]
+pub struct Cli {
+    /// What all commands share.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of all commands.
+#[derive(Args, Debug, Clone)]
+pub struct Global {
+    /// Print results as JSON on standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print results and errors only
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
+    pub color: ColorChoice,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Check a description: all errors of all its files in one run
+    Check(commands::check::CheckArgs),
+    /// Show what `up` would do, where, for how much, and why; spends nothing
+    Plan(commands::plan::PlanArgs),
+    /// Make a pool real: bid, pay, deploy
+    Up(commands::up::UpArgs),
+    /// Undo a pool: stop and remove its domains, refund what is left
+    Down(commands::down::DownArgs),
+    /// Show the domains of a pool, and what it costs
+    Status(commands::status::StatusArgs),
+    /// List your pools
+    Ls(commands::ls::LsArgs),
+    /// Show the hosts, what they sell, and at what price
+    Hosts(commands::hosts::HostsArgs),
+    /// Your account at the bank
+    #[command(subcommand)]
+    Bank(commands::bank::BankCommand),
+    /// Your key, which is your account
+    #[command(subcommand)]
+    User(commands::user::UserCommand),
+    /// Explain an error code
+    Explain(commands::explain::ExplainArgs),
+    /// Print a completion script for a shell
+    Completions(commands::completions::CompletionsArgs),
+}
+
+/// What a command does with a description.
+#[derive(Args, Debug, Clone)]
+pub struct DescriptionArgs {
+    /// The pool's description
+    #[arg(value_name = "FILE")]
+    pub file: String,
+    /// Set a param of the description
+    #[arg(long = "param", short = 'p', value_name = "NAME=VALUE", value_parser = parse_param)]
+    pub params: Vec<(String, String)>,
+    /// The pool to use, where the file has several
+    #[arg(long, value_name = "NAME")]
+    pub pool: Option<String>,
+}
+
+fn parse_param(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE, for example `-p workers=4`".to_owned()),
+    }
+}

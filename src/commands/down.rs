@@ -1,0 +1,90 @@
+//! `tycoon down`: undo a pool.
+
+use clap::Args;
+use serde_json::json;
+use tycoon_executor::run::Run;
+use tycoon_market::PoolName;
+use tycoon_planner::Plan;
+
+use crate::cli::DescriptionArgs;
+use crate::commands::up::{exit_of, failures_json};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::folders::Folders;
+use crate::output::Output;
+use crate::site::Session;
+use crate::{description, plan_view};
+
+/// Arguments of `tycoon down`.
+#[derive(Args, Debug)]
+pub struct DownArgs {
+    /// The pool, by its name or by its description
+    #[arg(value_name = "POOL|FILE")]
+    pool: String,
+    /// Do not ask before the disks are deleted
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// Undoes a pool.
+pub fn run(arguments: &DownArgs, output: &Output) -> Result<Exit, Failure> {
+    let pool = pool_name(&arguments.pool, output)?;
+    let session = Session::open(Folders::find()?, output, &format!("tycoon down {pool}"))?;
+    let mut approve = |plan: &Plan| arguments.yes || approved(plan, output);
+    let run = session.runner(output).down(&pool, &mut approve).map_err(|error| Failure::from_executor(error, None))?;
+    session.close()?;
+    let Some(run) = run else {
+        return Err(Failure::new(Exit::Failed, "not approved; nothing was done"));
+    };
+    let exit = exit_of(&run);
+    if output.json {
+        output.print_json(&json!({
+            "pool": pool,
+            "changed": !run.plan.is_empty(),
+            "removed": run.plan.domains.iter().map(|domain| &domain.path).collect::<Vec<_>>(),
+            "cost_micro": run.charged.micros(),
+            "balance_micro": run.balance.micros(),
+            "failures": failures_json(&run),
+            "exit_code": exit.code(),
+        }));
+    } else {
+        output.print(&render(&run));
+        output.error(&plan_view::failures(&run.plan, &run.report, output.stderr));
+        if matches!(exit, Exit::Partly | Exit::Failed) {
+            output.message(&format!("not everything is gone; run `tycoon down {pool}` again to go on"));
+        }
+    }
+    Ok(exit)
+}
+
+/// A pool's name from the command line: the name itself, or that of the pool in a file.
+pub fn pool_name(text: &str, output: &Output) -> Result<PoolName, Failure> {
+    if text.ends_with(".kdl") || text.contains('/') {
+        let arguments = DescriptionArgs { file: text.to_owned(), params: Vec::new(), pool: None };
+        return Ok(description::load(&arguments, output)?.pool.name);
+    }
+    text.parse().map_err(|error| Failure::from_error(Exit::Usage, &error))
+}
+
+fn approved(plan: &Plan, output: &Output) -> bool {
+    if !output.can_ask || !plan.destroys() {
+        return true;
+    }
+    output.error(&plan_view::render(plan, output.stderr));
+    output.confirm("Remove these domains and their disks?")
+}
+
+fn render(run: &Run) -> String {
+    let pool = &run.plan.pool;
+    if run.plan.is_empty() {
+        return format!("Pool {pool}: nothing is left of it. Balance {}.\n", run.balance.rounded(2));
+    }
+    let count = run.plan.domains.len();
+    let domains = if count == 1 { "1 domain".to_owned() } else { format!("{count} domains") };
+    let verb = if run.report.succeeded() { "removed" } else { "to be removed" };
+    format!(
+        "Pool {pool}: {domains} {verb}. It cost {} credits; the rest is back. Balance {}.\n",
+        run.charged.rounded(4),
+        run.balance.rounded(2)
+    )
+}

@@ -1,0 +1,35 @@
+//! One file per command.
+
+pub mod bank;
+pub mod check;
+pub mod completions;
+pub mod down;
+pub mod explain;
+pub mod hosts;
+pub mod ls;
+pub mod plan;
+pub mod status;
+pub mod up;
+pub mod user;
+
+use crate::cli::Command;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// Runs a command.
+pub fn run(command: &Command, output: &Output) -> Result<Exit, Failure> {
+    match command {
+        Command::Check(arguments) => check::run(arguments, output),
+        Command::Plan(arguments) => plan::run(arguments, output),
+        Command::Up(arguments) => up::run(arguments, output),
+        Command::Down(arguments) => down::run(arguments, output),
+        Command::Status(arguments) => status::run(arguments, output),
+        Command::Ls(arguments) => ls::run(arguments, output),
+        Command::Hosts(arguments) => hosts::run(arguments, output),
+        Command::Bank(command) => bank::run(command, output),
+        Command::User(command) => user::run(command, output),
+        Command::Explain(arguments) => explain::run(arguments, output),
+        Command::Completions(arguments) => completions::run(arguments, output),
+    }
+}

@@ -1,0 +1,151 @@
+//! `tycoon up`: make a pool real.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde_json::json;
+use tycoon_executor::run::Run;
+use tycoon_executor::status::{PoolStatus, pool_status};
+use tycoon_market::Credits;
+use tycoon_planner::Plan;
+
+use crate::cli::DescriptionArgs;
+use crate::description;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::folders::Folders;
+use crate::output::{Output, Style};
+use crate::site::Session;
+use crate::{plan_view, status_view};
+
+/// Plans that put more than this in escrow are only carried out after a question, where somebody can answer it.
+const ASK_ABOVE: Option<Credits> = Credits::from_whole(100);
+
+/// Arguments of `tycoon up`.
+#[derive(Args, Debug)]
+pub struct UpArgs {
+    #[command(flatten)]
+    description: DescriptionArgs,
+    /// Do not ask before disks are deleted or much is spent
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// Makes a pool real.
+pub fn run(arguments: &UpArgs, output: &Output) -> Result<Exit, Failure> {
+    let loaded = description::load(&arguments.description, output)?;
+    let session = Session::open(Folders::find()?, output, &format!("tycoon up {}", arguments.description.file))?;
+    let mut approve = |plan: &Plan| {
+        if !plan.is_empty() {
+            output.message(plan_view::headline(plan, output.stderr).trim_end());
+        }
+        arguments.yes || approved(plan, output)
+    };
+    let run = session
+        .runner(output)
+        .up(&loaded.pool, &mut approve)
+        .map_err(|error| Failure::from_executor(error, Some(&loaded.sources)))?;
+    let Some(run) = run else {
+        return Err(Failure::new(Exit::Failed, "not approved; nothing was done"));
+    };
+    let status = pool_status(&*session.site(), &loaded.pool.name)
+        .map_err(|error| Failure::from_executor(error, Some(&loaded.sources)))?;
+    session.close()?;
+    let exit = exit_of(&run);
+    if output.json {
+        output.print_json(&to_json(&run, &status, exit));
+    } else {
+        output.print(&render(&run, &status, output.stdout));
+        output.error(&plan_view::failures(&run.plan, &run.report, output.stderr));
+        explain_exit(&run, exit, output);
+    }
+    Ok(exit)
+}
+
+/// Asks where something would be destroyed or much would be spent, and somebody is there to answer.
+fn approved(plan: &Plan, output: &Output) -> bool {
+    let is_dear = ASK_ABOVE.is_some_and(|limit| plan.money.escrow > limit);
+    if !output.can_ask || !(plan.destroys() || is_dear) {
+        return true;
+    }
+    output.error(&plan_view::render(plan, output.stderr));
+    output.confirm("Carry this out?")
+}
+
+/// How a run ended.
+pub fn exit_of(run: &Run) -> Exit {
+    if run.report.was_stopped {
+        return Exit::Interrupted;
+    }
+    if run.report.succeeded() {
+        return Exit::Ok;
+    }
+    let did_something = run
+        .report
+        .outcomes
+        .iter()
+        .flatten()
+        .any(|outcome| matches!(outcome, tycoon_executor::journal::Outcome::Done { changed: true }));
+    if did_something { Exit::Partly } else { Exit::Failed }
+}
+
+fn explain_exit(run: &Run, exit: Exit, output: &Output) {
+    let pool = &run.plan.pool;
+    match exit {
+        Exit::Interrupted => output.message("interrupted: what had begun was finished; run `tycoon up` again to go on"),
+        Exit::Partly | Exit::Failed => output.message(&format!(
+            "not everything was done; nothing that was paid is lost. Run `tycoon up` again to go on, or `tycoon down {pool}` to undo it"
+        )),
+        _ => {}
+    }
+}
+
+fn render(run: &Run, status: &PoolStatus, style: Style) -> String {
+    let mut text = String::new();
+    if run.plan.is_empty() {
+        text.push_str(&plan_view::headline(&run.plan, style));
+    }
+    text.push_str(&status_view::domain_table(status, style));
+    if status.is_simulated {
+        text.push_str(&style.dim("These hosts are simulated: no real machine was started.\n"));
+    }
+    if run.plan.is_empty() {
+        let _ = writeln!(text, "Nothing was paid. Balance {}.", run.balance.rounded(2));
+    } else {
+        let money = &run.plan.money;
+        if !money.escrow.is_zero() {
+            let duration = run.plan.period.map_or_else(String::new, |period| format!(" for {}", period.duration));
+            let _ = write!(text, "Paid {} credits into escrow{duration}. ", money.escrow.rounded(2));
+        }
+        if !money.refund.is_zero() {
+            let _ = write!(text, "About {} credits came back. ", money.refund.rounded(2));
+        }
+        let rate = status.rate().credits_per_hour();
+        let _ = writeln!(text, "Costs at most {rate:.4} per hour. Balance {}.", run.balance.rounded(2));
+        let _ = writeln!(text, "`tycoon down {}` stops it and returns what is left.", run.plan.pool);
+    }
+    text
+}
+
+fn to_json(run: &Run, status: &PoolStatus, exit: Exit) -> serde_json::Value {
+    let mut value = status_view::to_json(status);
+    value["changed"] = json!(!run.plan.is_empty());
+    value["plan"] = json!(run.plan.id);
+    value["generation"] = json!(run.plan.generation);
+    value["paid_micro"] = json!(run.plan.money.escrow.micros());
+    value["balance_micro"] = json!(run.balance.micros());
+    value["failures"] = failures_json(run);
+    value["exit_code"] = json!(exit.code());
+    value
+}
+
+/// The failed steps as data.
+pub fn failures_json(run: &Run) -> serde_json::Value {
+    run.report
+        .failures(&run.plan)
+        .map(|(step, error)| {
+            let host = run.plan.host(&step.host).map(|host| host.name.to_string());
+            json!({ "host": host, "step": step.action.describe(), "domain": step.action.domain(), "error": error })
+        })
+        .collect()
+}

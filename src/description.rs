@@ -1,0 +1,47 @@
+//! Reads descriptions from files.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use tycoon_lang::{LoadError, Loaded, Loader, Options};
+
+use crate::cli::DescriptionArgs;
+use crate::failure::{Failure, render_diagnostics};
+use crate::output::Output;
+
+/// Reads files of the file system, up to a limit.
+struct FileLoader {
+    max_bytes: usize,
+}
+
+impl Loader for FileLoader {
+    fn read(&self, path: &str) -> Result<Vec<u8>, LoadError> {
+        let io = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => LoadError::NotFound,
+            _ => LoadError::Unreadable(error.to_string()),
+        };
+        let metadata = std::fs::metadata(Path::new(path)).map_err(io)?;
+        // Opening a FIFO would wait for a writer, and a device may have no end.
+        if !metadata.is_file() {
+            let what = if metadata.is_dir() { "it is a directory" } else { "it is not a regular file" };
+            return Err(LoadError::Unreadable(what.to_owned()));
+        }
+        let mut bytes = Vec::new();
+        // One byte more than allowed, so that the language can tell that there was more.
+        let limit = self.max_bytes as u64 + 1;
+        File::open(path).map_err(io)?.take(limit).read_to_end(&mut bytes).map_err(io)?;
+        Ok(bytes)
+    }
+}
+
+/// Loads the description that a command was given; warnings are shown.
+pub fn load(arguments: &DescriptionArgs, output: &Output) -> Result<Loaded, Failure> {
+    let options = Options { params: arguments.params.clone(), pool: arguments.pool.clone(), ..Options::default() };
+    let loader = FileLoader { max_bytes: options.max_file_bytes };
+    let loaded = tycoon_lang::load(&arguments.file, &loader, &options).map_err(Failure::description)?;
+    if !loaded.warnings.is_empty() && !output.json {
+        output.error(&render_diagnostics(&loaded.sources, &loaded.warnings, output.stderr));
+    }
+    Ok(loaded)
+}

@@ -1,0 +1,200 @@
+//! How errors reach the user: what, where, how to fix it, and the exit code.
+
+use std::error::Error;
+use std::fmt::Write as _;
+
+use miette::{Diagnostic as _, GraphicalReportHandler, GraphicalTheme};
+use serde_json::json;
+use tycoon_executor::ExecutorError;
+use tycoon_executor::lock::LockError;
+use tycoon_lang::diagnostic::{Diagnostic, Severity};
+use tycoon_lang::{Sources, report};
+use tycoon_planner::PlanError;
+
+use crate::exit::Exit;
+use crate::output::Style;
+
+/// Why a command failed.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    content: Box<Content>,
+}
+
+#[derive(Debug)]
+enum Content {
+    /// Something about a description, with places in it.
+    Description { sources: Sources, diagnostics: Vec<Diagnostic> },
+    /// Something else.
+    Plain { code: Option<String>, message: String, causes: Vec<String>, help: Option<String> },
+}
+
+impl Failure {
+    /// A failure that is only a message.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self::plain(exit, None, message.into(), Vec::new(), None)
+    }
+
+    /// A failure caused by an error: its message, and those of its causes.
+    pub fn from_error(exit: Exit, error: &dyn Error) -> Self {
+        let mut causes = Vec::new();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            causes.push(cause.to_string());
+            source = cause.source();
+        }
+        Self::plain(exit, None, error.to_string(), causes, None)
+    }
+
+    /// A description that is wrong.
+    pub fn description(failure: tycoon_lang::Failure) -> Self {
+        let content = Content::Description { sources: failure.sources, diagnostics: failure.diagnostics };
+        Self { exit: Exit::Failed, content: Box::new(content) }
+    }
+
+    fn plain(exit: Exit, code: Option<String>, message: String, causes: Vec<String>, help: Option<String>) -> Self {
+        Self { exit, content: Box::new(Content::Plain { code, message, causes, help }) }
+    }
+
+    /// The same under another message; the old one becomes the first cause.
+    #[must_use]
+    pub fn context(mut self, text: &str) -> Self {
+        if let Content::Plain { message, causes, .. } = &mut *self.content {
+            causes.insert(0, std::mem::replace(message, text.to_owned()));
+        }
+        self
+    }
+
+    /// The same with what to do about it.
+    #[must_use]
+    pub fn help(mut self, text: impl Into<String>) -> Self {
+        if let Content::Plain { help, .. } = &mut *self.content {
+            *help = Some(text.into());
+        }
+        self
+    }
+
+    /// An error of a run; a plan that cannot be made points into the description.
+    pub fn from_executor(error: ExecutorError, sources: Option<&Sources>) -> Self {
+        match error {
+            ExecutorError::Plan(error) => Self::from_plan(&error, sources),
+            ExecutorError::Lock(error) => Self::from_lock(&error),
+            ExecutorError::Journal(ref journal) => Self::from_error(Exit::Failed, journal).help(
+                "nothing is lost: hosts and bank know what there is. Move the journal aside, and run the command again",
+            ),
+            error => Self::from_error(Exit::Failed, &error),
+        }
+    }
+
+    /// A lock that is held.
+    pub fn from_lock(error: &LockError) -> Self {
+        let held = matches!(error, LockError::Held { .. });
+        let failure = Self::from_error(if held { Exit::Locked } else { Exit::Failed }, error);
+        if held { failure.help("wait until it has ended, and run the command again") } else { failure }
+    }
+
+    fn from_plan(error: &PlanError, sources: Option<&Sources>) -> Self {
+        let exit = if error.is_about_money() { Exit::Budget } else { Exit::Failed };
+        let code = error.code();
+        match (error.span(), sources) {
+            (Some(span), Some(sources)) => {
+                let diagnostic = Diagnostic {
+                    code,
+                    severity: Severity::Error,
+                    message: error.to_string(),
+                    labels: vec![tycoon_lang::diagnostic::Label { span: *span, text: error.label(), primary: true }],
+                    notes: Vec::new(),
+                    help: Some(error.help()),
+                    suggestion: None,
+                    repeated: 0,
+                };
+                let content = Content::Description { sources: sources.clone(), diagnostics: vec![diagnostic] };
+                Self { exit, content: Box::new(content) }
+            }
+            _ => Self::plain(exit, Some(code.to_owned()), error.to_string(), Vec::new(), Some(error.help())),
+        }
+    }
+
+    /// The failure for people.
+    pub fn render(&self, style: Style) -> String {
+        match &*self.content {
+            Content::Description { sources, diagnostics } => render_diagnostics(sources, diagnostics, style),
+            Content::Plain { code, message, causes, help } => {
+                let mut text = style.red("error");
+                if let Some(code) = code {
+                    let _ = write!(text, "[{code}]");
+                }
+                let _ = writeln!(text, ": {message}");
+                for cause in causes {
+                    let _ = writeln!(text, "  because {cause}");
+                }
+                if let Some(help) = help {
+                    let _ = writeln!(text, "  {}: {}", style.cyan("help"), help.replace('\n', "\n        "));
+                }
+                text
+            }
+        }
+    }
+
+    /// The failure as data.
+    pub fn json(&self) -> serde_json::Value {
+        let error = match &*self.content {
+            Content::Description { sources, diagnostics } => json!({
+                "message": diagnostics.first().map_or("the description is wrong", |first| first.message.as_str()),
+                "diagnostics": diagnostics_json(sources, diagnostics),
+            }),
+            Content::Plain { code, message, causes, help } => {
+                json!({ "code": code, "message": message, "causes": causes, "help": help })
+            }
+        };
+        json!({ "error": error, "exit_code": self.exit.code() })
+    }
+}
+
+/// Diagnostics for people, one after the other.
+pub fn render_diagnostics(sources: &Sources, diagnostics: &[Diagnostic], style: Style) -> String {
+    let theme = if style.color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let handler = GraphicalReportHandler::new_themed(theme).with_width(style.width).with_links(false);
+    let mut text = String::new();
+    for diagnostic in diagnostics {
+        let report = report::report(diagnostic, sources);
+        if handler.render_report(&mut text, &report).is_err() {
+            let _ = writeln!(text, "{report}");
+        }
+        let _ = report.code();
+    }
+    text
+}
+
+/// Diagnostics as data, with lines and columns beside the byte offsets.
+pub fn diagnostics_json(sources: &Sources, diagnostics: &[Diagnostic]) -> serde_json::Value {
+    let labels = |diagnostic: &Diagnostic| -> Vec<serde_json::Value> {
+        diagnostic
+            .labels
+            .iter()
+            .map(|label| {
+                let source = sources.get(label.span.file);
+                let at = source.position(label.span.start);
+                json!({
+                    "file": &*source.name, "line": at.line, "column": at.column,
+                    "start": label.span.start, "end": label.span.end,
+                    "text": label.text, "primary": label.primary,
+                })
+            })
+            .collect()
+    };
+    diagnostics
+        .iter()
+        .map(|diagnostic| {
+            json!({
+                "code": diagnostic.code, "severity": diagnostic.severity, "message": diagnostic.message,
+                "labels": labels(diagnostic), "notes": diagnostic.notes, "help": diagnostic.help,
+                "edit": diagnostic.suggestion.as_ref().map(|edit| json!({
+                    "file": &*sources.get(edit.span.file).name,
+                    "start": edit.span.start, "end": edit.span.end, "replacement": edit.replacement,
+                })),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,47 @@
+//! Where the program keeps things, by the XDG base directory specification.
+
+use std::path::{Path, PathBuf};
+
+use etcetera::BaseStrategy as _;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// The folders of one user.
+#[derive(Clone, Debug)]
+pub struct Folders {
+    /// What is remembered: the embedded site, and the pools' journals.
+    pub state: PathBuf,
+    /// What the user owns: the key.
+    pub config: PathBuf,
+}
+
+impl Folders {
+    /// The folders that the environment names; `XDG_STATE_HOME` and `XDG_CONFIG_HOME` move them.
+    pub fn find() -> Result<Self, Failure> {
+        let base = etcetera::choose_base_strategy().map_err(|_| {
+            Failure::new(Exit::Failed, "there is no home directory to keep the state in")
+                .help("set HOME, or XDG_STATE_HOME and XDG_CONFIG_HOME")
+        })?;
+        let state = base.state_dir().unwrap_or_else(|| base.data_dir());
+        Ok(Self { state: state.join("tycoon"), config: base.config_dir().join("tycoon") })
+    }
+
+    /// The folder of the pools' journals.
+    pub fn journals(&self) -> PathBuf {
+        self.state.join("pools")
+    }
+
+    /// The folder of the embedded site.
+    pub fn embedded_site(&self) -> PathBuf {
+        self.state.join("embedded-site")
+    }
+}
+
+/// Makes a folder and those above it, only for the user.
+pub fn make(path: &Path) -> Result<(), Failure> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| {
+        Failure::from_error(Exit::Failed, &error).context(&format!("the folder {} cannot be made", path.display()))
+    })
+}

@@ -1,0 +1,38 @@
+//! The `tycoon` program: what a person types and sees. Everything it does is done by the other rooms.
+
+mod cli;
+mod commands;
+mod description;
+mod exit;
+mod failure;
+mod folders;
+mod identity;
+mod output;
+mod plan_view;
+mod progress;
+mod site;
+mod status_view;
+mod time;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::Cli;
+use crate::output::Output;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = Output::new(&cli.global);
+    match commands::run(&cli.command, &output) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            if output.json {
+                output.print_json(&failure.json());
+            } else {
+                output.error(&failure.render(output.stderr));
+            }
+            failure.exit.into()
+        }
+    }
+}

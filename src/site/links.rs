@@ -1,0 +1,139 @@
+//! The ways to bank and hosts, as the executor wants them, over signed calls.
+
+use std::sync::Arc;
+
+use tycoon_bank::BankClient;
+use tycoon_bank::ledger::EscrowOrder;
+use tycoon_executor::HostLink;
+use tycoon_executor::link::{BankEscrow, BankLink, LinkError, SiteHost};
+use tycoon_market::ids::EscrowId;
+use tycoon_market::receipt::Receipt;
+use tycoon_market::{AccountId, Credits, PoolName};
+use tycoon_planner::plan::PlannedEscrow;
+use tycoon_rpc::CallError;
+use tycoon_xen::client::HostClient;
+use tycoon_xen::daemon::HostDaemon;
+use tycoon_xen::market::{AccountReport, BidRequest, CloseReport, OffersReport, Quote, QuoteRequest, RefundRequest};
+use tycoon_xen::protocol::{Answer, Request};
+
+/// A call that failed, as the executor understands it.
+fn link_error(error: CallError) -> LinkError {
+    match error {
+        CallError::Refused(problem) => LinkError::Refused {
+            code: problem.code.clone(),
+            message: if problem.detail.is_empty() { problem.title.clone() } else { problem.detail.clone() },
+            help: problem.help.clone(),
+        },
+        CallError::Transport(error) => LinkError::Unreachable { reason: error.to_string() },
+        other => LinkError::Nonsense { reason: other.to_string() },
+    }
+}
+
+/// The bank, through a caller.
+pub struct BankOfCaller {
+    client: BankClient,
+    account: AccountId,
+}
+
+impl BankOfCaller {
+    /// The bank of `client`, for `account`.
+    pub const fn new(client: BankClient, account: AccountId) -> Self {
+        Self { client, account }
+    }
+
+    /// The client.
+    pub const fn client(&self) -> &BankClient {
+        &self.client
+    }
+}
+
+impl BankLink for BankOfCaller {
+    fn balance(&self) -> Result<Credits, LinkError> {
+        Ok(self.client.account(&self.account).map_err(link_error)?.balance)
+    }
+
+    fn escrows(&self, pool: &PoolName) -> Result<Vec<BankEscrow>, LinkError> {
+        let escrows = self.client.escrows(Some(pool), None).map_err(link_error)?;
+        let view = escrows.into_iter().map(|escrow| BankEscrow {
+            id: escrow.order.id,
+            host: escrow.order.host,
+            amount: escrow.order.amount,
+            drawn: escrow.drawn,
+            released: escrow.released,
+            is_open: escrow.end.is_none(),
+        });
+        Ok(view.collect())
+    }
+
+    fn open_escrow(&self, pool: &PoolName, host: &SiteHost, escrow: &PlannedEscrow) -> Result<Receipt, LinkError> {
+        let order = EscrowOrder {
+            id: escrow.id,
+            payer: self.account,
+            pool: pool.clone(),
+            host: host.id,
+            host_key: host.key,
+            beneficiary: host.owner,
+            amount: escrow.amount,
+            longest: escrow.longest,
+            highest_rate: escrow.highest_rate,
+        };
+        self.client.open_escrow(&order).map_err(link_error)
+    }
+
+    fn receipt(&self, escrow: EscrowId) -> Result<Receipt, LinkError> {
+        Ok(self.client.escrow(&escrow).map_err(link_error)?.receipt)
+    }
+}
+
+/// A host of the embedded site: its market through a caller, its sessions directly, as the forced command of a real
+/// host's `sshd` would pass them on.
+pub struct HostOfCaller {
+    market: HostClient,
+    daemon: Arc<HostDaemon>,
+    account: AccountId,
+}
+
+impl HostOfCaller {
+    /// The host of `market` and `daemon`, for `account`.
+    pub const fn new(market: HostClient, daemon: Arc<HostDaemon>, account: AccountId) -> Self {
+        Self { market, daemon, account }
+    }
+}
+
+impl HostLink for HostOfCaller {
+    fn offers(&self, pool: &PoolName) -> Result<OffersReport, LinkError> {
+        self.market.offers(pool).map_err(link_error)
+    }
+
+    fn quote(&self, request: &QuoteRequest) -> Result<Quote, LinkError> {
+        self.market.quote(request).map_err(link_error)
+    }
+
+    fn account(&self, pool: &PoolName) -> Result<Option<AccountReport>, LinkError> {
+        self.market.account(pool).map_err(link_error)
+    }
+
+    fn accounts(&self) -> Result<Vec<AccountReport>, LinkError> {
+        self.market.accounts().map_err(link_error)
+    }
+
+    fn fund(&self, pool: &PoolName, receipt: &Receipt) -> Result<AccountReport, LinkError> {
+        self.market.fund(pool, receipt).map_err(link_error)
+    }
+
+    fn bid(&self, pool: &PoolName, request: &BidRequest) -> Result<AccountReport, LinkError> {
+        self.market.bid(pool, request).map_err(link_error)
+    }
+
+    fn refund(&self, pool: &PoolName, request: &RefundRequest) -> Result<AccountReport, LinkError> {
+        self.market.refund(pool, request).map_err(link_error)
+    }
+
+    fn close(&self, pool: &PoolName, generation: u64) -> Result<CloseReport, LinkError> {
+        self.market.close(pool, generation).map_err(link_error)
+    }
+
+    fn request(&self, request: &Request) -> Result<Answer, LinkError> {
+        Ok(self.daemon.session(self.account, request.clone())?)
+    }
+}

@@ -1,0 +1,82 @@
+//! The site a command talks to. Today that is the embedded one: bank, service location service and simulated hosts in
+//! this very process.
+
+pub mod clock;
+pub mod embedded;
+pub mod links;
+pub mod store;
+pub mod world;
+
+use std::sync::Arc;
+
+use tycoon_executor::Site;
+use tycoon_executor::engine::StopFlag;
+use tycoon_executor::run::Runner;
+use tycoon_market::Timestamp;
+
+use crate::failure::Failure;
+use crate::folders::{self, Folders};
+use crate::identity::Identity;
+use crate::output::Output;
+use crate::progress::Progress;
+use embedded::EmbeddedSite;
+use world::Surroundings;
+
+/// A command's connection to its site.
+pub struct Session {
+    folders: Folders,
+    identity: Identity,
+    surroundings: Surroundings,
+    site: Arc<EmbeddedSite>,
+    command: String,
+    stop: StopFlag,
+}
+
+impl Session {
+    /// Opens the site. `command` is what others are told while it is open.
+    pub fn open(folders: Folders, output: &Output, command: &str) -> Result<Self, Failure> {
+        let surroundings = Surroundings::find()?;
+        folders::make(&folders.journals())?;
+        let identity = Identity::find_or_make(&folders, &surroundings, output)?;
+        let site = EmbeddedSite::open(&folders, &identity, &surroundings, command, output)?;
+        let stop = world::stop_on_interrupt()?;
+        Ok(Self { folders, identity, surroundings, site: Arc::new(site), command: command.to_owned(), stop })
+    }
+
+    /// The site.
+    pub fn site(&self) -> Arc<dyn Site> {
+        self.site.clone()
+    }
+
+    /// The embedded site itself, for what only its operator may see.
+    pub fn embedded(&self) -> &EmbeddedSite {
+        &self.site
+    }
+
+    /// Who runs the command.
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        self.surroundings.clock.now()
+    }
+
+    /// What carries out plans on the site.
+    pub fn runner(&self, output: &Output) -> Runner {
+        Runner {
+            site: self.site.clone(),
+            journals: self.folders.journals(),
+            command: self.command.clone(),
+            observer: Arc::new(Progress::new(output)),
+            stop: self.stop.clone(),
+            after_record: self.surroundings.after_record(),
+        }
+    }
+
+    /// Closes the site, so that what is not on disk yet is.
+    pub fn close(&self) -> Result<(), Failure> {
+        self.site.close()
+    }
+}

@@ -1,0 +1,113 @@
+//! The state of pools as people read it.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+use tycoon_executor::status::PoolStatus;
+use tycoon_market::{Credits, ResourceKind, Timestamp, resource::show_bytes};
+
+use crate::output::{Style, table};
+use crate::time::local;
+
+/// The domains of a pool and what it costs.
+pub fn render(status: &PoolStatus, now: Timestamp, style: Style) -> String {
+    let mut text = String::new();
+    text.push_str(&domain_table(status, style));
+    if status.is_simulated {
+        text.push_str(&style.dim("These hosts are simulated: no real machine was started.\n"));
+    }
+    for (host, why) in &status.unknown {
+        let _ = writeln!(text, "{}: {host} cannot be asked ({why}); what it holds is not shown", style.yellow("note"));
+    }
+    if !status.hosts.is_empty() {
+        let _ = writeln!(
+            text,
+            "Pays at most {:.4} credits per hour; charged so far {}; left with the hosts {}.",
+            status.rate().credits_per_hour(),
+            status.charged().rounded(4),
+            status.left().rounded(2)
+        );
+    }
+    if let Some(end) = status.expires_at() {
+        let left = end.since(now);
+        if left.is_zero() {
+            let _ = writeln!(text, "The bid ended on {}; `tycoon up` begins a new period.", local(end));
+        } else {
+            let _ = writeln!(text, "Paid until {} ({left} left).", local(end));
+        }
+    }
+    text
+}
+
+/// The table of domains.
+pub fn domain_table(status: &PoolStatus, style: Style) -> String {
+    let rows: Vec<Vec<String>> = status
+        .domains
+        .iter()
+        .map(|domain| {
+            vec![
+                domain.path.to_string(),
+                domain.host.to_string(),
+                domain.state.word().to_owned(),
+                domain.address.map_or("–".to_owned(), |address| address.to_string()),
+                show_bytes(domain.memory_bytes),
+                domain.cpu_share.map_or("–".to_owned(), |share| ResourceKind::Cpu.show(share)),
+                domain.rate.map_or("–".to_owned(), |rate| format!("{:.4}", rate.credits_per_hour())),
+            ]
+        })
+        .collect();
+    let header = ["DOMAIN", "HOST", "STATE", "ADDRESS", "MEMORY", "CPU SHARE", "COST/H AT MOST"];
+    table(&header, &rows, &[4, 5, 6], style)
+}
+
+/// A line per pool.
+pub fn render_list(pools: &[PoolStatus], style: Style) -> String {
+    let rows: Vec<Vec<String>> = pools
+        .iter()
+        .map(|pool| {
+            let running = pool.domains.iter().filter(|domain| domain.state.is_active()).count();
+            vec![
+                pool.pool.to_string(),
+                format!("{running}/{}", pool.domains.len()),
+                pool.hosts.len().to_string(),
+                format!("{:.4}", pool.rate().credits_per_hour()),
+                pool.charged().rounded(4),
+                pool.left().rounded(2),
+                pool.expires_at().map_or("–".to_owned(), local),
+            ]
+        })
+        .collect();
+    let header = ["POOL", "RUNNING", "HOSTS", "COST/H AT MOST", "CHARGED", "LEFT", "PAID UNTIL"];
+    table(&header, &rows, &[1, 2, 3, 4, 5], style)
+}
+
+/// The same as data. Money is in micro-credits, rates in credits per hour, amounts in base units.
+pub fn to_json(status: &PoolStatus) -> Value {
+    let micros = |credits: Credits| credits.micros();
+    json!({
+        "pool": status.pool,
+        "simulated": status.is_simulated,
+        "domains": status.domains.iter().map(|domain| json!({
+            "domain": domain.path,
+            "host": domain.host,
+            "state": domain.state,
+            "address": domain.address,
+            "vcpus": domain.vcpus,
+            "memory_bytes": domain.memory_bytes,
+            "cpu_share": domain.cpu_share.map(|share| share.cpus()),
+            "credits_per_hour_max": domain.rate.map(|rate| rate.credits_per_hour()),
+        })).collect::<Vec<_>>(),
+        "hosts": status.hosts.iter().map(|host| json!({
+            "host": host.host,
+            "credits_per_hour_max": host.rate.credits_per_hour(),
+            "funded_micro": micros(host.funded),
+            "charged_micro": micros(host.charged),
+            "balance_micro": micros(host.balance),
+            "expires_at_unix_us": host.expires_at.map(|end| end.micros()),
+        })).collect::<Vec<_>>(),
+        "unknown_hosts": status.unknown.iter().map(|(host, why)| json!({ "host": host, "reason": why })).collect::<Vec<_>>(),
+        "credits_per_hour_max": status.rate().credits_per_hour(),
+        "charged_micro": micros(status.charged()),
+        "left_micro": micros(status.left()),
+    })
+}

@@ -1,0 +1,12 @@
+//! Times as people read them.
+
+use jiff::tz::TimeZone;
+use tycoon_market::Timestamp;
+
+/// A point in time in the local time zone: `2026-03-01 14:05`.
+pub fn local(time: Timestamp) -> String {
+    match jiff::Timestamp::from_microsecond(time.micros()) {
+        Ok(time) => time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string(),
+        Err(_) => "beyond the calendar".to_owned(),
+    }
+}

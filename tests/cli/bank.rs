@@ -1,0 +1,15 @@
+//! The account at the bank.
+
+use crate::environment::Environment;
+
+#[test]
+fn the_account_and_its_history_can_be_seen() {
+    let environment = Environment::new();
+    insta::assert_snapshot!("balance_at_first", environment.run(&["bank", "balance"]).ok());
+    environment.run(&["up", "hello.kdl"]).ok();
+    environment.run(&["down", "hello"]).ok();
+    insta::assert_snapshot!("history", environment.run(&["bank", "history"]).ok());
+    insta::assert_snapshot!("audit", environment.run(&["bank", "audit"]).ok());
+    insta::assert_snapshot!("user", environment.run(&["user", "show"]).ok());
+    insta::assert_snapshot!("hosts", environment.run(&["hosts"]).ok());
+}

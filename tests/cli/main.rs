@@ -1,0 +1,14 @@
+//! The program from end to end, as a person runs it: in a home of its own, with a clock and a seed that stand still.
+
+mod environment;
+
+mod bad_input;
+mod bank;
+mod check;
+mod crashes;
+mod help;
+mod locking;
+mod pools;
+mod readme;
+mod time;
+mod up_and_down;

@@ -1,0 +1,169 @@
+//! What a client may ask the auctioneer of a host: the words of the host's market calls.
+//!
+//! Every change is idempotent: funding counts a receipt once, the same bid again changes nothing, a refund says what
+//! shall be left, and closing a closed account answers what it answered before.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tycoon_market::auctioneer::AccountState;
+use tycoon_market::bid::Bid;
+use tycoon_market::ids::EscrowId;
+use tycoon_market::receipt::Receipt;
+use tycoon_market::{
+    AccountId, Credits, HostId, HostName, PoolName, PublicKey, Quantity, Rate, ResourceKind, Timestamp,
+};
+
+/// `GET /v1/host`: who and what the host is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HostInfo {
+    /// Its id.
+    pub host: HostId,
+    /// Its key.
+    pub key: PublicKey,
+    /// Its name.
+    pub name: HostName,
+    /// The time by its clock.
+    pub now: Timestamp,
+}
+
+/// `POST /v1/quotes`: can these minima be had?
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuoteRequest {
+    /// The pool.
+    pub pool: PoolName,
+    /// The minima of the bid that will follow.
+    pub minima: BTreeMap<ResourceKind, Quantity>,
+}
+
+/// The answer: until it expires, these minima are held for the account at no more than these prices.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quote {
+    /// The host.
+    pub host: HostId,
+    /// Whose it is.
+    pub account: AccountId,
+    /// The pool.
+    pub pool: PoolName,
+    /// What is held.
+    pub minima: BTreeMap<ResourceKind, Quantity>,
+    /// The sum of base price and the others' bids for all of a resource, when the quote was given.
+    pub prices: BTreeMap<ResourceKind, Rate>,
+    /// When it was given.
+    pub issued_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// `POST /v1/accounts/{pool}/funds`: credits the host account with an escrow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FundRequest {
+    /// The bank's receipt of the escrow.
+    pub receipt: Receipt,
+}
+
+/// `PUT /v1/accounts/{pool}/bid`: sets the bid.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BidRequest {
+    /// The generation of the plan that asks; older ones are refused.
+    pub generation: u64,
+    /// The bid.
+    pub bid: Bid,
+}
+
+/// `POST /v1/accounts/{pool}/refunds`: takes out all that is above what shall be left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefundRequest {
+    /// The generation of the plan that asks; older ones are refused.
+    pub generation: u64,
+    /// What shall be left to bid with.
+    pub leave: Credits,
+}
+
+/// A host account as its host sees it: `GET /v1/accounts/{pool}`, and the answer to every change.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AccountReport {
+    /// Whose it is.
+    pub account: AccountId,
+    /// For which pool.
+    pub pool: PoolName,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+    /// All that was ever put in.
+    pub funded: Credits,
+    /// All that was charged.
+    pub charged: Credits,
+    /// What is left to bid with and to refund.
+    pub balance: Credits,
+    /// What the bid pays at most, all resources together.
+    pub rate: Rate,
+    /// What of that goes to each resource.
+    pub rates: BTreeMap<ResourceKind, Rate>,
+    /// The bid.
+    pub bid: Option<Bid>,
+    /// When the bid ends.
+    pub expires_at: Option<Timestamp>,
+    /// Where it stands: idle, waiting, active, warned or stopped.
+    pub state: AccountState,
+    /// What it holds of each resource now.
+    pub allocation: BTreeMap<ResourceKind, Quantity>,
+    /// The newest generation of a plan that changed it.
+    pub generation: u64,
+    /// How far each escrow is drawn and released.
+    pub escrows: Vec<EscrowReport>,
+}
+
+/// How far a host has drawn and released one escrow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EscrowReport {
+    /// The escrow.
+    pub escrow: EscrowId,
+    /// Its amount.
+    pub amount: Credits,
+    /// What was charged to it.
+    pub drawn: Credits,
+    /// What was given back of it.
+    pub released: Credits,
+}
+
+/// `DELETE /v1/accounts/{pool}`: what came of closing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloseReport {
+    /// All that was charged over the account's life.
+    pub charged: Credits,
+    /// All that goes back to the payer.
+    pub refunded: Credits,
+    /// True where the bank has confirmed the last statements, so that the money is back already.
+    pub is_settled: bool,
+}
+
+/// `GET /v1/offers?pool=`: what the host sells now, as the asking account can have it for one pool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OffersReport {
+    /// By resource.
+    pub offers: BTreeMap<ResourceKind, OfferToAccount>,
+    /// The images it can provide.
+    pub images: Vec<String>,
+    /// True where the owner takes no new domains.
+    pub is_draining: bool,
+    /// Escrows of the asking account and pool that the host has credited and closed, and about which the bank has not
+    /// acknowledged the last statement yet: they look open at the bank, and cannot be used again.
+    pub unsettled: Vec<EscrowId>,
+}
+
+/// What a host sells of one resource to one account and pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferToAccount {
+    /// What it has in all.
+    pub capacity: Quantity,
+    /// What minima can have: capacity less everybody else's minima and quotes.
+    pub available: Quantity,
+    /// The owner's reserve, per price unit.
+    pub base_price: Rate,
+    /// The sum of everybody else's bids.
+    pub others: Rate,
+}

@@ -1,0 +1,183 @@
+//! The `memory` driver: a faithful Xen host that exists only in this process.
+//!
+//! It is for the embedded site, for tests and for simulation. It has capacity that runs out, domains that boot, use
+//! CPU and shut down in time, volumes, images, addresses, and foreign domains that it never touches. It reads no
+//! clock: time is what callers bring, and any gap between two calls is accounted in one closed form. It decides
+//! nothing by chance at run time: how busy a guest is follows from the seed and the domain's name.
+//!
+//! Everything is kept in a sled tree and flushed on every change; opening the tree again gives the identical host.
+//! The passage of time alone is not written, for it follows from what is.
+
+mod config;
+mod cpu;
+mod domain;
+mod faults;
+mod state;
+mod store;
+
+use std::net::Ipv4Addr;
+use std::sync::{Mutex, PoisonError};
+
+use tycoon_market::Timestamp;
+
+pub use config::{Demand, MemoryHostConfig, PrivateNetwork, TINY_IMAGE};
+pub use cpu::{CpuClaim, distribute};
+pub use faults::{Fault, FaultPlan, Faulty, Operation};
+
+use crate::hypervisor::{HostFacts, Hypervisor, HypervisorError};
+use crate::spec::{DomainSpec, Ownership};
+use crate::status::DomainStatus;
+use domain::Life;
+use state::State;
+
+/// A simulated host.
+#[derive(Debug)]
+pub struct MemoryHost {
+    tree: sled::Tree,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// What is, with the time until the last call accounted.
+    live: State,
+    /// What is on disk; `None` after a write that failed, of which nobody knows how much got there.
+    saved: Option<State>,
+}
+
+impl Inner {
+    /// Writes `state` and makes it what is, once it is on disk.
+    fn keep(&mut self, tree: &sled::Tree, state: State) -> Result<(), HypervisorError> {
+        let saved = self.saved.take();
+        store::write(tree, saved.as_ref(), &state)?;
+        self.saved = Some(state.clone());
+        self.live = state;
+        Ok(())
+    }
+}
+
+/// A domain that Tycoon did not make, for tests of what must not be touched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignDomain {
+    /// Its name.
+    pub name: String,
+    /// Virtual CPUs.
+    pub vcpus: u32,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// Disk space in bytes.
+    pub disk_bytes: u64,
+    /// Its address.
+    pub address: Option<Ipv4Addr>,
+}
+
+impl MemoryHost {
+    /// Opens the host that is kept in `tree`, or makes a new one. A `config` that differs from that of the last time
+    /// changes the host, where what exists fits into it ([`HypervisorError::Full`] where it does not). Only one
+    /// `MemoryHost` may have a tree open at a time.
+    pub fn open(tree: sled::Tree, config: MemoryHostConfig) -> Result<Self, HypervisorError> {
+        let live = store::open(&tree, config)?;
+        let saved = Some(live.clone());
+        Ok(Self { tree, inner: Mutex::new(Inner { live, saved }) })
+    }
+
+    /// The domain ends by a fault of its own, as a kernel panic would end it. True where it ran. For tests.
+    pub fn crash(&self, name: &str, now: Timestamp) -> Result<bool, HypervisorError> {
+        self.change(Some(now), |state| state.end(name, Life::Crashed))
+    }
+
+    /// The domain shuts itself down, as by `poweroff` inside it. True where it ran. For tests.
+    pub fn power_off_inside(&self, name: &str, now: Timestamp) -> Result<bool, HypervisorError> {
+        self.change(Some(now), |state| state.end(name, Life::Stopped))
+    }
+
+    /// The whole host loses its power and comes back: no domain runs, everything defined is still there. For tests.
+    pub fn power_cycle(&self, now: Timestamp) -> Result<(), HypervisorError> {
+        self.change(Some(now), |state| {
+            state.domains.values_mut().for_each(|domain| domain.life = Life::Stopped);
+            Ok(())
+        })
+    }
+
+    /// Somebody starts a domain on this host without Tycoon. For tests.
+    pub fn add_foreign(&self, foreign: &ForeignDomain, now: Timestamp) -> Result<(), HypervisorError> {
+        self.change(Some(now), |state| state.add_foreign(foreign))
+    }
+
+    fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
+        // The state is replaced as a whole, so a thread that panicked left none half changed.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read<T>(&self, now: Timestamp, look: impl FnOnce(&State) -> T) -> Result<T, HypervisorError> {
+        let mut inner = self.inner();
+        if inner.live.advance(now) {
+            let state = inner.live.clone();
+            inner.keep(&self.tree, state)?;
+        }
+        Ok(look(&inner.live))
+    }
+
+    /// Does `act` on a copy and keeps the copy once it is on disk: all of it or, on an error, nothing.
+    fn change<T>(
+        &self,
+        now: Option<Timestamp>,
+        act: impl FnOnce(&mut State) -> Result<T, HypervisorError>,
+    ) -> Result<T, HypervisorError> {
+        let mut inner = self.inner();
+        let was_put_back = now.is_some_and(|now| inner.live.advance(now));
+        let mut next = inner.live.clone();
+        let result = act(&mut next);
+        let outcome = if result.is_ok() { next } else { inner.live.clone() };
+        if was_put_back || outcome != inner.live {
+            inner.keep(&self.tree, outcome)?;
+        }
+        result
+    }
+}
+
+impl Hypervisor for MemoryHost {
+    fn facts(&self) -> Result<HostFacts, HypervisorError> {
+        Ok(self.inner().live.facts())
+    }
+
+    fn domains(&self, now: Timestamp) -> Result<Vec<DomainStatus>, HypervisorError> {
+        self.read(now, |state| state.domains.iter().map(|(name, domain)| domain.status(name)).collect())
+    }
+
+    fn domain(&self, name: &str, now: Timestamp) -> Result<Option<DomainStatus>, HypervisorError> {
+        self.read(now, |state| state.domains.get(name).map(|domain| domain.status(name)))
+    }
+
+    fn ensure_image(&self, image: &str) -> Result<bool, HypervisorError> {
+        self.change(None, |state| state.ensure_image(image))
+    }
+
+    fn ensure_volumes(&self, spec: &DomainSpec, ownership: &Ownership) -> Result<bool, HypervisorError> {
+        self.change(None, |state| state.ensure_volumes(spec, ownership))
+    }
+
+    fn define(&self, spec: &DomainSpec, ownership: &Ownership, now: Timestamp) -> Result<bool, HypervisorError> {
+        self.change(Some(now), |state| state.define(spec, ownership))
+    }
+
+    fn start(&self, name: &str, now: Timestamp) -> Result<bool, HypervisorError> {
+        self.change(Some(now), |state| state.start(name))
+    }
+
+    fn stop(&self, name: &str, grace_ms: u64, now: Timestamp) -> Result<bool, HypervisorError> {
+        self.change(Some(now), |state| state.stop(name, grace_ms))
+    }
+
+    fn remove(&self, name: &str, now: Timestamp) -> Result<bool, HypervisorError> {
+        self.change(Some(now), |state| state.remove(name))
+    }
+
+    fn set_cpu(&self, name: &str, weight: u16, cap_percent: u32, now: Timestamp) -> Result<(), HypervisorError> {
+        self.change(Some(now), |state| state.set_cpu(name, weight, cap_percent))
+    }
+
+    fn set_memory(&self, name: &str, memory_bytes: u64, now: Timestamp) -> Result<(), HypervisorError> {
+        self.change(Some(now), |state| state.set_memory(name, memory_bytes))
+    }
+}

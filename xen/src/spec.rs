@@ -1,0 +1,324 @@
+//! What a domain should be: the part of a plan that a host carries out.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+use tycoon_market::{AccountId, PoolName};
+
+/// A domain as it should be. Two specs are the same domain where their digests are equal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DomainSpec {
+    /// Which domain of the pool this is.
+    pub path: DomainPath,
+    /// The name the machine gives itself: a DNS name.
+    pub hostname: String,
+    /// Virtual CPUs, at least one.
+    pub vcpus: u32,
+    /// Main memory in bytes.
+    pub memory_bytes: u64,
+    /// The image its root volume starts from, by the name the host knows it by.
+    pub image: String,
+    /// How it boots.
+    pub boot: Boot,
+    /// Its disks, `root` first.
+    pub volumes: Vec<VolumeSpec>,
+    /// Its network interfaces, in order.
+    pub nics: Vec<NicSpec>,
+}
+
+impl DomainSpec {
+    /// The digest of everything in this spec: equal digests, equal domains.
+    pub fn digest(&self) -> SpecDigest {
+        let mut hash = Sha256::new();
+        let mut field = |name: &str, value: &str| {
+            // Lengths are hashed with the texts, so that no two specs run together to the same bytes.
+            for part in [name, value] {
+                hash.update((part.len() as u64).to_be_bytes());
+                hash.update(part);
+            }
+        };
+        field("path", self.path.as_str());
+        field("hostname", &self.hostname);
+        field("vcpus", &self.vcpus.to_string());
+        field("memory", &self.memory_bytes.to_string());
+        field("image", &self.image);
+        field("kernel", self.boot.kernel.as_deref().unwrap_or_default());
+        field("ramdisk", self.boot.ramdisk.as_deref().unwrap_or_default());
+        for argument in &self.boot.kernel_args {
+            field("kernel-arg", argument);
+        }
+        for volume in &self.volumes {
+            field("volume", &volume.name);
+            field("size", &volume.size_bytes.to_string());
+            field("filesystem", volume.filesystem.map_or("", Filesystem::word));
+            field("copy-on-write", if volume.copy_on_write { "yes" } else { "no" });
+            field("store", volume.store.as_deref().unwrap_or_default());
+        }
+        for nic in &self.nics {
+            field("nic", &nic.name);
+            field("address", &nic.address.to_string());
+        }
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&hash.finalize()[..16]);
+        SpecDigest(u128::from_be_bytes(digest))
+    }
+
+    /// Disk space of all volumes in bytes.
+    pub fn disk_bytes(&self) -> u64 {
+        self.volumes.iter().fold(0, |sum, volume| sum.saturating_add(volume.size_bytes))
+    }
+}
+
+/// How a domain boots. Kernel and ramdisk are names the owner exports, never paths of the control domain.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Boot {
+    /// The kernel's exported name; the image's own where there is none.
+    pub kernel: Option<String>,
+    /// The ramdisk's exported name; the image's own where there is none.
+    pub ramdisk: Option<String>,
+    /// Arguments added to the kernel's command line.
+    pub kernel_args: Vec<String>,
+}
+
+/// A disk as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VolumeSpec {
+    /// Its name inside the domain: `root`, `swap`, `data`.
+    pub name: String,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// The file system that is made on it when it is new; the image's own for `root`, none for raw disks.
+    pub filesystem: Option<Filesystem>,
+    /// True for a clone that shares unchanged blocks with its image.
+    pub copy_on_write: bool,
+    /// The host's store it lives in, by its exported name; the host's default where there is none.
+    pub store: Option<String>,
+}
+
+/// The file systems a host makes on a new volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Filesystem {
+    /// ext4.
+    Ext4,
+    /// XFS.
+    Xfs,
+    /// Swap space.
+    Swap,
+}
+
+impl Filesystem {
+    /// The word for it in descriptions.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ext4 => "ext4",
+            Self::Xfs => "xfs",
+            Self::Swap => "swap",
+        }
+    }
+}
+
+/// A network interface as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NicSpec {
+    /// Its name: `eth0`.
+    pub name: String,
+    /// How it gets its address.
+    pub address: Addressing,
+}
+
+/// How an interface gets its address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Addressing {
+    /// From the host's DHCP.
+    Dhcp,
+    /// A fixed address.
+    Static {
+        /// The address.
+        address: Ipv4Addr,
+        /// The length of the network prefix, 0 to 32.
+        prefix: u8,
+        /// The default gateway.
+        gateway: Option<Ipv4Addr>,
+    },
+}
+
+impl fmt::Display for Addressing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dhcp => f.write_str("dhcp"),
+            Self::Static { address, prefix, gateway: Some(gateway) } => write!(f, "{address}/{prefix} via {gateway}"),
+            Self::Static { address, prefix, gateway: None } => write!(f, "{address}/{prefix}"),
+        }
+    }
+}
+
+/// The digest of a [`DomainSpec`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SpecDigest(u128);
+
+impl fmt::Display for SpecDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl TryFrom<String> for SpecDigest {
+    type Error = std::num::ParseIntError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        u128::from_str_radix(&text, 16).map(Self)
+    }
+}
+
+impl From<SpecDigest> for String {
+    fn from(digest: SpecDigest) -> Self {
+        digest.to_string()
+    }
+}
+
+/// The path of a domain instance inside its pool: `web.0`, `analysis.worker.3`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct DomainPath(String);
+
+/// Why a text is not a domain's path.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("`{0}` is not the path of a domain: use 1 to 180 letters, digits, `-` and `_`, in parts joined by `.`")]
+pub struct DomainPathError(String);
+
+impl DomainPath {
+    /// The path as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for DomainPath {
+    type Err = DomainPathError;
+
+    fn from_str(text: &str) -> Result<Self, DomainPathError> {
+        let is_part = |part: &str| {
+            !part.is_empty()
+                && !part.starts_with('-')
+                && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        };
+        if text.len() <= 180 && text.split('.').all(is_part) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(DomainPathError(text.chars().take(80).collect()))
+        }
+    }
+}
+
+impl TryFrom<String> for DomainPath {
+    type Error = DomainPathError;
+
+    fn try_from(text: String) -> Result<Self, DomainPathError> {
+        text.parse()
+    }
+}
+
+impl From<DomainPath> for String {
+    fn from(path: DomainPath) -> Self {
+        path.0
+    }
+}
+
+impl fmt::Display for DomainPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Whose a domain is. It is kept on the host, with the domain, so that `down` works from any machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ownership {
+    /// The account that pays for it.
+    pub account: AccountId,
+    /// The pool it belongs to.
+    pub pool: PoolName,
+    /// Its path in the pool.
+    pub path: DomainPath,
+    /// The generation of the plan that last changed it; older plans are refused.
+    pub generation: u64,
+    /// The digest of the spec it was made from.
+    pub digest: SpecDigest,
+}
+
+impl Ownership {
+    /// The name the hypervisor knows the domain by, unique on a host: `hello.web.0-3f9c12ab`, where the last
+    /// part tells the pools of two accounts apart.
+    pub fn hypervisor_name(&self) -> String {
+        hypervisor_name(&self.account, &self.pool, &self.path)
+    }
+}
+
+/// The name of the domain `path` of `pool` of `account` on any host.
+pub fn hypervisor_name(account: &AccountId, pool: &PoolName, path: &DomainPath) -> String {
+    format!("{pool}.{path}-{}", account.short())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> DomainSpec {
+        DomainSpec {
+            path: "web.0".parse().unwrap(),
+            hostname: "web-0".into(),
+            vcpus: 1,
+            memory_bytes: 64 << 20,
+            image: "std:tiny".into(),
+            boot: Boot::default(),
+            volumes: vec![VolumeSpec {
+                name: "root".into(),
+                size_bytes: 1 << 30,
+                filesystem: None,
+                copy_on_write: false,
+                store: None,
+            }],
+            nics: vec![NicSpec { name: "eth0".into(), address: Addressing::Dhcp }],
+        }
+    }
+
+    #[test]
+    fn any_change_of_a_spec_changes_its_digest() {
+        let original = spec();
+        assert_eq!(original.digest(), spec().digest());
+        let changes: [fn(&mut DomainSpec); 8] = [
+            |s| s.path = "web.1".parse().unwrap(),
+            |s| s.hostname.push('x'),
+            |s| s.vcpus = 2,
+            |s| s.memory_bytes += 1,
+            |s| s.image = "debian-12".into(),
+            |s| s.boot.kernel_args.push("quiet".into()),
+            |s| s.volumes[0].size_bytes += 1,
+            |s| s.nics[0].address = Addressing::Static { address: [192, 0, 2, 1].into(), prefix: 24, gateway: None },
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut changed = spec();
+            change(&mut changed);
+            assert_ne!(changed.digest(), original.digest(), "change {number} went unnoticed");
+        }
+    }
+
+    #[test]
+    fn paths_that_could_leave_their_place_are_refused() {
+        for bad in ["", ".", "a..b", "../x", "a/b", "-rf", "a b", "web.0\n"] {
+            assert!(bad.parse::<DomainPath>().is_err(), "{bad:?}");
+        }
+        assert!("edge.cern.worker.0".parse::<DomainPath>().is_ok());
+    }
+}
