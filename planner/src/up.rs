@@ -21,7 +21,7 @@ use crate::plan::{
     Report,
 };
 use crate::steps::{DomainWork, Removals, Steps, add_host};
-use crate::world::{HostAccountView, HostView, Period, World};
+use crate::world::{HostAccountView, Period, World};
 
 /// What is left of a budget below this is not worth a transfer, in micro-credits.
 const LEAST_TRANSFER: i64 = 1_000;
@@ -203,7 +203,7 @@ impl<'a> Draft<'a> {
     fn overfull(&self) -> Option<(usize, Misfit)> {
         let hosts = self.world.hosts.iter().enumerate().filter(|(_, host)| host.is_inspected);
         hosts
-            .filter(|(number, _)| self.needs[*number].domains > 0)
+            .filter(|(number, _)| self.rooms[*number].need.domains > 0)
             .find_map(|(number, host)| too_little(host, &self.rooms[number].need).map(|misfit| (number, misfit)))
     }
 
