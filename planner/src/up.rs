@@ -27,9 +27,10 @@ use crate::world::{HostAccountView, Period, World};
 const LEAST_TRANSFER: i64 = 1_000;
 /// How long an escrow may outlast the bid it pays for: what is left after a bid's end is spread over 30 days.
 const ESCROW_OUTLASTS: TimeSpan = TimeSpan::from_seconds(31 * 86_400);
-/// A host may charge this many times the rate of the bid at most: minima that others outbid are topped up faster
-/// than the bid pays. The bank refuses more.
-const HIGHEST_OVER_RATE: u64 = 2;
+/// A host may draw an escrow this many times as fast as the whole budget is meant to be spent, and no faster: the pool
+/// may put more of its budget on the host later, and minima that others outbid are topped up faster than the bid pays.
+/// The bank refuses more.
+const HIGHEST_OVER_BUDGET: u64 = 2;
 
 /// The plan that makes `pool` real in `world`. It has no steps where it is real already.
 ///
@@ -322,17 +323,20 @@ impl<'a> Draft<'a> {
                 open.push(number);
             }
         }
-        let hosts: Vec<_> = open.iter().map(|&number| (&self.world.hosts[number].offers, self.rooms[number].need)).collect();
-        let all = Rate::of(available, left).map_or(0.0, |rate| rate.picos_per_second() as f64);
+        let hosts: Vec<_> =
+            open.iter().map(|&number| (&self.world.hosts[number].offers, self.rooms[number].need)).collect();
+        let budget_rate = Rate::of(available, left).unwrap_or_default();
+        let all = budget_rate.picos_per_second() as f64;
         let rates = bidding::bid(&hosts, all - kept_rate)
             .map_err(|short| self.too_small(short.needed + kept_rate, spent, budget, period))?;
         let mut deals: Vec<(usize, Deal)> = Vec::new();
         for (number, rates) in open.into_iter().zip(rates) {
-            deals.push((number, self.new_deal(number, &rates, left)?));
+            deals.push((number, self.new_deal(number, &rates, left, budget_rate)?));
         }
         deals.extend(kept.into_iter().map(|(number, account)| (number, self.kept_deal(number, account))));
         for (number, host) in self.world.hosts.iter().enumerate() {
-            let is_left = self.rooms[number].need.domains == 0 && (host.account.is_some() || !host.unredeemed.is_empty());
+            let is_left =
+                self.rooms[number].need.domains == 0 && (host.account.is_some() || !host.unredeemed.is_empty());
             if is_left && host.is_inspected {
                 deals.push((number, self.last_deal(number)));
             }
@@ -382,7 +386,7 @@ impl<'a> Draft<'a> {
     }
 
     /// A new bid on a host, and the money for it.
-    fn new_deal(&self, number: usize, rates: &HostRates, left: TimeSpan) -> Result<Deal, PlanError> {
+    fn new_deal(&self, number: usize, rates: &HostRates, left: TimeSpan, budget_rate: Rate) -> Result<Deal, PlanError> {
         let host = &self.world.hosts[number];
         let need = self.rooms[number].need;
         let total = rate_of(rates.total())?;
@@ -395,7 +399,8 @@ impl<'a> Draft<'a> {
             .offers
             .get(&ResourceKind::Cpu)
             .map_or(0, |cpu| cpu.base_price.picos_per_second().saturating_mul(need.vcpus));
-        let highest = total.picos_per_second().saturating_mul(HIGHEST_OVER_RATE).saturating_add(burst);
+        let fastest = total.max(budget_rate).picos_per_second();
+        let highest = fastest.saturating_mul(HIGHEST_OVER_BUDGET).saturating_add(burst);
         let mut plan = self.host_plan(number);
         plan.minima = need.minima();
         plan.expected = rates.expected.clone();
