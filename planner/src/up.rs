@@ -20,7 +20,7 @@ use crate::plan::{
     Change, DomainPlan, FieldChange, Goal, HostPlan, HostVerdict, Money, Plan, PlanId, PlannedBid, PlannedEscrow,
     Report,
 };
-use crate::steps::{DomainWork, Removals, Steps, add_host};
+use crate::steps::{DomainWork, Removals, Steps, finish_host, prepare_host, start_all};
 use crate::world::{HostAccountView, Period, World};
 
 /// What is left of a budget below this is not worth a transfer, in micro-credits.
@@ -266,7 +266,7 @@ impl<'a> Draft<'a> {
             created_at: self.world.collected_at,
             goal: Goal::Up,
             period: Some(period),
-            steps: self.steps(&domains, &deals),
+            steps: self.steps(&domains, &deals)?,
             report: self.report(),
             domains,
             hosts,
@@ -493,7 +493,7 @@ impl<'a> Draft<'a> {
         plans
     }
 
-    fn steps(&self, domains: &[DomainPlan], deals: &[Deal]) -> Vec<crate::plan::Step> {
+    fn steps(&self, domains: &[DomainPlan], deals: &[Deal]) -> Result<Vec<crate::plan::Step>, PlanError> {
         let mut steps = Steps::default();
         let mut removals = Removals::default();
         for domain in domains {
@@ -506,14 +506,55 @@ impl<'a> Draft<'a> {
                 _ => {}
             }
         }
+        let starts: BTreeSet<&DomainPath> =
+            self.wanted.iter().filter(|candidate| !candidate.domain.starts_by_workflow).map(path_of).collect();
+        let mut prepared = Vec::new();
+        let mut startable = Vec::new();
         for deal in deals {
             let here = domains.iter().filter(|domain| domain.host == deal.plan.id);
             let work: Vec<DomainWork<'_>> = here
-                .map(|domain| DomainWork { path: &domain.path, spec: domain.spec.as_ref(), change: &domain.change })
+                .map(|domain| DomainWork {
+                    path: &domain.path,
+                    spec: domain.spec.as_ref(),
+                    change: &domain.change,
+                    starts: starts.contains(&domain.path),
+                })
                 .collect();
-            add_host(&mut steps, &deal.plan, &work, deal.first_bid.as_ref(), &removals);
+            let mut ready = prepare_host(&mut steps, &deal.plan, &work, deal.first_bid.as_ref(), &removals);
+            startable.append(&mut ready.startable);
+            prepared.push(ready);
         }
-        steps.into_vec()
+        let started = start_all(&mut steps, startable, &self.start_order()).map_err(|circle| {
+            let names: Vec<String> = circle.iter().map(|path| format!("`{path}`")).collect();
+            PlanError::Unsound {
+                problem: format!("{} start after each other: none can be the first", names.join(", ")),
+                help: "take one `start-after` away".into(),
+                span: None,
+            }
+        })?;
+        for (deal, prepared) in deals.iter().zip(&prepared) {
+            let here = domains.iter().filter(|domain| domain.host == deal.plan.id);
+            let started: Vec<_> = here.filter_map(|domain| started.get(&domain.path).copied()).collect();
+            finish_host(&mut steps, &deal.plan, prepared, &started, deal.first_bid.is_some());
+        }
+        Ok(steps.into_vec())
+    }
+
+    /// Which domains each domain starts after.
+    fn start_order(&self) -> BTreeMap<DomainPath, Vec<DomainPath>> {
+        let ordered = self.wanted.iter().filter(|candidate| !candidate.domain.start_after.is_empty());
+        ordered
+            .map(|candidate| {
+                let named = |path: &DomainPath| {
+                    candidate.domain.start_after.iter().any(|first| {
+                        let rest = path.as_str().strip_prefix(first.path.as_str());
+                        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+                    })
+                };
+                let first = self.wanted.iter().map(path_of).filter(|path| named(path)).cloned();
+                (candidate.spec.path.clone(), first.collect())
+            })
+            .collect()
     }
 
     fn report(&self) -> Report {
@@ -537,6 +578,10 @@ impl<'a> Draft<'a> {
         });
         Report { hosts: verdicts.collect(), notes: self.notes.clone() }
     }
+}
+
+fn path_of<'a>(candidate: &'a Candidate<'_>) -> &'a DomainPath {
+    &candidate.spec.path
 }
 
 /// The market side of one host.
