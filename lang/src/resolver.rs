@@ -34,7 +34,8 @@ pub(crate) struct Unit {
 /// An import statement and what it leads to.
 #[derive(Clone, Debug)]
 pub(crate) struct Import {
-    pub(crate) file: FileId,
+    /// `None` where it could not be read, which has been said.
+    pub(crate) file: Option<FileId>,
     pub(crate) span: Span,
     pub(crate) used: bool,
 }

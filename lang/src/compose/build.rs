@@ -47,7 +47,7 @@ impl Class {
 
 impl Leaf {
     pub(crate) fn new(role: Role, declaration: Option<Arc<Declaration>>) -> Self {
-        Self { role, declaration, writes: Vec::new(), state: LeafState::Unplanned }
+        Self { role, declaration, writes: Vec::new(), spoiled: false, state: LeafState::Unplanned }
     }
 }
 
@@ -125,6 +125,13 @@ impl Resolver<'_> {
             if self.form(line.statement) != Form::Wrong {
                 self.place(id, &line);
             }
+        }
+    }
+
+    /// Notes that what was meant for an attribute was wrong.
+    fn spoil(&mut self, id: ClassId, index: usize) {
+        if let Content::Leaf(leaf) = &mut self.class_mut(id).members[index].content {
+            leaf.spoiled = true;
         }
     }
 
@@ -767,6 +774,7 @@ impl Resolver<'_> {
         if let Some(part) = statement.body.first().map(|part| self.statements[*part].span) {
             let message = format!("`{name}` is an attribute and has no attributes of its own");
             let error = Diagnostic::new("E0212", message, part, "unexpected").label(declared, "declared here");
+            self.spoil(id, index);
             self.wrong(line, error.help(format!("write `{name} value`")));
             return;
         }
@@ -775,12 +783,14 @@ impl Resolver<'_> {
             let error =
                 Diagnostic::new("E0212", format!("`{name}` has no value"), statement.span, "a value is missing");
             let error = error.label(declared, format!("declared here as {}", declaration.ty));
+            self.spoil(id, index);
             self.wrong(line, error.help(declaration.ty.example()));
             return;
         }
         if given > 1 && !is_list {
             let span = statement.arguments[1].span;
             let error = Diagnostic::new("E0212", format!("`{name}` takes one value"), span, "one too many");
+            self.spoil(id, index);
             self.wrong(line, error.label(declared, format!("declared here as {}", declaration.ty)).help("remove it"));
             return;
         }
@@ -826,7 +836,12 @@ impl Resolver<'_> {
             let contained: Vec<&str> = class.contains.iter().map(|kind| self.text(*kind)).collect();
             error.help(format!("a {name} cannot stand in {what}; it may contain {}", alternatives(&contained, "and")))
         } else if let Some(meant) = nearest(&name, known.iter().map(String::as_str)) {
-            error.help(format!("did you mean `{meant}`?")).suggest(span, meant)
+            let meant_symbol = self.names.known(meant);
+            let error = error.help(format!("did you mean `{meant}`?")).suggest(span, meant);
+            if let Some(index) = meant_symbol.and_then(|symbol| self.class(id).index.get(&symbol).copied()) {
+                self.spoil(id, index);
+            }
+            error
         } else if known.is_empty() {
             error.help("it has no attributes")
         } else {

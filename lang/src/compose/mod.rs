@@ -115,6 +115,8 @@ pub(crate) struct Leaf {
     /// Present for attributes.
     pub(crate) declaration: Option<Arc<Declaration>>,
     pub(crate) writes: Vec<Write>,
+    /// Something that was meant for it was wrong, and that has been said; so nothing is said about its lack.
+    pub(crate) spoiled: bool,
     pub(crate) state: LeafState,
 }
 

@@ -206,7 +206,7 @@ impl Resolver<'_> {
         let namespaces: Vec<Symbol> = unit.map(|unit| unit.imports.keys().copied().collect()).unwrap_or_default();
         for namespace in namespaces {
             let imported =
-                self.units.get(&file).and_then(|unit| unit.imports.get(&namespace)).map(|import| import.file);
+                self.units.get(&file).and_then(|unit| unit.imports.get(&namespace)).and_then(|import| import.file);
             let names = imported.and_then(|file| self.units.get(&file)).map(|unit| unit.templates.keys().copied());
             let names: Vec<Symbol> = names.map(Iterator::collect).unwrap_or_default();
             candidates.extend(names.iter().map(|name| format!("{}.{}", self.text(namespace), self.text(*name))));
@@ -239,7 +239,7 @@ impl Resolver<'_> {
             return None;
         };
         import.used = true;
-        let target = import.file;
+        let target = import.file?;
         let member_symbol = self.names.intern(member);
         let found = self.units.get(&target).and_then(|unit| unit.templates.get(&member_symbol));
         if let Some(found) = found {
