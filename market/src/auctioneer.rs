@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::auction::{self, Bidder, Outcome};
 use crate::fine::FineCredits;
+use crate::price_statistics::PriceStatistics;
 use crate::{Bid, Credits, EscrowId, HostAccountId, Quantity, Rate, ResourceKind, TimeSpan, Timestamp};
 
 use self::account::Account;
@@ -55,6 +56,9 @@ pub struct Auctioneer {
     quotes: BTreeMap<HostAccountId, Quote>,
     /// The price of one price unit of each resource.
     prices: BTreeMap<ResourceKind, Rate>,
+    /// What the prices were.
+    #[serde(default)]
+    statistics: BTreeMap<ResourceKind, PriceStatistics>,
     /// The receipts of closed accounts, which must not be credited again.
     closed: BTreeMap<EscrowId, ClosedReceipt>,
 }
@@ -91,6 +95,7 @@ impl Auctioneer {
             accounts: BTreeMap::new(),
             quotes: BTreeMap::new(),
             prices: BTreeMap::new(),
+            statistics: BTreeMap::new(),
             closed: BTreeMap::new(),
         };
         market.resolve(now, &mut Vec::new());

@@ -2,7 +2,8 @@
 //!
 //! Between two points at which something changes every account spends at a constant pace, so any stretch of time is
 //! charged at once. The points are: money used up, a bid expired, a grace over, a quote run out. Because spending is
-//! counted in fine credits, many short stretches and one long one give the same state.
+//! counted in fine credits, many short stretches and one long one give the same state (but for the last digits of the
+//! price statistics, which are floats).
 
 use std::collections::BTreeMap;
 
@@ -115,6 +116,9 @@ impl Auctioneer {
                 self.accounts.iter().map(|(id, account)| self.drain(id, account, measure)).collect();
             let next = self.next_change(&drains).min(now);
             let span = next.since(self.accounted_at);
+            for (&kind, &price) in &self.prices {
+                self.statistics.entry(kind).or_default().note(price, span);
+            }
             for (account, drain) in self.accounts.values_mut().zip(&drains) {
                 let cost = |pace: u128| FineCredits::new(pace.saturating_mul(u128::from(span.micros())));
                 account.money.spend_top_up(cost(drain.top_up));

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::account::{AccountState, ReceiptTotals, total};
 use super::plan::{Role, minimum};
 use super::{Auctioneer, HostConfig, Quote, Refusal};
+use crate::price_statistics::PriceStatistics;
 use crate::{Bid, Credits, EscrowId, HostAccountId, Quantity, Rate, ResourceKind, Timestamp};
 
 /// One host account, as its owner may see it. charged + refunded + balance = funded.
@@ -121,6 +122,11 @@ impl Auctioneer {
     /// The quote that is in force for an account.
     pub fn quote_of(&self, id: &HostAccountId) -> Option<&Quote> {
         self.quotes.get(id)
+    }
+
+    /// What the price of each resource was, in credits per second for one price unit.
+    pub const fn statistics(&self) -> &BTreeMap<ResourceKind, PriceStatistics> {
+        &self.statistics
     }
 
     /// What is sold here, and for how much.
