@@ -18,6 +18,7 @@ pub mod host_account;
 pub mod ids;
 pub mod key;
 pub mod name;
+pub mod prediction;
 pub mod price_statistics;
 pub mod rate;
 pub mod receipt;

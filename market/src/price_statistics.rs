@@ -237,6 +237,11 @@ impl Histogram {
         self.width /= 2.0;
     }
 
+    /// The distribution of the price times `factor`.
+    pub fn scaled(&self, factor: f64) -> Self {
+        Self { width: self.width * factor, bins: self.bins.clone() }
+    }
+
     fn weight(&self) -> f64 {
         self.bins.iter().sum()
     }
