@@ -160,7 +160,8 @@ pub fn solve_with_floors(problem: &Problem, floors: &[f64]) -> Result<Solution, 
     let (bids, lambda) = fill(&curves, problem.budget);
     let share = |(host, bid): (usize, &f64)| curves[host].share(*bid).min(problem.hosts[host].max_share.unwrap_or(1.0));
     let shares: Vec<f64> = bids.iter().enumerate().map(share).collect();
-    let utility = shares.iter().zip(&problem.hosts).map(|(share, host)| share * host.weight).sum();
+    // An empty sum of floats is −0, and nobody wants to read that.
+    let utility = shares.iter().zip(&problem.hosts).map(|(share, host)| share * host.weight).sum::<f64>() + 0.0;
     // A difference within rounding is none.
     let rest = problem.budget - bids.iter().sum::<f64>();
     let unspent = if rest > problem.budget * 1e-12 { rest } else { 0.0 };

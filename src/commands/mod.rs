@@ -7,7 +7,9 @@ pub mod down;
 pub mod explain;
 pub mod hosts;
 pub mod ls;
+pub mod market;
 pub mod plan;
+pub mod sim;
 pub mod status;
 pub mod up;
 pub mod user;
@@ -28,6 +30,8 @@ pub fn run(command: &Command, output: &Output) -> Result<Exit, Failure> {
         Command::Ls(arguments) => ls::run(arguments, output),
         Command::Hosts(arguments) => hosts::run(arguments, output),
         Command::Bank(command) => bank::run(command, output),
+        Command::Market(command) => market::run(command, output),
+        Command::Sim(arguments) => sim::run(arguments, output),
         Command::User(command) => user::run(command, output),
         Command::Explain(arguments) => explain::run(arguments, output),
         Command::Completions(arguments) => completions::run(arguments, output),
