@@ -23,6 +23,7 @@ pub mod price_statistics;
 pub mod rate;
 pub mod receipt;
 pub mod resource;
+pub mod simulation;
 pub mod time;
 pub mod unique;
 
