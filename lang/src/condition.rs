@@ -247,6 +247,16 @@ impl fmt::Display for Residue {
                 inner(f, b, own + 1)
             }
             Self::If(a, b, c) => write!(f, "if {a} then {b} else {c}"),
+            Self::Call(Function::Fill, parts) => {
+                f.write_str("(f)'")?;
+                for part in parts {
+                    match part {
+                        Self::Constant(value) => write!(f, "{}", value.to_string().escape_debug())?,
+                        part => write!(f, "${{{part}}}")?,
+                    }
+                }
+                f.write_str("'")
+            }
             Self::Call(function, arguments) => {
                 write!(f, "{}(", function.name())?;
                 list(f, arguments)?;

@@ -156,22 +156,26 @@ impl Diagnostic {
 
 /// One place with its line, underlined.
 fn label_text(label: &Label, sources: &Sources) -> String {
-    const LONGEST_LINE: usize = 160;
+    const WIDTH: usize = 120;
     let source = sources.get(label.span.file);
     let at = source.position(label.span.start);
     let end = source.position(label.span.end.max(label.span.start));
-    let line = source.line(at.line);
+    let line: Vec<char> = source.line(at.line).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let arrow = if label.primary { "-->" } else { ":::" };
-    let mut out = format!("  {arrow} {}:{}:{}\n", source.name, at.line, at.column);
-    let shown: String = line.chars().take(LONGEST_LINE).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let shown_length = shown.chars().count();
-    let start = at.column.min(shown_length + 1);
-    let stop = if end.line == at.line { end.column } else { line.chars().count() + 1 };
-    let width = stop.saturating_sub(start).clamp(1, LONGEST_LINE);
+    let start = (at.column - 1).min(line.len());
+    let stop = if end.line == at.line { (end.column - 1).min(line.len()) } else { line.len() };
+    // Of a long line only the part around the place is shown.
+    let first = if start > WIDTH * 2 / 3 { start - WIDTH / 3 } else { 0 };
+    let last = line.len().min(first + WIDTH);
+    let shown: String = line[first..last].iter().collect();
+    let cut = if first > 0 { "…" } else { "" };
+    let width = stop.min(last).saturating_sub(start).max(1);
     let mark = if label.primary { "^" } else { "-" };
     let number = at.line.to_string();
-    let underline = format!("{}{} {}", " ".repeat(start - 1), mark.repeat(width), label.text);
-    out.push_str(&format!("   {number} | {shown}\n"));
+    let margin = " ".repeat(start - first + cut.chars().count());
+    let underline = format!("{margin}{} {}", mark.repeat(width), label.text);
+    let mut out = format!("  {arrow} {}:{}:{}\n", source.name, at.line, at.column);
+    out.push_str(&format!("   {number} | {cut}{shown}{}\n", if last < line.len() { "…" } else { "" }));
     out.push_str(&format!("   {} | {}\n", " ".repeat(number.len()), underline.trim_end()));
     out
 }

@@ -13,6 +13,30 @@ use crate::statement::{Reading, StatementId, Token};
 use crate::symbol::Symbol;
 use crate::syntax::read;
 
+/// Why a file's text cannot be used.
+pub(crate) struct Unreadable {
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+    /// What can be shown of it.
+    pub(crate) text: Arc<str>,
+    /// The byte that is wrong.
+    pub(crate) at: usize,
+    pub(crate) help: &'static str,
+}
+
+impl Unreadable {
+    /// A file of more bytes than are read.
+    pub(crate) fn too_large(path: &str, limit: u64) -> Self {
+        Self {
+            code: "E0103",
+            message: format!("`{path}` is larger than {limit} bytes"),
+            text: Arc::from(""),
+            at: 0,
+            help: "use `count=`, `each=` and templates instead of spelling out what is alike, or split the file",
+        }
+    }
+}
+
 impl Resolver<'_> {
     /// Reads the main file with all its imports. Problems are reported; what could be read takes part.
     pub(crate) fn read_main(&mut self, path: &str) -> FileId {
@@ -20,22 +44,28 @@ impl Resolver<'_> {
         let mut by_path = HashMap::new();
         match self.read_bytes(&normal) {
             Ok(text) => self.read_unit(&normal, path, text, &mut by_path, &mut Vec::new()),
-            Err((code, message, at)) => {
-                let file = self.sources.add(path, Arc::from(""));
-                let span = Span::new(file, at, at);
-                self.report(Diagnostic::new(code, message, span, "").help("check the path"));
+            Err(problem) => {
+                let file = self.sources.add(path, problem.text);
+                let span = Span::new(file, problem.at, problem.at);
+                self.report(Diagnostic::new(problem.code, problem.message, span, "").help(problem.help));
                 self.add_unit(file, &normal, Vec::new(), false);
                 file
             }
         }
     }
 
-    /// The text of a file, or code, message and place of what is wrong with it.
-    fn read_bytes(&self, path: &str) -> Result<Arc<str>, (&'static str, String, usize)> {
+    /// The text of a file, or what is wrong with it.
+    fn read_bytes(&self, path: &str) -> Result<Arc<str>, Unreadable> {
         match self.loader.read(path) {
             Ok(bytes) => read::decode(path, bytes, self.options),
-            Err(LoadError::TooLarge { limit }) => Err(("E0103", format!("`{path}` is larger than {limit} bytes"), 0)),
-            Err(error) => Err(("E0101", format!("`{path}` cannot be read: {error}"), 0)),
+            Err(LoadError::TooLarge { limit }) => Err(Unreadable::too_large(path, limit)),
+            Err(error) => Err(Unreadable {
+                code: "E0101",
+                message: format!("`{path}` cannot be read: {error}"),
+                text: Arc::from(""),
+                at: 0,
+                help: "check the path",
+            }),
         }
     }
 
@@ -121,12 +151,17 @@ impl Resolver<'_> {
             return;
         };
         let importer = self.units[&file].path.clone();
-        let Some(path) = self.import_path(&importer, &target, span) else { return };
+        let Some(path) = self.import_path(&importer, &target, span) else {
+            let import = Import { file: None, span: namespace_span, used: false };
+            self.units.get_mut(&file).and_then(|unit| unit.imports.insert(namespace, import));
+            return;
+        };
         importing.push((importer, span));
         let found = self.imported_file(&path, span, by_path, importing);
         importing.pop();
-        let Some(found) = found else { return };
-        self.check_hash(statement, found);
+        if let Some(found) = found {
+            self.check_hash(statement, found);
+        }
         let import = Import { file: found, span: namespace_span, used: false };
         let earlier = self.units.get_mut(&file).and_then(|unit| unit.imports.insert(namespace, import));
         if let Some(earlier) = earlier {
@@ -210,10 +245,16 @@ impl Resolver<'_> {
         }
         match self.read_bytes(path) {
             Ok(text) => Some(self.read_unit(path, path, text, by_path, importing)),
-            Err((code, message, _)) => {
-                let help =
-                    if code == "E0101" { "paths are relative to the file that imports" } else { "check the file" };
-                self.report(Diagnostic::new(code, message, span, "imported here").help(help));
+            Err(problem) if problem.code == "E0101" => {
+                let error = Diagnostic::new(problem.code, problem.message, span, "imported here");
+                self.report(error.help("paths are relative to the file that imports"));
+                None
+            }
+            Err(problem) => {
+                let file = self.sources.add(path, problem.text);
+                let place = Span::new(file, problem.at, problem.at);
+                let error = Diagnostic::new(problem.code, problem.message, place, "");
+                self.report(error.label(span, "imported here").help(problem.help));
                 None
             }
         }

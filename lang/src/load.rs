@@ -117,7 +117,9 @@ impl Resolver<'_> {
         if let Ok(root) = self.root_instance(main) {
             self.check_instance(root, live);
         }
-        self.unused(main);
+        if !self.problems.has_errors() {
+            self.unused(main);
+        }
     }
 
     fn load_pool(mut self, main: FileId) -> Result<Loaded, Failure> {

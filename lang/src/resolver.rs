@@ -1,6 +1,6 @@
 //! The state of one run: what was read, composed and evaluated so far.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::compose::{Class, ClassId};
@@ -34,7 +34,8 @@ pub(crate) struct Unit {
 /// An import statement and what it leads to.
 #[derive(Clone, Debug)]
 pub(crate) struct Import {
-    pub(crate) file: FileId,
+    /// `None` where it could not be read, which has been said.
+    pub(crate) file: Option<FileId>,
     pub(crate) span: Span,
     pub(crate) used: bool,
 }
@@ -75,6 +76,8 @@ pub(crate) struct Resolver<'a> {
     pub(crate) templates: HashMap<StatementId, Option<ClassId>>,
     /// Prototypes that are being composed, with the place that asked for each.
     pub(crate) composing: Vec<(StatementId, Span)>,
+    /// Endless containments that have been reported, as the statements that take part.
+    pub(crate) circles: HashSet<Vec<StatementId>>,
     pub(crate) forms: Vec<Form>,
     pub(crate) classes: Vec<Class>,
     pub(crate) instances: Vec<Instance>,
@@ -105,6 +108,7 @@ impl<'a> Resolver<'a> {
             kinds: HashMap::new(),
             templates: HashMap::new(),
             composing: Vec::new(),
+            circles: HashSet::new(),
             forms: Vec::new(),
             classes: Vec::new(),
             instances: Vec::new(),

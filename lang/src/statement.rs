@@ -31,6 +31,8 @@ pub(crate) enum Reading {
     Fill,
     /// Text from a command line, which is read by the type of the place whatever it looks like.
     Foreign,
+    /// Not understood, and said so.
+    Wrong,
 }
 
 /// A value as written.

@@ -25,6 +25,7 @@ pub mod price_statistics;
 pub mod rate;
 pub mod receipt;
 pub mod resource;
+pub mod simulation;
 pub mod time;
 pub mod unique;
 

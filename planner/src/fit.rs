@@ -68,9 +68,10 @@ impl<'a> Rules<'a> {
     /// The rules of a pool.
     pub fn of(pool: &'a pool::Pool) -> Self {
         let whole = pool.placement.max_per_host.map(|most| Limit { most, prefix: String::new() });
-        let groups = pool.groups.iter().filter_map(|group| {
-            Some(Limit { most: group.placement.max_per_host?, prefix: group.path.clone() })
-        });
+        let groups = pool
+            .groups
+            .iter()
+            .filter_map(|group| Some(Limit { most: group.placement.max_per_host?, prefix: group.path.clone() }));
         let mut components: BTreeMap<&str, u32> = BTreeMap::new();
         for domain in &pool.domains {
             if let Some(most) = domain.placement.max_per_host {
@@ -214,6 +215,9 @@ impl Misfit {
             Self::NotTheNamedHost(wanted) => format!("is not {wanted}, where the description puts it"),
             Self::NotScheduled(scheduler) => format!("is not among the hosts of `{scheduler}`"),
             Self::NoImage(image) => format!("has no image `{image}`"),
+            Self::TooLittle { kind, available, needed } if needed <= available => {
+                format!("cannot sell {} of {kind} to one pool: that is nearly all it has", kind.show(*needed))
+            }
             Self::TooLittle { kind, available, needed } => {
                 format!("has {} of {kind} left, and {} is needed", kind.show(*available), kind.show(*needed))
             }
@@ -228,12 +232,7 @@ impl Misfit {
 
 /// What one domain needs.
 pub fn need_of(spec: &DomainSpec) -> Need {
-    Need {
-        domains: 1,
-        vcpus: u64::from(spec.vcpus),
-        memory_bytes: spec.memory_bytes,
-        disk_bytes: spec.disk_bytes(),
-    }
+    Need { domains: 1, vcpus: u64::from(spec.vcpus), memory_bytes: spec.memory_bytes, disk_bytes: spec.disk_bytes() }
 }
 
 /// The first resource of which the host has too little for `need`, or none.

@@ -23,12 +23,14 @@ pub fn not_carried_out(pool: &Pool) -> Vec<String> {
     note("`ready`", of(|domain| domain.ready.is_some()));
     note("`restart`", of(|domain| domain.restart.is_some()));
     note("`burst=#false`", of(|domain| !domain.burst));
-    note("`existing` or `read-only` of a volume", of(|domain| {
-        domain.volumes.iter().any(|volume| volume.existing || volume.read_only)
-    }));
-    note("`mac`, `bridge` or `bandwidth` of an interface", of(|domain| {
-        domain.nics.iter().any(|nic| nic.mac.is_some() || nic.bridge.is_some() || nic.bandwidth.is_some())
-    }));
+    note(
+        "`existing` or `read-only` of a volume",
+        of(|domain| domain.volumes.iter().any(|volume| volume.existing || volume.read_only)),
+    );
+    note(
+        "`mac`, `bridge` or `bandwidth` of an interface",
+        of(|domain| domain.nics.iter().any(|nic| nic.mac.is_some() || nic.bridge.is_some() || nic.bandwidth.is_some())),
+    );
     note("`workflow`", pool.workflows.iter().map(|workflow| workflow.path.as_str()).collect());
     note("`need`", pool.needs.iter().map(|need| need.component.as_str()).collect());
     if pool.bid.is_some() {

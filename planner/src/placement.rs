@@ -44,8 +44,7 @@ pub fn place(
     let mut chosen = vec![0; candidates.len()];
     for number in order {
         let candidate = candidates[number];
-        let host =
-            best(rules, hosts, rooms, candidate).map_err(|reasons| NoHost { domain: number, reasons })?;
+        let host = best(rules, hosts, rooms, candidate).map_err(|reasons| NoHost { domain: number, reasons })?;
         rooms[host].add(candidate);
         chosen[number] = host;
     }
@@ -78,19 +77,19 @@ pub fn best(
 }
 
 /// What counts against a host: the lower, the better.
-fn cost(
-    rules: &Rules<'_>,
-    host: &HostView,
-    number: usize,
-    room: &Room,
-    candidate: &Candidate<'_>,
-) -> Option<f64> {
+fn cost(rules: &Rules<'_>, host: &HostView, number: usize, room: &Room, candidate: &Candidate<'_>) -> Option<f64> {
     let added = added_rate(host, &room.need, &need_of(&candidate.spec))?;
     let by_policy = match candidate.policy() {
         SchedulerPolicy::Cheapest => added,
         SchedulerPolicy::LeastLoaded => load(host, &room.need.plus(need_of(&candidate.spec))),
         SchedulerPolicy::RoundRobin => f64::from(room.need.domains) + 1e-6 * number as f64,
-        SchedulerPolicy::FewestHosts => if room.need.domains > 0 { added * 1e-12 } else { added },
+        SchedulerPolicy::FewestHosts => {
+            if room.need.domains > 0 {
+                added * 1e-12
+            } else {
+                added
+            }
+        }
         SchedulerPolicy::Random => scattered(host, candidate),
     };
     Some(by_policy / rules.preference(host, candidate))
@@ -136,8 +135,7 @@ fn improve(
         let here = cost(rules, &hosts[from], from, &rooms[from], candidate);
         let target = best(rules, hosts, rooms, candidate).ok().filter(|&to| {
             let there = cost(rules, &hosts[to], to, &rooms[to], candidate);
-            to != from
-                && here.zip(there).is_some_and(|(here, there)| there < here * (1.0 - LEAST_GAIN))
+            to != from && here.zip(there).is_some_and(|(here, there)| there < here * (1.0 - LEAST_GAIN))
         });
         rooms[target.unwrap_or(from)].add(candidate);
         if let Some(to) = target {

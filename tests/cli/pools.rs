@@ -4,6 +4,8 @@ use crate::environment::Environment;
 
 /// A head and some workers of two sizes, made from templates.
 const CLUSTER: &str = r#"// A small cluster: one head, some workers, all from one template.
+param workers type=integer default=4 min=1 max=20 doc="how many workers"
+
 template Node extends=domain {
     image "debian-12"
     memory "512MiB"
@@ -11,7 +13,6 @@ template Node extends=domain {
 }
 
 pool cluster {
-    param workers type=integer default=4 min=1 max=20 doc="how many workers"
     budget 40 for="2h"
 
     domain head extends=Node {
@@ -81,7 +82,8 @@ fn another_image_replaces_the_machine_and_says_that_its_disk_goes() {
 #[test]
 fn a_disk_grows_with_a_restart_and_never_shrinks() {
     let environment = Environment::new();
-    let hello = |size: &str| crate::environment::HELLO.replace("memory", &format!("root size=\"{size}\"\n        memory"));
+    let hello =
+        |size: &str| crate::environment::HELLO.replace("memory", &format!("root size=\"{size}\"\n        memory"));
     environment.write("hello.kdl", &hello("2GiB"));
     environment.run(&["up", "hello.kdl"]).ok();
     environment.write("hello.kdl", &hello("3GiB"));

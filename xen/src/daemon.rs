@@ -11,25 +11,37 @@
 //! What was decided is on disk before anything is answered or enforced. Enforcement looks at what should be and at
 //! what is, never at what was last done: after a crash, or when a call to the hypervisor failed, the next tick puts
 //! it right. The same holds for statements to the bank: they are cumulative, and sent until they are acknowledged.
+//!
+//! Neither hypervisor nor bank is waited for with the state locked, so that a slow one delays only who needs it.
+//! The locks are always taken in this order: `measuring`, `enforcing` or `takings`, then the state.
 
 mod enforce;
+mod faults;
+mod keys;
 mod market;
+mod request;
 mod service;
 mod session;
 mod state;
 mod statements;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 use tycoon_bank::client::BankClient;
-use tycoon_market::auctioneer::HostConfig;
-use tycoon_market::{AccountId, HostId, HostName, PublicKey, TimeSpan, Timestamp};
+use tycoon_market::auctioneer::{Event, HostConfig};
+use tycoon_market::{AccountId, HostAccountId, HostId, HostName, PublicKey, TimeSpan, Timestamp};
 use tycoon_rpc::{Clock, Limits, Receiver, ReplayPolicy, Signer};
 use tycoon_sls::record::{HostRecord, PublishedOffer, RecordError, SignedRecord};
 
+pub use faults::HostFault;
+pub use service::{KEY_REMOVED, NO_ACCOUNT};
+
 use crate::hypervisor::{Hypervisor, HypervisorError};
+use faults::Faults;
+use session::Taking;
 use state::{State, Store};
 
 /// Who a host is and whom it trusts.
@@ -85,6 +97,16 @@ pub enum DaemonError {
         #[source]
         source: serde_json::Error,
     },
+    /// Its state was written by another version of this program.
+    #[error("the state of host {host} has version {found}, and this program reads version {known}; use a newer one")]
+    Version {
+        /// The host.
+        host: HostName,
+        /// The version of what is there.
+        found: u32,
+        /// The version that is understood.
+        known: u32,
+    },
     /// Its configuration cannot be used.
     #[error("the configuration of host {host} cannot be used: {reason}")]
     Config {
@@ -113,19 +135,52 @@ pub struct HostDaemon {
     clock: Arc<dyn Clock>,
     receiver: Receiver,
     store: Store,
+    settings: Mutex<HostConfig>,
     state: Mutex<State>,
+    /// Held from looking at CPU times until they are charged.
+    measuring: Mutex<()>,
+    /// Held while the hypervisor is made to do what the market says.
+    enforcing: Mutex<()>,
+    /// What sessions are taking at this moment, by a number of their own.
+    takings: Mutex<BTreeMap<u64, Taking>>,
+    faults: Faults,
+}
+
+/// What nobody else has in hand. What these locks guard is replaced as a whole, so that a panic elsewhere leaves it
+/// whole.
+fn alone<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl HostDaemon {
     /// Opens the host whose state is in the tree, or makes a new one. [`HostDaemon::resume`] then accounts for the time
-    /// since it was last open.
+    /// since it was last open. What the owner has set anew since then (capacities and base prices) holds from the next
+    /// tick on; the time before is charged at the old prices.
     pub fn open(parts: HostParts) -> Result<Self, DaemonError> {
         let HostParts { identity, tree, config, hypervisor, bank, clock, replay } = parts;
         let id = HostId::of(&identity.signer.public_key());
         let store = Store::new(identity.name.clone(), tree);
-        let state = store.open(config, clock.now())?;
+        let mut state = store.open(&config, clock.now())?;
+        if state.is_idle() {
+            // Nobody is charged, so that there is nothing to wait for.
+            state.adopt_settings(&config, clock.now());
+        }
         let receiver = Receiver::new(identity.signer.clone(), clock.clone(), replay, Limits::DEFAULT);
-        Ok(Self { identity, id, hypervisor, bank, clock, receiver, store, state: Mutex::new(state) })
+        Ok(Self {
+            identity,
+            id,
+            hypervisor,
+            bank,
+            clock,
+            receiver,
+            store,
+            settings: Mutex::new(config),
+            state: Mutex::new(state),
+            measuring: Mutex::default(),
+            enforcing: Mutex::default(),
+            takings: Mutex::default(),
+            faults: Faults::default(),
+        })
     }
 
     /// Its id.
@@ -157,7 +212,56 @@ impl HostDaemon {
     /// True where no account is open and the bank knows everything, so that time passing means nothing.
     pub fn is_idle(&self) -> bool {
         let state = self.lock();
-        state.accounts.is_empty() && state.statements.values().all(|notes| !notes.is_news())
+        state.is_idle() && state.statements.keys().all(|escrow| state.is_settled(escrow))
+    }
+
+    /// The account of a key that may open sessions here: it has a host account, had one lately, or has domains here. It
+    /// need not be funded, for whoever ran out of money must reach her data.
+    pub fn account_of_key(&self, key: &PublicKey) -> Result<Option<AccountId>, DaemonError> {
+        let (account, is_known) = {
+            let state = self.lock();
+            (state.keys.account_of(key), state.keys.knows(key))
+        };
+        if is_known {
+            return Ok(account);
+        }
+        let domains = self.hypervisor.domains(self.clock.now()).map_err(|error| self.hypervisor_failed(error))?;
+        let has_domains = |account: &AccountId| {
+            domains.iter().any(|domain| domain.ownership.as_ref().is_some_and(|own| own.account == *account))
+        };
+        Ok(account.filter(has_domains))
+    }
+
+    /// What went wrong lately and is tried again, the latest last. It is forgotten when the daemon ends.
+    pub fn faults(&self) -> Vec<HostFault> {
+        self.faults.list()
+    }
+
+    /// The owner sets capacities and base prices anew.
+    pub fn configure(&self, config: HostConfig) -> Result<(), DaemonError> {
+        config.check().map_err(|error| DaemonError::Config { host: self.name().clone(), reason: error.to_string() })?;
+        *alone(&self.settings) = config;
+        self.account_for_time(None)
+    }
+
+    /// The owner admits nobody new any more, or does again. Who runs goes on.
+    pub fn set_draining(&self, draining: bool) -> Result<(), DaemonError> {
+        let changed = self.change(|state, now| Ok(market::apply(state, Event::SetDraining { draining }, now)?));
+        changed.map_err(|error| self.not_refused(error))
+    }
+
+    /// The owner puts an account out: it is warned, stopped and deleted like one that is displaced. False where there
+    /// is no such account.
+    pub fn evict(&self, account: &HostAccountId) -> Result<bool, DaemonError> {
+        let changed = self.change(|state, now| {
+            let is_there = state.auctioneer.account(account).is_some();
+            if is_there {
+                market::apply(state, Event::Evict { account: account.clone() }, now)?;
+            }
+            Ok(is_there)
+        });
+        self.follow_up();
+        changed.map_err(|error| self.not_refused(error))
     }
 
     /// What the host says of itself to a service location service.
@@ -204,7 +308,6 @@ impl HostDaemon {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // The state is only replaced by one that was saved, so that a panic elsewhere leaves it whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        alone(&self.state)
     }
 }

@@ -46,8 +46,8 @@ impl Class {
 }
 
 impl Leaf {
-    pub(crate) fn new(role: Role, declaration: Option<Arc<Declaration>>) -> Self {
-        Self { role, declaration, writes: Vec::new(), state: LeafState::Unplanned }
+    pub(crate) fn new(role: Role, declaration: Option<Arc<Declaration>>, layer: usize) -> Self {
+        Self { role, declaration, layer, writes: Vec::new(), spoiled: false, state: LeafState::Unplanned }
     }
 }
 
@@ -125,6 +125,13 @@ impl Resolver<'_> {
             if self.form(line.statement) != Form::Wrong {
                 self.place(id, &line);
             }
+        }
+    }
+
+    /// Notes that what was meant for an attribute was wrong.
+    fn spoil(&mut self, id: ClassId, index: usize) {
+        if let Content::Leaf(leaf) = &mut self.class_mut(id).members[index].content {
+            leaf.spoiled = true;
         }
     }
 
@@ -232,12 +239,10 @@ impl Resolver<'_> {
         });
         if let Some(index) = self.class(id).index.get(&name).copied() {
             let same = match &self.class(id).members[index].content {
-                Content::Leaf(Leaf { declaration: Some(known), writes, .. }) if known.ty == declaration.ty => {
-                    let first = writes.first().map_or(line.layer, |write| write.layer);
+                Content::Leaf(Leaf { declaration: Some(known), layer: first, .. }) if known.ty == declaration.ty => {
                     let ordered =
-                        layers[line.layer].beneath.contains(first) || layers[first].beneath.contains(line.layer);
-                    known.statement == declaration.statement
-                        || (!ordered && layers[line.layer].origin != Origin::Schema)
+                        layers[line.layer].beneath.contains(*first) || layers[*first].beneath.contains(line.layer);
+                    known.statement == declaration.statement || (!ordered && *first != line.layer)
                 }
                 _ => false,
             };
@@ -251,7 +256,7 @@ impl Resolver<'_> {
             self.taken(id, line, name, span, index);
             return;
         }
-        let mut leaf = Leaf::new(Role::Attribute, Some(Arc::new(declaration)));
+        let mut leaf = Leaf::new(Role::Attribute, Some(Arc::new(declaration)), line.layer);
         leaf.writes.extend(default);
         self.add_member(id, name, span, Content::Leaf(leaf));
     }
@@ -310,7 +315,7 @@ impl Resolver<'_> {
             }
         }
         self.set_form(line.statement, if role == Role::Let { Form::Let } else { Form::Other });
-        let mut leaf = Leaf::new(role, None);
+        let mut leaf = Leaf::new(role, None, line.layer);
         leaf.writes.push(Write {
             layer: line.layer,
             statement: line.statement,
@@ -458,10 +463,10 @@ impl Resolver<'_> {
                 let child = ChildMember {
                     creations: Vec::new(),
                     pieces: Vec::new(),
-                    count: Leaf::new(Role::Attribute, None),
-                    each: Leaf::new(Role::Attribute, None),
-                    need: Leaf::new(Role::Attribute, None),
-                    condition: Leaf::new(Role::Attribute, None),
+                    count: Leaf::new(Role::Attribute, None, line.layer),
+                    each: Leaf::new(Role::Attribute, None, line.layer),
+                    need: Leaf::new(Role::Attribute, None, line.layer),
+                    condition: Leaf::new(Role::Attribute, None, line.layer),
                     composed: Composed::No,
                 };
                 self.add_member(id, name, span, Content::Child(child));
@@ -767,6 +772,7 @@ impl Resolver<'_> {
         if let Some(part) = statement.body.first().map(|part| self.statements[*part].span) {
             let message = format!("`{name}` is an attribute and has no attributes of its own");
             let error = Diagnostic::new("E0212", message, part, "unexpected").label(declared, "declared here");
+            self.spoil(id, index);
             self.wrong(line, error.help(format!("write `{name} value`")));
             return;
         }
@@ -775,12 +781,14 @@ impl Resolver<'_> {
             let error =
                 Diagnostic::new("E0212", format!("`{name}` has no value"), statement.span, "a value is missing");
             let error = error.label(declared, format!("declared here as {}", declaration.ty));
+            self.spoil(id, index);
             self.wrong(line, error.help(declaration.ty.example()));
             return;
         }
         if given > 1 && !is_list {
             let span = statement.arguments[1].span;
             let error = Diagnostic::new("E0212", format!("`{name}` takes one value"), span, "one too many");
+            self.spoil(id, index);
             self.wrong(line, error.label(declared, format!("declared here as {}", declaration.ty)).help("remove it"));
             return;
         }
@@ -826,7 +834,12 @@ impl Resolver<'_> {
             let contained: Vec<&str> = class.contains.iter().map(|kind| self.text(*kind)).collect();
             error.help(format!("a {name} cannot stand in {what}; it may contain {}", alternatives(&contained, "and")))
         } else if let Some(meant) = nearest(&name, known.iter().map(String::as_str)) {
-            error.help(format!("did you mean `{meant}`?")).suggest(span, meant)
+            let meant_symbol = self.names.known(meant);
+            let error = error.help(format!("did you mean `{meant}`?")).suggest(span, meant);
+            if let Some(index) = meant_symbol.and_then(|symbol| self.class(id).index.get(&symbol).copied()) {
+                self.spoil(id, index);
+            }
+            error
         } else if known.is_empty() {
             error.help("it has no attributes")
         } else {

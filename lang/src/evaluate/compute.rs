@@ -47,13 +47,28 @@ impl Resolver<'_> {
     }
 
     fn operation<T>(&mut self, result: Result<T, OperationError>, span: Span) -> Result<T, Poison> {
+        self.operation_on(result, span, &[])
+    }
+
+    /// Says why an operation has no result, and what it was given.
+    fn operation_on<T>(
+        &mut self,
+        result: Result<T, OperationError>,
+        span: Span,
+        operands: &[(Span, &Value)],
+    ) -> Result<T, Poison> {
         result.map_err(|error| {
             let code = if error.kinds { "E0408" } else { "E0411" };
             let mut diagnostic = Diagnostic::new(code, error.message, span, "in this expression");
-            if let Some(help) = error.help {
-                diagnostic = diagnostic.help(help);
+            for (place, value) in operands {
+                let text = self.sources.text(*place);
+                let shown = value.to_string();
+                if text != shown && *place != span {
+                    diagnostic = diagnostic.label(*place, format!("this is {shown}"));
+                }
             }
-            self.report(diagnostic);
+            let general = "change one of the values it is computed from";
+            self.report(diagnostic.help(error.help.unwrap_or_else(|| general.to_owned())));
             Poison
         })
     }
@@ -132,7 +147,7 @@ impl Resolver<'_> {
         let right = self.compute(b, context)?;
         if !left.is_live() && !right.is_live() {
             let result = operate::binary(operator, &left, &right);
-            return self.operation(result, span);
+            return self.operation_on(result, span, &[(a.span, &left), (b.span, &right)]);
         }
         // `live && false` is false, `live && true` is the live side itself.
         match (operator, &right) {

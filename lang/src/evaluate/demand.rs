@@ -188,6 +188,7 @@ impl Resolver<'_> {
             let is_text = matches!(literal.token, Token::Text(_));
             let element = ty.element();
             let value = match literal.reading {
+                Reading::Wrong => return Err(Poison),
                 Reading::Plain if is_text && *element == Type::Condition => {
                     self.condition(id, write, literal, declaration)?
                 }

@@ -74,9 +74,8 @@ impl Resolver<'_> {
             }
             Err(error) => {
                 let mut diagnostic = Diagnostic::new("E0409", error.message, error.span, "in this expression");
-                if let Some(help) = error.help {
-                    diagnostic = diagnostic.help(help);
-                }
+                let general = "expressions look like Rust's: `2 * base`, `if a then b else c`, `sum(wn.*.memory)`";
+                diagnostic = diagnostic.help(error.help.unwrap_or_else(|| general.to_owned()));
                 if let Some(instead) = error.instead {
                     diagnostic = diagnostic.help(format!("write `{instead}`")).suggest(error.span, instead);
                 }
@@ -184,7 +183,7 @@ impl Resolver<'_> {
             && segments.len() > 1
         {
             import.used = true;
-            return Root::Namespace { file: import.file };
+            return import.file.map_or(Root::Poison, |file| Root::Namespace { file });
         }
         self.unknown_name(first, segments, scope, text);
         Root::Poison

@@ -78,6 +78,7 @@ impl Resolver<'_> {
         let writes = leaf.writes.clone();
         let declaration = leaf.declaration.clone();
         let role = leaf.role;
+        let spoiled = leaf.spoiled;
         self.check_final(&layers, &writes);
         let deciding: Vec<usize> = if role == Role::Let { vec![writes.len() - 1] } else { deciding(&layers, &writes) };
         // A context param falls back on its default only where nothing around has its name.
@@ -85,6 +86,7 @@ impl Resolver<'_> {
             .as_ref()
             .is_some_and(|declaration| deciding.iter().all(|at| Some(writes[*at].statement) == declaration.default));
         let state = match (&*deciding, &declaration) {
+            _ if spoiled => LeafState::Poison,
             (_, Some(declaration)) if declaration.context && only_default => LeafState::Context,
             ([], Some(declaration)) if declaration.liveness == Liveness::Source => LeafState::Source,
             ([], Some(declaration)) if declaration.optional => LeafState::Constant(Value::Unset, None),
@@ -105,6 +107,13 @@ impl Resolver<'_> {
     ) -> LeafState {
         let any = Type::Any;
         let ty = declaration.map_or(&any, |declaration| &declaration.ty);
+        let wrong = |write: &Write| {
+            let holder = &self.statements[write.holder];
+            holder.arguments[write.first..write.end].iter().any(|literal| literal.reading == Reading::Wrong)
+        };
+        if deciding.iter().any(|at| wrong(&writes[*at])) {
+            return LeafState::Poison;
+        }
         let literal = |write: &Write| {
             let holder = &self.statements[write.holder];
             let plain = |literal: &Literal| matches!(literal.reading, Reading::Plain | Reading::Foreign);

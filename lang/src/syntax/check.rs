@@ -8,10 +8,15 @@ use crate::source::{FileId, Span};
 use crate::syntax::lexer::{LexicalError, LexicalErrorKind, Token, TokenKind, tokens};
 
 /// The first syntax error of `text`, if there is one. What passes is sound KDL 2 nested at most `max_depth` deep.
-pub(crate) fn check(file: FileId, text: &str, max_depth: usize) -> Result<(), Diagnostic> {
-    let tokens = tokens(text, max_depth).map_err(|error| lexical_diagnostic(file, text, error, max_depth))?;
+pub(crate) fn check(file: FileId, text: &str, max_depth: usize) -> Result<(), Box<Diagnostic>> {
+    let tokens = tokens(text, max_depth).map_err(|error| Box::new(lexical_diagnostic(file, text, error, max_depth)))?;
     let mut checker = Checker { file, text, tokens: &tokens, at: 0, open: Vec::new(), suspect: None, max_depth };
     checker.run()
+}
+
+/// An error of this file. Boxed, because it is large and rare.
+fn refuse<T>(diagnostic: Diagnostic) -> Result<T, Box<Diagnostic>> {
+    Err(Box::new(diagnostic))
 }
 
 fn lexical_diagnostic(file: FileId, text: &str, error: LexicalError, max_depth: usize) -> Diagnostic {
@@ -125,7 +130,7 @@ impl Checker<'_> {
         }
     }
 
-    fn run(&mut self) -> Result<(), Diagnostic> {
+    fn run(&mut self) -> Result<(), Box<Diagnostic>> {
         loop {
             self.skip_between();
             match self.kind(self.at) {
@@ -133,7 +138,7 @@ impl Checker<'_> {
                 Some(TokenKind::Semicolon) => {
                     // The KDL grammar wants a node before `;`; an empty one is most likely a doubled `;`.
                     let error = self.error(self.at, "there is nothing before this `;`", "not needed");
-                    return Err(error.suggest(self.span(self.at), ""));
+                    return refuse(error.suggest(self.span(self.at), ""));
                 }
                 Some(TokenKind::CloseBrace) => {
                     let slashed = self.close()?;
@@ -144,7 +149,7 @@ impl Checker<'_> {
         }
     }
 
-    fn end_of_file(&self) -> Result<(), Diagnostic> {
+    fn end_of_file(&self) -> Result<(), Box<Diagnostic>> {
         let Some(open) = self.open.last() else { return Ok(()) };
         let end = Span::new(self.file, self.text.len(), self.text.len());
         let (brace, hint) = match self.suspect {
@@ -155,16 +160,16 @@ impl Checker<'_> {
         if let Some(closer) = hint {
             error = error.label(self.span(closer), "this `}` closes it, but stands as if it closed an outer one");
         }
-        Err(error.label(end, "the file ends here").help("add the missing `}`"))
+        refuse(error.label(end, "the file ends here").help("add the missing `}`"))
     }
 
     /// Closes a block; true where it was commented out.
-    fn close(&mut self) -> Result<bool, Diagnostic> {
+    fn close(&mut self) -> Result<bool, Box<Diagnostic>> {
         let closer = self.at;
         self.at += 1;
         let Some(open) = self.open.pop() else {
             let error = self.error(closer, "there is no block that this `}` could close", "one too many");
-            return Err(error.help("remove it, or look for a `{` that is missing above"));
+            return refuse(error.help("remove it, or look for a `{` that is missing above"));
         };
         if self.suspect.is_none()
             && let Some(own) = self.indentation(closer)
@@ -185,7 +190,7 @@ impl Checker<'_> {
     }
 
     /// An annotation `(word)`, if there is one.
-    fn annotation(&mut self) -> Result<(), Diagnostic> {
+    fn annotation(&mut self) -> Result<(), Box<Diagnostic>> {
         if self.kind(self.at) != Some(TokenKind::OpenParen) {
             return Ok(());
         }
@@ -193,23 +198,25 @@ impl Checker<'_> {
         self.at += 1;
         self.skip_inside();
         if !matches!(self.kind(self.at), Some(TokenKind::Word | TokenKind::Text)) {
-            return Err(self
-                .error(open, "an annotation is one word between parentheses", "opened here")
-                .help("`($)` computes, `(f)` fills in, `(default)`, `(final)` and `(replace)` stand before a name"));
+            return refuse(
+                self.error(open, "an annotation is one word between parentheses", "opened here")
+                    .help("`($)` computes, `(f)` fills in, `(default)`, `(final)` and `(replace)` stand before a name"),
+            );
         }
         self.at += 1;
         self.skip_inside();
         if self.kind(self.at) != Some(TokenKind::CloseParen) {
-            return Err(self
-                .error(open, "this annotation is not closed", "opened here")
-                .help("close it with `)`; an expression stands between quotes: `($)\"2 * base\"`"));
+            return refuse(
+                self.error(open, "this annotation is not closed", "opened here")
+                    .help("close it with `)`; an expression stands between quotes: `($)\"2 * base\"`"),
+            );
         }
         self.at += 1;
         self.skip_inside();
         Ok(())
     }
 
-    fn node(&mut self) -> Result<(), Diagnostic> {
+    fn node(&mut self) -> Result<(), Box<Diagnostic>> {
         if self.kind(self.at) == Some(TokenKind::SlashDash) {
             self.at += 1;
             self.skip_between();
@@ -221,16 +228,16 @@ impl Checker<'_> {
             Some(TokenKind::Word | TokenKind::Text) => self.at += 1,
             Some(TokenKind::OpenBrace) => {
                 let error = self.error(name, "a block needs a name before it", "whose block is this?");
-                return Err(error.help("write for example `domain web {`"));
+                return refuse(error.help("write for example `domain web {`"));
             }
             Some(TokenKind::Number | TokenKind::Keyword) => {
                 let message = format!("a line starts with a name, not with the value `{}`", self.text_of(name));
-                return Err(self.error(name, message, "expected a name"));
+                return refuse(self.error(name, message, "expected a name"));
             }
             _ => {
                 let found = if name < self.tokens.len() { self.text_of(name) } else { "the end of the file" };
                 let message = format!("expected a name, found `{}`", found.escape_debug());
-                return Err(self.error(name, message, "expected a name"));
+                return refuse(self.error(name, message, "expected a name"));
             }
         }
         self.comma(name)?;
@@ -238,7 +245,7 @@ impl Checker<'_> {
     }
 
     /// Values, properties and the block of a node whose name was just read.
-    fn entries(&mut self, first: usize, name: usize) -> Result<(), Diagnostic> {
+    fn entries(&mut self, first: usize, name: usize) -> Result<(), Box<Diagnostic>> {
         let mut previous = name;
         let mut slashed = false;
         loop {
@@ -257,8 +264,10 @@ impl Checker<'_> {
                     self.open.push(Open { brace: token, node: first, slashed: was_slashed });
                     if self.open.len() > self.max_depth {
                         let message = format!("blocks are nested more than {} deep", self.max_depth);
-                        return Err(Diagnostic::new("E0104", message, self.span(token), "one too many")
-                            .help("split the description into templates or files"));
+                        return refuse(
+                            Diagnostic::new("E0104", message, self.span(token), "one too many")
+                                .help("split the description into templates or files"),
+                        );
                     }
                     return Ok(());
                 }
@@ -268,11 +277,11 @@ impl Checker<'_> {
                     slashed = true;
                     continue;
                 }
-                Some(TokenKind::Equals) => return Err(self.stray_equals(name, previous, token)),
+                Some(TokenKind::Equals) => return refuse(self.stray_equals(name, previous, token)),
                 _ => {}
             }
             if !spaced {
-                return Err(self.not_separated(previous, token));
+                return refuse(self.not_separated(previous, token));
             }
             self.entry()?;
             previous = self.at - 1;
@@ -316,19 +325,21 @@ impl Checker<'_> {
         self.error(token, message, "belongs to nothing").suggest(between, " ")
     }
 
-    fn comma(&self, token: usize) -> Result<(), Diagnostic> {
+    fn comma(&self, token: usize) -> Result<(), Box<Diagnostic>> {
         if self.kind(token) == Some(TokenKind::Word) && self.text_of(token).ends_with(',') {
             let end = self.span(token).end;
             let span = Span::new(self.file, end - 1, end);
-            return Err(Diagnostic::new("E0105", "values are separated by spaces, not by commas", span, "not needed")
-                .help("remove the comma; put a word that ends with one between quotes")
-                .suggest(span, ""));
+            return refuse(
+                Diagnostic::new("E0105", "values are separated by spaces, not by commas", span, "not needed")
+                    .help("remove the comma; put a word that ends with one between quotes")
+                    .suggest(span, ""),
+            );
         }
         Ok(())
     }
 
     /// One value or property.
-    fn entry(&mut self) -> Result<(), Diagnostic> {
+    fn entry(&mut self) -> Result<(), Box<Diagnostic>> {
         let start = self.at;
         self.annotation()?;
         let token = self.at;
@@ -343,7 +354,7 @@ impl Checker<'_> {
             }
             _ => {
                 let message = format!("expected a value, found `{}`", self.text_of(token).escape_debug());
-                return Err(self.error(token, message, "expected a value"));
+                return refuse(self.error(token, message, "expected a value"));
             }
         }
         let after = self.at;
@@ -353,9 +364,10 @@ impl Checker<'_> {
             return Ok(());
         }
         if start != token {
-            return Err(self
-                .error(start, "an annotation stands before the value of a property, not before its name", "here")
-                .help(format!("write `{}=($)…`", self.text_of(token))));
+            return refuse(
+                self.error(start, "an annotation stands before the value of a property, not before its name", "here")
+                    .help(format!("write `{}=($)…`", self.text_of(token))),
+            );
         }
         self.at += 1;
         self.skip_inside();
@@ -368,15 +380,15 @@ impl Checker<'_> {
             }
             _ => {
                 let message = format!("the property `{}` has no value", self.text_of(token));
-                Err(self.error(self.at.min(self.tokens.len()), message, "expected a value"))
+                refuse(self.error(self.at.min(self.tokens.len()), message, "expected a value"))
             }
         }
     }
 
     /// Numbers that are none have no use here.
-    fn infinite(&self, token: usize) -> Result<(), Diagnostic> {
+    fn infinite(&self, token: usize) -> Result<(), Box<Diagnostic>> {
         match self.text_of(token) {
-            found @ ("#inf" | "#-inf" | "#nan") => Err(self.error(
+            found @ ("#inf" | "#-inf" | "#nan") => refuse(self.error(
                 token,
                 format!("`{found}` is not a value of this language"),
                 "a finite number is expected",
@@ -385,40 +397,40 @@ impl Checker<'_> {
         }
     }
 
-    /// What may follow a `}`: the end of the line, another block is too much.
-    fn after_block(&mut self, slashed: bool) -> Result<(), Diagnostic> {
-        loop {
-            self.skip_inside();
-            match self.kind(self.at) {
-                None | Some(TokenKind::CloseBrace) => return Ok(()),
-                Some(TokenKind::Newline | TokenKind::Semicolon | TokenKind::LineComment) => {
-                    self.at += 1;
-                    return Ok(());
-                }
-                Some(TokenKind::SlashDash) => {
-                    // A block that is commented out may follow; its braces are balanced like any other.
-                    self.at += 1;
-                    self.skip_between();
-                    let next = self.at;
-                    if self.kind(next) == Some(TokenKind::OpenBrace) {
-                        self.at += 1;
-                        self.open.push(Open { brace: next, node: next, slashed: true });
-                        return Ok(());
-                    }
-                    return Err(self.error(next, "nothing may follow a block on its line", "start a new line here"));
-                }
-                Some(TokenKind::OpenBrace) if slashed => {
-                    self.open.push(Open { brace: self.at, node: self.at, slashed: false });
-                    self.at += 1;
-                    return Ok(());
-                }
-                Some(_) => {
-                    let error = self.error(self.at, "nothing may follow a block on its line", "start a new line here");
-                    let span = Span::new(self.file, self.span(self.at).start, self.span(self.at).start);
-                    return Err(error.help("values and properties stand before the block").suggest(span, "\n"));
-                }
+    /// What may follow a `}`: the end of the line; behind a block that is commented out, another block.
+    fn after_block(&mut self, slashed: bool) -> Result<(), Box<Diagnostic>> {
+        self.skip_inside();
+        let at = self.at;
+        match self.kind(at) {
+            None | Some(TokenKind::CloseBrace) => Ok(()),
+            Some(TokenKind::Newline | TokenKind::Semicolon | TokenKind::LineComment) => {
+                self.at += 1;
+                Ok(())
+            }
+            Some(TokenKind::SlashDash) => {
+                // Its braces are balanced like any other's.
+                self.at += 1;
+                self.skip_between();
+                self.another_block(true)
+            }
+            Some(TokenKind::OpenBrace) if slashed => self.another_block(false),
+            Some(_) => {
+                let error = self.error(at, "nothing may follow a block on its line", "start a new line here");
+                let span = Span::new(self.file, self.span(at).start, self.span(at).start);
+                refuse(error.help("values and properties stand before the block").suggest(span, "\n"))
             }
         }
+    }
+
+    fn another_block(&mut self, slashed: bool) -> Result<(), Box<Diagnostic>> {
+        let at = self.at;
+        if self.kind(at) != Some(TokenKind::OpenBrace) {
+            let error = self.error(at, "nothing may follow a block on its line", "start a new line here");
+            return refuse(error.help("values and properties stand before the block"));
+        }
+        self.at += 1;
+        self.open.push(Open { brace: at, node: at, slashed });
+        Ok(())
     }
 }
 

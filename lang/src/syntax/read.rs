@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kdl::{KdlDocument, KdlEntry, KdlNode, KdlValue};
 
 use crate::diagnostic::Diagnostic;
+use crate::files::Unreadable;
 use crate::nearest::nearest;
 use crate::options::Options;
 use crate::source::{FileId, Span};
@@ -13,14 +14,21 @@ use crate::symbol::Interner;
 use crate::syntax::check;
 
 /// Turns bytes into text, refusing what is too large or not UTF-8.
-pub(crate) fn decode(name: &str, bytes: Vec<u8>, options: &Options) -> Result<Arc<str>, (&'static str, String, usize)> {
+pub(crate) fn decode(name: &str, bytes: Vec<u8>, options: &Options) -> Result<Arc<str>, Unreadable> {
     if bytes.len() > options.max_file_bytes {
-        let message = format!("`{name}` is larger than {} bytes", options.max_file_bytes);
-        return Err(("E0103", message, 0));
+        return Err(Unreadable::too_large(name, options.max_file_bytes as u64));
     }
     String::from_utf8(bytes).map(Arc::from).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        ("E0102", format!("`{name}` is not UTF-8 text: byte {at} begins no character"), at)
+        let byte = error.as_bytes().get(at).copied().unwrap_or_default();
+        Unreadable {
+            code: "E0102",
+            message: format!("`{name}` is not UTF-8 text: byte {at} (0x{byte:02x}) begins no character"),
+            // The bytes before the place are valid, so the place is the same in what is shown.
+            text: Arc::from(String::from_utf8_lossy(error.as_bytes())),
+            at,
+            help: "save the file as UTF-8, for example with `iconv -t UTF-8`",
+        }
     })
 }
 
@@ -34,7 +42,7 @@ pub(crate) fn read(
     problems: &mut Vec<Diagnostic>,
 ) -> Vec<StatementId> {
     if let Err(error) = check::check(file, text, options.max_depth) {
-        problems.push(error);
+        problems.push(*error);
         return Vec::new();
     }
     match KdlDocument::parse_v2(text) {
@@ -104,7 +112,7 @@ impl Reader<'_> {
         let mut body = Vec::new();
         for entry in node.entries() {
             match entry.name() {
-                None => arguments.extend(self.literal(entry)),
+                None => arguments.push(self.literal(entry)),
                 Some(_) => body.extend(self.property(entry, id, &body)),
             }
         }
@@ -172,7 +180,7 @@ impl Reader<'_> {
             self.problems.push(error.label(first, "the first time").help("remove one of them"));
             return None;
         }
-        let literal = self.literal(entry)?;
+        let literal = self.literal(entry);
         let span = self.span(entry.span());
         Some(self.statements.add(Statement {
             file: self.file,
@@ -188,7 +196,7 @@ impl Reader<'_> {
         }))
     }
 
-    fn literal(&mut self, entry: &KdlEntry) -> Option<Literal> {
+    fn literal(&mut self, entry: &KdlEntry) -> Literal {
         let whole = self.span(entry.span());
         let written = entry.format().map_or("", |format| format.value_repr.as_str());
         // The entry's span ends with its value; there is none for the value alone.
@@ -203,7 +211,7 @@ impl Reader<'_> {
                 let error = Diagnostic::new("E0211", message, place, "unknown annotation");
                 let help = "`($)` computes and `(f)` fills in; types are declared by the schema, not written at values";
                 self.problems.push(error.help(help));
-                return None;
+                Reading::Wrong
             }
         };
         let token = match entry.value() {
@@ -216,13 +224,19 @@ impl Reader<'_> {
         if reading == Reading::Fill && !matches!(token, Token::Text(_)) {
             let error = Diagnostic::new("E0211", "`(f)` fills in a text", span, "this is no text");
             self.problems.push(error.help("put it between quotes, or use `($)` to compute"));
-            return None;
+            return Literal {
+                token,
+                reading: Reading::Wrong,
+                span,
+                text_start: None,
+                id: self.statements.next_literal(),
+            };
         }
         let text_start = match &token {
             Token::Text(text) => letter_by_letter(self.text, span, text),
             _ => None,
         };
-        Some(Literal { token, reading, span, text_start, id: self.statements.next_literal() })
+        Literal { token, reading, span, text_start, id: self.statements.next_literal() }
     }
 }
 

@@ -2,14 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use tycoon_market::auctioneer::{AccountState, Effect, Event, ReceiptTotals, Refusal, Usage};
-use tycoon_market::receipt::Receipt;
-use tycoon_market::{AccountId, Credits, HostAccountId, PoolName, Quantity, ResourceKind, TimeSpan, Timestamp};
+use tycoon_market::auctioneer::{AccountState, Effect, Event, HostConfig, ReceiptTotals, Refusal};
+use tycoon_market::receipt::{Receipt, ReceiptTerms};
+use tycoon_market::{
+    AccountId, Credits, HostAccountId, PoolName, PublicKey, Quantity, ResourceKind, TimeSpan, Timestamp,
+};
 
-use super::state::{AccountNotes, ClosedNotes, State, StatementNotes};
-use super::{DaemonError, HostDaemon};
+use super::state::{AccountNotes, ClosedNotes, State};
+use super::statements::StatementNotes;
+use super::{DaemonError, HostDaemon, alone};
 use crate::hypervisor::HypervisorError;
-use crate::market::{AccountReport, CloseReport, EscrowReport, OfferToAccount, OffersReport, Quote, QuoteRequest};
+use crate::market::{
+    AccountReport, BidRequest, CloseReport, EscrowReport, OfferToAccount, OffersReport, Quote, QuoteRequest,
+    RefundRequest,
+};
 use crate::status::DomainStatus;
 
 /// How long a quote is held.
@@ -24,6 +30,8 @@ pub(super) enum MarketError {
     StaleGeneration { current: u64, asked: u64 },
     #[error("the receipt is not good here: {0}")]
     Receipt(String),
+    #[error("the bank cannot be asked about the receipt now: {0}")]
+    Unchecked(String),
     #[error("there is no account for pool `{0}` on this host")]
     NoAccount(PoolName),
     #[error(transparent)]
@@ -31,62 +39,84 @@ pub(super) enum MarketError {
 }
 
 impl HostDaemon {
-    /// Changes the state: what `change` does to a copy is saved and then becomes the state; where it fails, nothing
-    /// has happened. Then hypervisor and bank are brought up to date.
+    /// Changes the state: what `change` does to a copy, at the time that it is given, is saved and then becomes the
+    /// state; where it fails, nothing has happened. Statements that become due by it are made with it.
+    ///
+    /// Hypervisor and bank are not told; that is [`HostDaemon::follow_up`], which must not be waited for with the state
+    /// locked.
     pub(super) fn change<T>(
         &self,
-        change: impl FnOnce(&mut State) -> Result<T, MarketError>,
+        change: impl FnOnce(&mut State, Timestamp) -> Result<T, MarketError>,
     ) -> Result<T, MarketError> {
         let mut state = self.lock();
+        // The time is taken where nobody else can come between: else the market would see it go back.
+        let now = self.clock.now();
         let mut next = state.clone();
-        let result = change(&mut next)?;
-        self.note_statements(&mut next);
-        self.store.save(&next)?;
-        *state = next;
-        self.enforce(&mut state);
-        self.send_statements(&mut state, false);
+        let result = change(&mut next, now)?;
+        next.make_statements(now);
+        if next != *state {
+            if !state.differs_in_time_only(&next) {
+                self.store.save(&next)?;
+            }
+            *state = next;
+        }
         Ok(result)
+    }
+
+    /// Changes the state like [`HostDaemon::change`], after charging for the time up to now by what was used.
+    fn change_charged<T>(
+        &self,
+        downtime_limit: Option<TimeSpan>,
+        change: impl FnOnce(&mut State, Timestamp) -> Result<T, MarketError>,
+    ) -> Result<T, MarketError> {
+        // One look at the CPU times at a time: they only grow from one to the next.
+        let _one_at_a_time = alone(&self.measuring);
+        let domains = self.hypervisor.domains(self.clock.now()).map_err(|error| self.hypervisor_failed(error))?;
+        self.change(|state, now| {
+            state.pass_time(&domains, downtime_limit, now);
+            change(state, now)
+        })
+    }
+
+    /// Brings hypervisor and bank up to date.
+    pub(super) fn follow_up(&self) {
+        self.enforce();
+        self.report_to_bank();
     }
 
     /// Charges for the time since the last event.
     pub(super) fn account_for_time(&self, downtime_limit: Option<TimeSpan>) -> Result<(), DaemonError> {
-        let outcome = self.change(|state| {
-            let (usage, marks) = self.usage(state)?;
-            apply(state, Event::Tick { usage, downtime_limit }, self.clock.now())?;
-            state.cpu_marks = marks;
+        let settings = alone(&self.settings).clone();
+        let charged = self.change_charged(downtime_limit, |state, now| {
+            state.adopt_settings(&settings, now);
+            state.forget(now);
             Ok(())
         });
-        match outcome {
-            Ok(()) => Ok(()),
-            Err(MarketError::Daemon(error)) => Err(error),
-            // A tick is never refused; if it were, time would be charged at the next one.
-            Err(other) => Err(DaemonError::Config { host: self.name().clone(), reason: other.to_string() }),
+        if charged.is_err() {
+            // The bank must not believe that the host is gone because its hypervisor is.
+            let stated = self.change(|_, _| Ok(()));
+            self.note_failed("making statements", stated);
+        }
+        self.follow_up();
+        charged.map_err(|error| self.not_refused(error))
+    }
+
+    /// An error of a change that nobody can refuse.
+    pub(super) fn not_refused(&self, error: MarketError) -> DaemonError {
+        match error {
+            MarketError::Daemon(error) => error,
+            other => DaemonError::Config { host: self.name().clone(), reason: other.to_string() },
+        }
+    }
+
+    pub(super) fn note_failed<T>(&self, what: &str, outcome: Result<T, MarketError>) {
+        if let Err(error) = outcome {
+            self.faults.note(self.clock.now(), what, &error);
         }
     }
 
     pub(super) fn hypervisor_failed(&self, source: HypervisorError) -> DaemonError {
         DaemonError::Hypervisor { host: self.name().clone(), source }
-    }
-
-    /// What each account used since the last tick, and the CPU times to measure from next time.
-    fn usage(
-        &self,
-        state: &State,
-    ) -> Result<(BTreeMap<HostAccountId, Usage>, BTreeMap<String, TimeSpan>), DaemonError> {
-        let domains = self.hypervisor.domains(self.clock.now()).map_err(|error| self.hypervisor_failed(error))?;
-        let mut usage: BTreeMap<HostAccountId, Usage> = BTreeMap::new();
-        let mut marks = BTreeMap::new();
-        for domain in &domains {
-            let Some(own) = &domain.ownership else { continue };
-            let used = usage.entry(HostAccountId::new(own.account, own.pool.clone())).or_default();
-            let before = state.cpu_marks.get(&domain.name).copied().unwrap_or_default();
-            let cpu = domain.cpu_time.saturating_sub(before);
-            used.cpu_time = TimeSpan::from_micros(used.cpu_time.micros().saturating_add(cpu.micros()));
-            used.memory = plus(used.memory, if domain.state.is_active() { domain.memory_bytes } else { 0 });
-            used.disk = plus(used.disk, disk_bytes(domain));
-            marks.insert(domain.name.clone(), domain.cpu_time);
-        }
-        Ok((usage, marks))
     }
 
     /// What the host sells to an account for one pool.
@@ -104,21 +134,19 @@ impl HostDaemon {
             (kind, offer)
         });
         let closed = state.closed.get(&id).into_iter().flat_map(|closed| &closed.escrows).copied();
-        let unsettled = closed.filter(|escrow| state.statements.get(escrow).is_some_and(StatementNotes::is_news));
         Ok(OffersReport {
             offers: offers.collect(),
             images: facts.images,
             is_draining: state.auctioneer.is_draining(),
-            unsettled: unsettled.collect(),
+            unsettled: closed.filter(|escrow| !state.is_settled(escrow)).collect(),
         })
     }
 
     /// Holds minima for a while.
     pub(super) fn quote(&self, account: AccountId, request: QuoteRequest) -> Result<Quote, MarketError> {
         let id = HostAccountId::new(account, request.pool.clone());
-        let now = self.clock.now();
         let host = self.id;
-        self.change(|state| {
+        self.change(|state, now| {
             let event = Event::Quote { account: id.clone(), minima: request.minima.clone(), valid_for: QUOTE_VALID };
             apply(state, event, now)?;
             let prices = state.auctioneer.quote_of(&id).map(|quote| (quote.prices.clone(), quote.valid_until));
@@ -127,10 +155,11 @@ impl HostDaemon {
         })
     }
 
-    /// Credits a host account with an escrow, once.
+    /// Credits a host account with an escrow, once. The first receipt opens the account. A receipt that was credited
+    /// already may be handed in again, with the payer's present keys.
     pub(super) fn fund(
         &self,
-        account: AccountId,
+        sender: &PublicKey,
         pool: &PoolName,
         receipt: &Receipt,
     ) -> Result<AccountReport, MarketError> {
@@ -139,15 +168,23 @@ impl HostDaemon {
         let wrong = [
             (terms.host != self.id, "it names another host"),
             (terms.beneficiary != self.identity.owner, "it pays another owner than this host's"),
-            (terms.payer != account, "somebody else paid"),
+            (!terms.payer_keys.contains(sender), "somebody else paid"),
             (terms.pool != *pool, "it is for another pool"),
         ];
         if let Some((_, reason)) = wrong.into_iter().find(|(is_wrong, _)| *is_wrong) {
             return Err(MarketError::Receipt(reason.to_owned()));
         }
-        let id = HostAccountId::new(account, pool.clone());
-        let now = self.clock.now();
-        self.change(|state| {
+        let id = HostAccountId::new(terms.payer, pool.clone());
+        self.check_new_receipt(terms)?;
+        if self.lock().closed.get(&id).is_some_and(|closed| !closed.is_removed) {
+            // What an earlier account of the same name left behind goes before a new one may have anything.
+            self.enforce();
+        }
+        let fund = |state: &mut State, now| {
+            state.keys.learn(terms);
+            if state.keys.account_of(sender) != Some(terms.payer) {
+                return Err(MarketError::Receipt("the key is no longer one of the payer's".to_owned()));
+            }
             apply(state, Event::Open { account: id.clone() }, now)?;
             let event = Event::Fund {
                 account: id.clone(),
@@ -156,13 +193,53 @@ impl HostDaemon {
                 highest_rate: Some(terms.highest_rate),
             };
             apply(state, event, now)?;
-            state.accounts.entry(id.clone()).or_insert(AccountNotes { opened_at: now });
-            state.closed.remove(&id);
-            for key in &terms.payer_keys {
-                state.accounts_of_keys.insert(*key, account);
-            }
+            state.statements.entry(terms.escrow).or_insert_with(|| StatementNotes::of(terms));
+            let generation = state.closed.remove(&id).map_or(0, |closed| closed.generation);
+            state.accounts.entry(id.clone()).or_insert(AccountNotes { opened_at: now, generation });
+            move_quote(state, HostAccountId::new(AccountId::of(sender), pool.clone()), &id, now);
             report(state, &id)
-        })
+        };
+        // A first look before an account is opened: what its domains used before is not charged to it.
+        let funded = self.change_charged(None, fund).or_else(|error| match error {
+            MarketError::Daemon(DaemonError::Hypervisor { .. }) => self.change(fund),
+            other => Err(other),
+        })?;
+        self.follow_up();
+        Ok(funded)
+    }
+
+    /// Refuses receipts from which nothing, or less than they say, can be drawn. Those that are credited already pass.
+    fn check_new_receipt(&self, terms: &ReceiptTerms) -> Result<(), MarketError> {
+        let refused = |reason: String| Err(MarketError::Receipt(reason));
+        let (founded_at, memory) = {
+            let state = self.lock();
+            if state.auctioneer.receipt(terms.escrow).is_some() {
+                return Ok(());
+            }
+            (state.founded_at, state.auctioneer.config().receipt_memory)
+        };
+        if terms.longest > memory {
+            return refused(format!(
+                "its escrow lasts {}, and this host remembers receipts for {memory}; set money aside for less long",
+                terms.longest
+            ));
+        }
+        if terms.opened_at.plus(terms.longest) <= self.clock.now() {
+            return refused(format!("its escrow was to last {}, which is over", terms.longest));
+        }
+        if terms.opened_at >= founded_at {
+            return Ok(());
+        }
+        // An earlier memory of this host, which is lost, may have credited it: then the bank has heard of that.
+        let info = self.bank.escrow(&terms.escrow).map_err(|error| MarketError::Unchecked(error.to_string()))?;
+        if info.escrow.end.is_some() || info.escrow.statement.is_some() {
+            return refused(
+                "it is older than this host's records, which were lost, and was drawn from before; \
+                 what is left of it returns to the payer by itself within a day"
+                    .to_owned(),
+            );
+        }
+        Ok(())
     }
 
     /// Sets the bid of a host account.
@@ -170,34 +247,39 @@ impl HostDaemon {
         &self,
         account: AccountId,
         pool: &PoolName,
-        request: crate::market::BidRequest,
+        request: BidRequest,
     ) -> Result<AccountReport, MarketError> {
         let id = HostAccountId::new(account, pool.clone());
-        self.change(|state| {
-            note_generation(state, &id, request.generation)?;
-            apply(state, Event::Bid { account: id.clone(), bid: request.bid }, self.clock.now())?;
+        let report = self.change(|state, now| {
+            check_generation(state, &id, request.generation)?;
+            apply(state, Event::Bid { account: id.clone(), bid: request.bid }, now)?;
+            state.note_generation(&id, request.generation);
             report(state, &id)
-        })
+        })?;
+        self.follow_up();
+        Ok(report)
     }
 
-    /// Takes out of a host account what is above `leave`.
+    /// Takes out of a host account what is above `leave` and can be given back.
     pub(super) fn refund(
         &self,
         account: AccountId,
         pool: &PoolName,
-        request: crate::market::RefundRequest,
+        request: RefundRequest,
     ) -> Result<AccountReport, MarketError> {
         let id = HostAccountId::new(account, pool.clone());
-        let report = self.change(|state| {
-            note_generation(state, &id, request.generation)?;
+        let refund = |state: &mut State, now| {
+            check_generation(state, &id, request.generation)?;
             let view = state.auctioneer.account(&id).ok_or_else(|| MarketError::NoAccount(pool.clone()))?;
-            let amount = view.balance.checked_sub(request.leave).unwrap_or(Credits::ZERO);
+            let amount = view.balance.saturating_sub_at_zero(request.leave).min(view.refundable);
             if amount > Credits::ZERO {
-                apply(state, Event::Refund { account: id.clone(), amount }, self.clock.now())?;
+                apply(state, Event::Refund { account: id.clone(), amount }, now)?;
             }
+            state.note_generation(&id, request.generation);
             report(state, &id)
-        })?;
-        self.send_statements(&mut self.lock(), true);
+        };
+        let report = self.change_charged(None, refund)?;
+        self.follow_up();
         Ok(report)
     }
 
@@ -210,22 +292,31 @@ impl HostDaemon {
         generation: u64,
     ) -> Result<CloseReport, MarketError> {
         let id = HostAccountId::new(account, pool.clone());
-        self.change(|state| {
-            note_generation(state, &id, generation)?;
-            if state.auctioneer.account(&id).is_none() {
-                return Ok(());
-            }
-            let now = self.clock.now();
-            let (usage, marks) = self.usage(state)?;
-            apply(state, Event::Tick { usage, downtime_limit: None }, now)?;
-            state.cpu_marks = marks;
-            apply(state, Event::Close { account: id.clone() }, now)
-        })?;
-        let mut state = self.lock();
-        self.send_statements(&mut state, true);
+        let is_open = {
+            let state = self.lock();
+            check_generation(&state, &id, generation)?;
+            state.auctioneer.account(&id).is_some()
+        };
+        if is_open {
+            self.change_charged(None, |state, now| {
+                check_generation(state, &id, generation)?;
+                state.note_generation(&id, generation);
+                // The time that passed may have closed it.
+                if state.auctioneer.account(&id).is_none() {
+                    return Ok(());
+                }
+                Ok(apply(state, Event::Close { account: id.clone() }, now)?)
+            })?;
+        } else {
+            self.change(|state, _| {
+                state.note_generation(&id, generation);
+                Ok(())
+            })?;
+        }
+        self.follow_up();
+        let state = self.lock();
         let closed = state.closed.get(&id).ok_or_else(|| MarketError::NoAccount(pool.clone()))?;
-        let is_settled =
-            closed.escrows.iter().all(|escrow| state.statements.get(escrow).is_none_or(|notes| !notes.is_news()));
+        let is_settled = closed.escrows.iter().all(|escrow| state.is_settled(escrow));
         Ok(CloseReport { charged: closed.charged, refunded: closed.refunded, is_settled })
     }
 
@@ -242,67 +333,102 @@ impl HostDaemon {
     }
 }
 
+impl State {
+    /// Charges for the time until `now` by what `domains` used. After a downtime, `limit` of it is charged at most.
+    fn pass_time(&mut self, domains: &[DomainStatus], limit: Option<TimeSpan>, now: Timestamp) {
+        if limit.is_none() {
+            self.end_overdue(now);
+        }
+        let usage = self.measure(domains);
+        // A tick is never refused.
+        let _ = apply(self, Event::Tick { usage, downtime_limit: limit }, now);
+        // After a downtime: the time that was left out may have reached the end of an escrow too.
+        self.end_overdue(now);
+    }
+
+    /// Ends the receipts from which the bank lets draw no longer, each at its time.
+    fn end_overdue(&mut self, now: Timestamp) {
+        for (until, escrow) in self.overdue(now) {
+            let at = until.max(self.auctioneer.accounted_at()).min(now);
+            self.end_receipt(escrow, at);
+        }
+    }
+
+    /// Takes over what the owner has set since the state was saved.
+    pub(super) fn adopt_settings(&mut self, settings: &HostConfig, now: Timestamp) {
+        let known = self.auctioneer.config().clone();
+        for kind in ResourceKind::ALL {
+            // A kind that is not sold here, now or before, has no capacity to set. Neither event is refused otherwise.
+            let (before, capacity) = (known.capacity_of(kind), settings.capacity_of(kind));
+            if capacity != before {
+                let _ = apply(self, Event::SetCapacity { kind, capacity }, now);
+            }
+            let rate = settings.base_price_of(kind);
+            if rate != known.base_price_of(kind) {
+                let _ = apply(self, Event::SetBasePrice { kind, rate }, now);
+            }
+        }
+    }
+}
+
 /// Lets an event happen on the market, and closes the books of the accounts that it ends.
-fn apply(state: &mut State, event: Event, now: Timestamp) -> Result<(), MarketError> {
+pub(super) fn apply(state: &mut State, event: Event, now: Timestamp) -> Result<(), Refusal> {
     for effect in state.auctioneer.apply(event, now)? {
         if let Effect::Closed { account, receipts } = effect {
-            close_books(state, &account, &receipts);
+            close_books(state, &account, &receipts, now);
         }
     }
     Ok(())
 }
 
 /// Notes what an account that is gone from the market leaves to settle.
-fn close_books(state: &mut State, id: &HostAccountId, receipts: &[ReceiptTotals]) {
+fn close_books(state: &mut State, id: &HostAccountId, receipts: &[ReceiptTotals], now: Timestamp) {
     let sum = |amount: fn(&ReceiptTotals) -> Credits| {
         Credits::checked_sum(receipts.iter().map(amount)).unwrap_or(Credits::MAX)
     };
     let notes = ClosedNotes {
+        closed_at: now,
+        generation: state.generation(id).unwrap_or(0),
         charged: sum(|totals| totals.drawn),
         refunded: sum(|totals| totals.released),
         escrows: receipts.iter().map(|totals| totals.receipt).collect(),
+        is_removed: false,
     };
     for totals in receipts {
-        let statement = state.statements.entry(totals.receipt).or_insert_with(StatementNotes::unsent);
-        statement.drawn = totals.drawn;
-        statement.released = totals.released;
-        statement.closed = true;
+        state.close_statement(totals, now);
     }
     state.closed.insert(id.clone(), notes);
     state.accounts.remove(id);
 }
 
-impl StatementNotes {
-    /// Of an escrow that the bank has been told nothing about.
-    pub(super) const fn unsent() -> Self {
-        Self {
-            drawn: Credits::ZERO,
-            released: Credits::ZERO,
-            closed: false,
-            sequence: 0,
-            acknowledged: Some((Credits::ZERO, Credits::ZERO, false)),
-            told_at: tycoon_market::Timestamp::from_micros(0),
-        }
+/// What was held for a key before it was known whose it is, is held for its account from now on.
+fn move_quote(state: &mut State, from: HostAccountId, to: &HostAccountId, now: Timestamp) {
+    if from == *to {
+        return;
     }
+    let Some(quote) = state.auctioneer.quote_of(&from).cloned() else { return };
+    // Nobody can come between the two, and what was held fits again. Were it refused, it would be as if it had expired.
+    let _ = apply(state, Event::ReleaseQuote { account: from }, now);
+    let valid_for = quote.valid_until.since(now);
+    let _ = apply(state, Event::Quote { account: to.clone(), minima: quote.minima, valid_for }, now);
 }
 
 /// Refuses a plan that is older than the newest seen for the pool.
-pub(super) fn note_generation(state: &mut State, id: &HostAccountId, asked: u64) -> Result<(), MarketError> {
-    let current = state.generations.entry(id.clone()).or_insert(0);
-    if asked < *current {
-        return Err(MarketError::StaleGeneration { current: *current, asked });
+fn check_generation(state: &State, id: &HostAccountId, asked: u64) -> Result<(), MarketError> {
+    match state.generation(id) {
+        Some(current) if asked < current => Err(MarketError::StaleGeneration { current, asked }),
+        _ => Ok(()),
     }
-    *current = asked;
-    Ok(())
 }
 
 fn report(state: &State, id: &HostAccountId) -> Result<AccountReport, MarketError> {
     let view = state.auctioneer.account(id).ok_or_else(|| MarketError::NoAccount(id.pool.clone()))?;
     let has_shares = matches!(view.state, AccountState::Active | AccountState::Warned { .. });
+    let notes = state.accounts.get(id);
     Ok(AccountReport {
         account: id.account,
         pool: id.pool.clone(),
-        opened_at: state.accounts.get(id).map(|notes| notes.opened_at).unwrap_or_default(),
+        opened_at: notes.map(|notes| notes.opened_at).unwrap_or_default(),
         funded: view.funded,
         charged: view.charged,
         balance: view.balance,
@@ -312,7 +438,7 @@ fn report(state: &State, id: &HostAccountId) -> Result<AccountReport, MarketErro
         expires_at: view.expires_at,
         allocation: if has_shares { view.allocation } else { BTreeMap::new() },
         state: view.state,
-        generation: state.generations.get(id).copied().unwrap_or(0),
+        generation: notes.map_or(0, |notes| notes.generation),
         escrows: view
             .receipts
             .iter()
@@ -326,16 +452,7 @@ fn report(state: &State, id: &HostAccountId) -> Result<AccountReport, MarketErro
     })
 }
 
-fn plus(quantity: Quantity, bytes: u64) -> Quantity {
-    Quantity::from_bytes(quantity.amount().saturating_add(bytes))
-}
-
-/// The disk space of a domain's volumes.
-pub(super) fn disk_bytes(domain: &DomainStatus) -> u64 {
-    domain.volumes.iter().fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes))
-}
-
-/// What an account's domains may have of a reserved resource.
+/// What an account's domains may have of a resource.
 pub(super) fn reserved(state: &State, id: &HostAccountId, kind: ResourceKind) -> Quantity {
     let view = state.auctioneer.account(id);
     view.and_then(|view| view.allocation.get(&kind).copied()).unwrap_or_default()

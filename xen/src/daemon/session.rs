@@ -1,14 +1,75 @@
 //! What a session may do with domains: only its own account's, only within what that account has reserved.
 
+use std::collections::BTreeMap;
+
 use tycoon_market::auctioneer::AccountState;
 use tycoon_market::{AccountId, HostAccountId, PoolName, Quantity, ResourceKind};
 
-use super::HostDaemon;
-use super::market::{MarketError, disk_bytes, note_generation, reserved};
+use super::market::{MarketError, reserved};
+use super::usage::disk_bytes;
+use super::{HostDaemon, alone, request};
 use crate::hypervisor::HypervisorError;
 use crate::protocol::{Answer, HostError, Request};
 use crate::spec::{DomainPath, DomainSpec, Ownership, hypervisor_name};
 use crate::status::DomainStatus;
+
+/// The longest that a domain may take to shut down, in milliseconds: ten minutes.
+const SHUTDOWN_GRACE_MAX_MS: u64 = 600_000;
+
+/// What a request that is being carried out takes at most, so that two at a time do not both take what is left.
+pub(super) struct Taking {
+    account: HostAccountId,
+    path: DomainPath,
+    needs: Needs,
+}
+
+/// Memory and disk space in bytes.
+#[derive(Clone, Copy, Default)]
+struct Needs {
+    memory: u64,
+    disk: u64,
+}
+
+impl Needs {
+    fn plus(self, other: Self) -> Self {
+        Self { memory: self.memory.saturating_add(other.memory), disk: self.disk.saturating_add(other.disk) }
+    }
+
+    fn max(self, other: Self) -> Self {
+        Self { memory: self.memory.max(other.memory), disk: self.disk.max(other.disk) }
+    }
+
+    /// What a domain has, or would have once it runs.
+    fn of(status: &DomainStatus) -> Self {
+        let defined = status.spec.as_ref().map_or(0, |spec| spec.memory_bytes);
+        Self { memory: status.memory_bytes.max(defined), disk: disk_bytes(status) }
+    }
+
+    /// What a domain has once it is as `spec` says. Volumes never shrink, and those that the spec does not name stay.
+    fn becoming(spec: &DomainSpec, now: Option<&DomainStatus>) -> Self {
+        let mut volumes: BTreeMap<&str, u64> = BTreeMap::new();
+        let existing = now.iter().flat_map(|status| &status.volumes).map(|(name, size)| (name.as_str(), *size));
+        for (name, size) in existing.chain(spec.volumes.iter().map(|volume| (volume.name.as_str(), volume.size_bytes)))
+        {
+            let known = volumes.entry(name).or_default();
+            *known = size.max(*known);
+        }
+        let disk = volumes.values().fold(0, |sum: u64, size| sum.saturating_add(*size));
+        Self { memory: spec.memory_bytes, disk }
+    }
+}
+
+/// Ends the taking when it is dropped.
+struct TakingGuard<'a> {
+    daemon: &'a HostDaemon,
+    number: u64,
+}
+
+impl Drop for TakingGuard<'_> {
+    fn drop(&mut self) {
+        alone(&self.daemon.takings).remove(&self.number);
+    }
+}
 
 impl HostDaemon {
     /// Answers one request of a session that belongs to `account`.
@@ -25,14 +86,14 @@ impl HostDaemon {
                 Ok(Answer::Ensured { changed, domain: None })
             }
             Request::EnsureVolumes { pool, generation, spec } => {
-                self.admit(account, &pool, generation, Some(&spec))?;
+                let _taking = self.admit(account, &pool, generation, &spec)?;
                 let ownership = owner(account, &pool, generation, &spec);
                 let changed =
                     self.hypervisor.ensure_volumes(&spec, &ownership).map_err(|error| failed("making disks", error))?;
                 self.ensured(account, &pool, &spec.path, changed)
             }
             Request::EnsureDomain { pool, generation, spec } => {
-                self.admit(account, &pool, generation, Some(&spec))?;
+                let _taking = self.admit(account, &pool, generation, &spec)?;
                 let ownership = owner(account, &pool, generation, &spec);
                 let changed = self
                     .hypervisor
@@ -41,35 +102,36 @@ impl HostDaemon {
                 self.ensured(account, &pool, &spec.path, changed)
             }
             Request::EnsureRunning { pool, generation, path } => {
-                self.admit(account, &pool, generation, None)?;
-                let name = self.existing(account, &pool, &path)?.name;
+                self.check_generation(account, &pool, generation)?;
+                self.check_paid(account, &pool)?;
+                let domain = self.own_domain(account, &pool, &path)?;
+                let Some(domain) = domain else { return Err(HostError::NoDomain { pool, path }) };
                 let changed = self
                     .hypervisor
-                    .start(&name, self.clock.now())
+                    .start(&domain.name, self.clock.now())
                     .map_err(|error| failed("starting the domain", error))?;
-                self.enforce(&mut self.lock());
+                self.enforce();
                 self.ensured(account, &pool, &path, changed)
             }
             Request::EnsureStopped { pool, generation, path, grace_ms } => {
                 self.check_generation(account, &pool, generation)?;
-                let name = hypervisor_name(&account, &pool, &path);
-                let changed = match self.domain(&name)? {
+                let grace_ms = grace_ms.min(SHUTDOWN_GRACE_MAX_MS);
+                let changed = match self.own_domain(account, &pool, &path)? {
                     None => false,
-                    Some(_) => self
+                    Some(domain) => self
                         .hypervisor
-                        .stop(&name, grace_ms, self.clock.now())
+                        .stop(&domain.name, grace_ms, self.clock.now())
                         .map_err(|error| failed("stopping the domain", error))?,
                 };
                 self.ensured(account, &pool, &path, changed)
             }
             Request::EnsureAbsent { pool, generation, path } => {
                 self.check_generation(account, &pool, generation)?;
-                let name = hypervisor_name(&account, &pool, &path);
-                let changed = match self.domain(&name)? {
+                let changed = match self.own_domain(account, &pool, &path)? {
                     None => false,
-                    Some(_) => self
+                    Some(domain) => self
                         .hypervisor
-                        .remove(&name, self.clock.now())
+                        .remove(&domain.name, self.clock.now())
                         .map_err(|error| failed("removing the domain", error))?,
                 };
                 self.ensured(account, &pool, &path, changed)
@@ -95,13 +157,20 @@ impl HostDaemon {
         self.hypervisor.domains(self.clock.now()).map_err(|error| failed("listing domains", error))
     }
 
-    fn domain(&self, name: &str) -> Result<Option<DomainStatus>, HostError> {
-        self.hypervisor.domain(name, self.clock.now()).map_err(|error| failed("looking at the domain", error))
-    }
-
-    fn existing(&self, account: AccountId, pool: &PoolName, path: &DomainPath) -> Result<DomainStatus, HostError> {
+    /// The account's own domain. The hypervisor's name for it holds only the beginning of the account's id, which
+    /// others can have too: what is somebody else's is not looked at, let alone touched.
+    fn own_domain(
+        &self,
+        account: AccountId,
+        pool: &PoolName,
+        path: &DomainPath,
+    ) -> Result<Option<DomainStatus>, HostError> {
         let name = hypervisor_name(&account, pool, path);
-        self.domain(&name)?.ok_or_else(|| HostError::NoDomain { pool: pool.clone(), path: path.clone() })
+        let found = self.hypervisor.domain(&name, self.clock.now());
+        let Some(domain) = found.map_err(|error| failed("looking at the domain", error))? else { return Ok(None) };
+        let is_its =
+            domain.ownership.as_ref().is_some_and(|own| (own.account, &own.pool, &own.path) == (account, pool, path));
+        if is_its { Ok(Some(domain)) } else { Err(HostError::NameTaken { name }) }
     }
 
     fn ensured(
@@ -111,63 +180,103 @@ impl HostDaemon {
         path: &DomainPath,
         changed: bool,
     ) -> Result<Answer, HostError> {
-        let domain = self.domain(&hypervisor_name(&account, pool, path))?;
-        Ok(Answer::Ensured { changed, domain })
+        Ok(Answer::Ensured { changed, domain: self.own_domain(account, pool, path)? })
     }
 
-    /// Refuses plans older than the newest seen; notes a newer one durably.
-    fn check_generation(&self, account: AccountId, pool: &PoolName, generation: u64) -> Result<(), HostError> {
+    /// Refuses plans older than the newest seen, and notes a newer one durably. Where nothing is remembered of the pool
+    /// (the memory was lost), what is on the domains counts.
+    fn check_generation(&self, account: AccountId, pool: &PoolName, asked: u64) -> Result<(), HostError> {
         let id = HostAccountId::new(account, pool.clone());
-        let known = self.lock().generations.get(&id).copied();
-        if known == Some(generation) {
+        let remembered = self.lock().generation(&id);
+        let current = match remembered {
+            Some(current) => current,
+            None => {
+                let domains = self.all_domains()?;
+                let its = domains.iter().filter_map(|status| status.ownership.as_ref());
+                let its = its.filter(|own| own.account == account && own.pool == *pool);
+                its.map(|own| own.generation).max().unwrap_or(0)
+            }
+        };
+        if asked < current {
+            return Err(HostError::StaleGeneration { current, asked });
+        }
+        if asked == current || remembered.is_none() {
             return Ok(());
         }
-        self.change(|state| note_generation(state, &id, generation)).map_err(|error| match error {
+        let noted = self.change(|state, _| {
+            match state.generation(&id) {
+                Some(current) if asked < current => return Err(MarketError::StaleGeneration { current, asked }),
+                _ => state.note_generation(&id, asked),
+            }
+            Ok(())
+        });
+        noted.map_err(|error| match error {
             MarketError::StaleGeneration { current, asked } => HostError::StaleGeneration { current, asked },
             other => HostError::Failed { operation: "noting the plan".into(), reason: other.to_string() },
         })
     }
 
-    /// The account may change domains of the pool, and `spec`, where one is given, fits into what it has reserved
-    /// beside its other domains here.
+    /// The account may have domains of the pool run here.
+    fn check_paid(&self, account: AccountId, pool: &PoolName) -> Result<(), HostError> {
+        let view = self.lock().auctioneer.account(&HostAccountId::new(account, pool.clone()));
+        match view.map(|view| view.state) {
+            None => Err(HostError::NoAccount { pool: pool.clone() }),
+            Some(AccountState::Active | AccountState::Warned { .. }) => Ok(()),
+            Some(_) => Err(HostError::NotPaid { pool: pool.clone() }),
+        }
+    }
+
+    /// The account may make a domain of the pool what `spec` says: it pays, and what it has reserved is enough for that
+    /// beside its other domains here, and beside what other requests are taking at this moment.
     fn admit(
         &self,
         account: AccountId,
         pool: &PoolName,
         generation: u64,
-        spec: Option<&DomainSpec>,
-    ) -> Result<(), HostError> {
+        spec: &DomainSpec,
+    ) -> Result<TakingGuard<'_>, HostError> {
+        request::check(spec)?;
         self.check_generation(account, pool, generation)?;
+        self.check_paid(account, pool)?;
         let id = HostAccountId::new(account, pool.clone());
+        let mut takings = alone(&self.takings);
+        let domains = self.all_domains()?;
+        let its = domains.iter().filter_map(|status| Some((status.ownership.as_ref()?, status)));
+        let its = its.filter(|(own, _)| own.account == account && own.pool == *pool);
+        let mut needs: BTreeMap<&DomainPath, Needs> = BTreeMap::new();
+        let mut now = None;
+        for (own, status) in its {
+            needs.insert(&own.path, Needs::of(status));
+            if own.path == spec.path {
+                now = Some(status);
+            }
+        }
         let state = self.lock();
-        let view = state.auctioneer.account(&id).ok_or_else(|| HostError::NoAccount { pool: pool.clone() })?;
-        if !matches!(view.state, AccountState::Active | AccountState::Warned { .. }) {
-            return Err(HostError::NotPaid { pool: pool.clone() });
+        if now.is_none() && state.auctioneer.is_draining() {
+            return Err(HostError::Draining);
         }
-        if let Some(spec) = spec {
-            let domains = self.all_domains()?;
-            let others = domains.iter().filter(|status| {
-                let own = status.ownership.as_ref();
-                own.is_some_and(|own| own.account == account && own.pool == *pool && own.path != spec.path)
-            });
-            let (mut memory, mut disk) = (spec.memory_bytes, spec.disk_bytes());
-            for other in others {
-                memory = memory.saturating_add(other.memory_bytes);
-                disk = disk.saturating_add(disk_bytes(other));
-            }
-            for (kind, asked) in [(ResourceKind::Memory, memory), (ResourceKind::Disk, disk)] {
-                let reserved = reserved(&state, &id, kind);
-                let asked = Quantity::from_bytes(asked);
-                if asked > reserved {
-                    return Err(HostError::BeyondReservation {
-                        resource: kind.to_string(),
-                        reserved: kind.show(reserved),
-                        asked: kind.show(asked),
-                    });
-                }
+        // A domain that changes has what it will have, and others, while they change, the larger of both.
+        let wanted = Needs::becoming(spec, now);
+        needs.insert(&spec.path, wanted);
+        for taking in takings.values().filter(|taking| taking.account == id) {
+            let known = needs.entry(&taking.path).or_default();
+            *known = taking.needs.max(*known);
+        }
+        let all = needs.values().fold(Needs::default(), |sum, needs| sum.plus(*needs));
+        for (kind, asked) in [(ResourceKind::Memory, all.memory), (ResourceKind::Disk, all.disk)] {
+            let (reserved, asked) = (reserved(&state, &id, kind), Quantity::from_bytes(asked));
+            if asked > reserved {
+                return Err(HostError::BeyondReservation {
+                    resource: kind.to_string(),
+                    reserved: kind.show(reserved),
+                    asked: kind.show(asked),
+                });
             }
         }
-        Ok(())
+        drop(state);
+        let number = takings.last_key_value().map_or(0, |(number, _)| number.wrapping_add(1));
+        takings.insert(number, Taking { account: id, path: spec.path.clone(), needs: wanted });
+        Ok(TakingGuard { daemon: self, number })
     }
 }
 

@@ -5,95 +5,146 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tycoon_market::auctioneer::{Auctioneer, HostConfig};
 use tycoon_market::ids::EscrowId;
-use tycoon_market::{AccountId, Credits, HostAccountId, HostName, PublicKey, TimeSpan, Timestamp};
+use tycoon_market::{AccountId, Credits, HostAccountId, HostName, TimeSpan, Timestamp};
 
 use super::DaemonError;
+use super::keys::KeyBook;
+use super::statements::StatementNotes;
 
 /// The key of the state in its tree.
 const STATE_KEY: &[u8] = b"state";
 /// The version of the state's form.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// For how long it is remembered what came of a closed account: 30 days.
+const CLOSED_MEMORY: TimeSpan = TimeSpan::from_seconds(30 * 86_400);
+/// Closed pools of one account that are remembered at most.
+const CLOSED_OF_ACCOUNT_MAX: usize = 64;
+/// Closed pools that are remembered at most.
+const CLOSED_MAX: usize = 16_384;
 
 /// What a host remembers.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct State {
     version: u32,
+    /// When this memory begins. What was before, another memory may have known, which is lost.
+    pub(super) founded_at: Timestamp,
     /// The market.
     pub(super) auctioneer: Auctioneer,
     /// What is remembered of each host account beside its money.
     pub(super) accounts: BTreeMap<HostAccountId, AccountNotes>,
-    /// The newest generation of a plan for each pool, also of pools without an account.
-    pub(super) generations: BTreeMap<HostAccountId, u64>,
-    /// The accounts of keys, as receipts tell them. A key that is not here has the account of its own hash.
-    pub(super) accounts_of_keys: BTreeMap<PublicKey, AccountId>,
-    /// The CPU time of each domain, by its hypervisor name, when it was last charged.
-    pub(super) cpu_marks: BTreeMap<String, TimeSpan>,
-    /// What the bank is to be told of each escrow.
-    pub(super) statements: BTreeMap<EscrowId, StatementNotes>,
     /// Accounts that were closed: what came of them, so that closing again has the same answer.
     pub(super) closed: BTreeMap<HostAccountId, ClosedNotes>,
+    /// Whose keys are whose.
+    pub(super) keys: KeyBook,
+    /// The CPU time of each domain, by its hypervisor name, when it was last charged; `None` before the first look,
+    /// when nobody knows what was used since when.
+    pub(super) cpu_marks: Option<BTreeMap<String, TimeSpan>>,
+    /// What the bank is to be told of each escrow.
+    pub(super) statements: BTreeMap<EscrowId, StatementNotes>,
 }
 
 /// What is remembered of a host account beside its money.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct AccountNotes {
     /// When it was opened.
     pub(super) opened_at: Timestamp,
-}
-
-/// What the bank is to be told of an escrow, and what it was told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct StatementNotes {
-    /// What was charged to it.
-    pub(super) drawn: Credits,
-    /// What goes back of it.
-    pub(super) released: Credits,
-    /// True where nothing more will be drawn.
-    pub(super) closed: bool,
-    /// The number of the last statement that was made.
-    pub(super) sequence: u64,
-    /// What the bank has acknowledged.
-    pub(super) acknowledged: Option<(Credits, Credits, bool)>,
-    /// When the bank last acknowledged anything.
-    pub(super) told_at: Timestamp,
-}
-
-impl StatementNotes {
-    /// True where the bank does not know the latest.
-    pub(super) fn is_news(&self) -> bool {
-        self.acknowledged != Some((self.drawn, self.released, self.closed))
-    }
+    /// The newest generation of a plan that changed it.
+    pub(super) generation: u64,
 }
 
 /// What came of an account that was closed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct ClosedNotes {
+    /// When.
+    pub(super) closed_at: Timestamp,
+    /// The newest generation of a plan that changed it.
+    pub(super) generation: u64,
     /// All that was charged.
     pub(super) charged: Credits,
     /// All that goes back.
     pub(super) refunded: Credits,
     /// Its escrows.
     pub(super) escrows: Vec<EscrowId>,
+    /// True where nothing of it is left on the hypervisor.
+    pub(super) is_removed: bool,
 }
 
 impl State {
-    fn new(auctioneer: Auctioneer) -> Self {
+    fn new(auctioneer: Auctioneer, now: Timestamp) -> Self {
         Self {
             version: VERSION,
+            founded_at: now,
             auctioneer,
             accounts: BTreeMap::new(),
-            generations: BTreeMap::new(),
-            accounts_of_keys: BTreeMap::new(),
-            cpu_marks: BTreeMap::new(),
-            statements: BTreeMap::new(),
             closed: BTreeMap::new(),
+            keys: KeyBook::default(),
+            cpu_marks: None,
+            statements: BTreeMap::new(),
         }
     }
 
-    /// The account of a key.
-    pub(super) fn account_of(&self, key: &PublicKey) -> AccountId {
-        self.accounts_of_keys.get(key).copied().unwrap_or_else(|| AccountId::of(key))
+    /// The newest generation of a plan that changed the pool, where that is remembered.
+    pub(super) fn generation(&self, id: &HostAccountId) -> Option<u64> {
+        let open = self.accounts.get(id).map(|notes| notes.generation);
+        open.or_else(|| self.closed.get(id).map(|notes| notes.generation))
+    }
+
+    /// Notes that a plan of this generation has changed the pool. Of a pool of which nothing is remembered nothing is
+    /// noted: else anybody could fill the memory with names.
+    pub(super) fn note_generation(&mut self, id: &HostAccountId, generation: u64) {
+        let known = match (self.accounts.get_mut(id), self.closed.get_mut(id)) {
+            (Some(notes), _) => &mut notes.generation,
+            (None, Some(notes)) => &mut notes.generation,
+            (None, None) => return,
+        };
+        *known = generation.max(*known);
+    }
+
+    /// True where the bank knows all of an escrow that it has to know, or does not want to know more.
+    pub(super) fn is_settled(&self, escrow: &EscrowId) -> bool {
+        self.statements.get(escrow).is_none_or(StatementNotes::is_settled)
+    }
+
+    /// True where time passing changes nothing that has to be kept: no account is open.
+    pub(super) fn is_idle(&self) -> bool {
+        self.accounts.is_empty()
+    }
+
+    /// True where the two differ in nothing but the time and what follows from it, on a market without accounts.
+    pub(super) fn differs_in_time_only(&self, next: &Self) -> bool {
+        self.is_idle()
+            && next.is_idle()
+            && (self.founded_at, &self.closed, &self.keys, &self.statements)
+                == (next.founded_at, &next.closed, &next.keys, &next.statements)
+            && self.auctioneer.config() == next.auctioneer.config()
+            && self.auctioneer.is_draining() == next.auctioneer.is_draining()
+    }
+
+    /// Forgets what is of no use any more: closed accounts after a time, or where there are too many, once their domains
+    /// are removed and their money is settled; and the keys of accounts that have nothing here.
+    pub(super) fn forget(&mut self, now: Timestamp) {
+        let mut done: Vec<(Timestamp, HostAccountId)> = self
+            .closed
+            .iter()
+            .filter(|(_, notes)| notes.is_removed && notes.escrows.iter().all(|escrow| self.is_settled(escrow)))
+            .map(|(id, notes)| (notes.closed_at, id.clone()))
+            .collect();
+        // The newest first.
+        done.sort_by(|one, other| other.cmp(one));
+        let mut of_account: BTreeMap<AccountId, usize> = BTreeMap::new();
+        for (place, (closed_at, id)) in done.into_iter().enumerate() {
+            let count = of_account.entry(id.account).or_default();
+            *count += 1;
+            if *count > CLOSED_OF_ACCOUNT_MAX || place >= CLOSED_MAX || now.since(closed_at) > CLOSED_MEMORY {
+                self.closed.remove(&id);
+            }
+        }
+        let here: std::collections::BTreeSet<AccountId> =
+            self.accounts.keys().chain(self.closed.keys()).map(|id| id.account).collect();
+        self.keys.retain(&here);
     }
 }
 
@@ -104,20 +155,30 @@ pub(super) struct Store {
     tree: sled::Tree,
 }
 
+/// The part of a state that every version has.
+#[derive(Deserialize)]
+struct VersionOnly {
+    version: u32,
+}
+
 impl Store {
     pub(super) const fn new(host: HostName, tree: sled::Tree) -> Self {
         Self { host, tree }
     }
 
     /// The state that is kept; a new one, not yet saved, where there is none.
-    pub(super) fn open(&self, config: HostConfig, now: Timestamp) -> Result<State, DaemonError> {
-        let fresh = Auctioneer::new(config, now)
+    pub(super) fn open(&self, config: &HostConfig, now: Timestamp) -> Result<State, DaemonError> {
+        let fresh = Auctioneer::new(config.clone(), now)
             .map_err(|error| DaemonError::Config { host: self.host.clone(), reason: error.to_string() })?;
-        match self.tree.get(STATE_KEY).map_err(|source| self.failed("read", source))? {
-            None => Ok(State::new(fresh)),
-            Some(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|source| DaemonError::Damaged { host: self.host.clone(), source }),
+        let Some(bytes) = self.tree.get(STATE_KEY).map_err(|source| self.failed("read", source))? else {
+            return Ok(State::new(fresh, now));
+        };
+        let damaged = |source| DaemonError::Damaged { host: self.host.clone(), source };
+        let VersionOnly { version } = serde_json::from_slice(&bytes).map_err(damaged)?;
+        if version != VERSION {
+            return Err(DaemonError::Version { host: self.host.clone(), found: version, known: VERSION });
         }
+        serde_json::from_slice(&bytes).map_err(damaged)
     }
 
     /// Saves the state; it is on disk on return.

@@ -1,0 +1,146 @@
+//! Limits on what a session may ask for, whatever it pays: counts, lengths, and names that end up in files and in
+//! the hypervisor's own descriptions.
+
+use crate::protocol::HostError;
+use crate::spec::DomainSpec;
+
+/// Disks of one domain.
+const VOLUMES_MAX: usize = 16;
+/// Network interfaces of one domain.
+const NICS_MAX: usize = 8;
+/// Arguments of a kernel's command line.
+const KERNEL_ARGS_MAX: usize = 64;
+/// Bytes of one of them.
+const KERNEL_ARG_BYTES_MAX: usize = 512;
+/// Bytes of a host name.
+const HOSTNAME_BYTES_MAX: usize = 253;
+/// Bytes of a part of a host name.
+const LABEL_BYTES_MAX: usize = 63;
+/// Bytes of the name of a disk or an interface.
+const DEVICE_NAME_BYTES_MAX: usize = 32;
+/// Bytes of a name that the owner exports.
+const EXPORTED_NAME_BYTES_MAX: usize = 128;
+
+/// Refuses a spec that no honest client sends.
+pub(super) fn check(spec: &DomainSpec) -> Result<(), HostError> {
+    let counts = [
+        ("disks", spec.volumes.len(), VOLUMES_MAX),
+        ("network interfaces", spec.nics.len(), NICS_MAX),
+        ("kernel arguments", spec.boot.kernel_args.len(), KERNEL_ARGS_MAX),
+    ];
+    for (what, count, most) in counts {
+        if count > most {
+            return refused(format!("`{}` has {count} {what}; {most} are possible", spec.path));
+        }
+    }
+    if !is_hostname(&spec.hostname) {
+        return wrong("hostname", &spec.hostname, "a DNS name");
+    }
+    let exported = [Some(&spec.image), spec.boot.kernel.as_ref(), spec.boot.ramdisk.as_ref()];
+    let stores = spec.volumes.iter().map(|volume| volume.store.as_ref());
+    for name in exported.into_iter().chain(stores).flatten() {
+        if !is_exported_name(name) {
+            return wrong("image, kernel, ramdisk or store", name, "a name that the host exports");
+        }
+    }
+    let devices = spec.volumes.iter().map(|volume| &volume.name).chain(spec.nics.iter().map(|nic| &nic.name));
+    for name in devices {
+        if !is_device_name(name) {
+            return wrong("disk or interface", name, "a short name of letters, digits, `-` and `_`");
+        }
+    }
+    let is_argument = |text: &String| text.len() <= KERNEL_ARG_BYTES_MAX && text.bytes().all(|b| b.is_ascii_graphic());
+    match spec.boot.kernel_args.iter().find(|argument| !is_argument(argument)) {
+        Some(argument) => wrong("kernel argument", argument, "one word of printable characters"),
+        None => Ok(()),
+    }
+}
+
+fn refused(reason: String) -> Result<(), HostError> {
+    Err(HostError::BadRequest { reason })
+}
+
+fn wrong(what: &str, text: &str, expected: &str) -> Result<(), HostError> {
+    let shown: String = text.chars().take(80).collect();
+    refused(format!("the {what} {shown:?} is not {expected}"))
+}
+
+fn is_hostname(text: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=LABEL_BYTES_MAX).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    text.len() <= HOSTNAME_BYTES_MAX && text.split('.').all(is_label)
+}
+
+fn is_device_name(text: &str) -> bool {
+    (1..=DEVICE_NAME_BYTES_MAX).contains(&text.len())
+        && !text.starts_with('-')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+/// Letters, digits and `.`, `_`, `-`, `:`, beginning with a letter or digit: no path, and no option of a program.
+fn is_exported_name(text: &str) -> bool {
+    (1..=EXPORTED_NAME_BYTES_MAX).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-:".contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{Addressing, Boot, NicSpec, VolumeSpec};
+
+    fn volume(name: &str) -> VolumeSpec {
+        VolumeSpec { name: name.into(), size_bytes: 1 << 30, filesystem: None, copy_on_write: false, store: None }
+    }
+
+    fn spec() -> DomainSpec {
+        DomainSpec {
+            path: "web.0".parse().unwrap(),
+            hostname: "web-0.example.org".into(),
+            vcpus: 1,
+            memory_bytes: 64 << 20,
+            image: "std:tiny".into(),
+            boot: Boot {
+                kernel: Some("vmlinuz-6.1".into()),
+                ramdisk: None,
+                kernel_args: vec!["console=hvc0".into(), "root=/dev/xvda1".into()],
+            },
+            volumes: vec![volume("root"), VolumeSpec { store: Some("ssd".into()), ..volume("data_1") }],
+            nics: vec![NicSpec { name: "eth0".into(), address: Addressing::Dhcp }],
+        }
+    }
+
+    #[test]
+    fn what_an_honest_client_sends_passes() {
+        assert_eq!(check(&spec()), Ok(()));
+    }
+
+    #[test]
+    fn what_could_leave_its_place_or_fill_the_host_is_refused() {
+        type Change = fn(&mut DomainSpec);
+        let changes: [(&str, Change); 13] = [
+            ("too many disks", |s| s.volumes = vec![volume("root"); VOLUMES_MAX + 1]),
+            ("too many interfaces", |s| s.nics = vec![s.nics[0].clone(); NICS_MAX + 1]),
+            ("too many arguments", |s| s.boot.kernel_args = vec!["quiet".into(); KERNEL_ARGS_MAX + 1]),
+            ("a long argument", |s| s.boot.kernel_args[0] = "a".repeat(KERNEL_ARG_BYTES_MAX + 1)),
+            ("two arguments in one", |s| s.boot.kernel_args[0] = "quiet init=/bin/sh".into()),
+            ("no hostname", |s| s.hostname.clear()),
+            ("a hostname with markup", |s| s.hostname = "<name>".into()),
+            ("a path as disk", |s| s.volumes[0].name = "../root".into()),
+            ("a path as interface", |s| s.nics[0].name = "a/b".into()),
+            ("a path as image", |s| s.image = "/etc/passwd".into()),
+            ("an option as image", |s| s.image = "-rf".into()),
+            ("a path as kernel", |s| s.boot.kernel = Some("../vmlinuz".into())),
+            ("a path as store", |s| s.volumes[0].store = Some("a/../b".into())),
+        ];
+        for (what, change) in changes {
+            let mut changed = spec();
+            change(&mut changed);
+            assert!(matches!(check(&changed), Err(HostError::BadRequest { .. })), "{what}");
+        }
+    }
+}
