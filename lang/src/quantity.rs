@@ -214,7 +214,7 @@ pub(crate) fn read_any(text: &str) -> Result<Amount, QuantityError> {
 
 /// Bytes in the largest unit that shows them exactly: `2GiB`, `1536MiB`, `1000B`.
 pub(crate) fn show_bytes(bytes: u64) -> String {
-    let exact = |&&(_, size): &&(&str, u64)| bytes >= size && bytes % size == 0;
+    let exact = |&&(_, size): &&(&str, u64)| bytes >= size && bytes.is_multiple_of(size);
     match BYTE_UNITS[..6].iter().rev().find(exact) {
         Some((unit, size)) => format!("{}{unit}", bytes / size),
         None => format!("{bytes}B"),
@@ -223,7 +223,7 @@ pub(crate) fn show_bytes(bytes: u64) -> String {
 
 /// Bits per second in the largest unit that shows them exactly.
 pub(crate) fn show_bandwidth(bits: u64) -> String {
-    match BANDWIDTH_UNITS.iter().rev().find(|(_, size)| bits >= *size && bits % size == 0) {
+    match BANDWIDTH_UNITS.iter().rev().find(|(_, size)| bits >= *size && bits.is_multiple_of(*size)) {
         Some((unit, size)) => format!("{}{unit}", bits / size),
         None => format!("{bits}bit/s"),
     }

@@ -1,6 +1,6 @@
 //! The state of one run: what was read, composed and evaluated so far.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::compose::{Class, ClassId};
@@ -76,6 +76,8 @@ pub(crate) struct Resolver<'a> {
     pub(crate) templates: HashMap<StatementId, Option<ClassId>>,
     /// Prototypes that are being composed, with the place that asked for each.
     pub(crate) composing: Vec<(StatementId, Span)>,
+    /// Endless containments that have been reported, as the statements that take part.
+    pub(crate) circles: HashSet<Vec<StatementId>>,
     pub(crate) forms: Vec<Form>,
     pub(crate) classes: Vec<Class>,
     pub(crate) instances: Vec<Instance>,
@@ -106,6 +108,7 @@ impl<'a> Resolver<'a> {
             kinds: HashMap::new(),
             templates: HashMap::new(),
             composing: Vec::new(),
+            circles: HashSet::new(),
             forms: Vec::new(),
             classes: Vec::new(),
             instances: Vec::new(),

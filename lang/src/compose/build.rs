@@ -46,8 +46,8 @@ impl Class {
 }
 
 impl Leaf {
-    pub(crate) fn new(role: Role, declaration: Option<Arc<Declaration>>) -> Self {
-        Self { role, declaration, writes: Vec::new(), spoiled: false, state: LeafState::Unplanned }
+    pub(crate) fn new(role: Role, declaration: Option<Arc<Declaration>>, layer: usize) -> Self {
+        Self { role, declaration, layer, writes: Vec::new(), spoiled: false, state: LeafState::Unplanned }
     }
 }
 
@@ -239,12 +239,10 @@ impl Resolver<'_> {
         });
         if let Some(index) = self.class(id).index.get(&name).copied() {
             let same = match &self.class(id).members[index].content {
-                Content::Leaf(Leaf { declaration: Some(known), writes, .. }) if known.ty == declaration.ty => {
-                    let first = writes.first().map_or(line.layer, |write| write.layer);
+                Content::Leaf(Leaf { declaration: Some(known), layer: first, .. }) if known.ty == declaration.ty => {
                     let ordered =
-                        layers[line.layer].beneath.contains(first) || layers[first].beneath.contains(line.layer);
-                    known.statement == declaration.statement
-                        || (!ordered && layers[line.layer].origin != Origin::Schema)
+                        layers[line.layer].beneath.contains(*first) || layers[*first].beneath.contains(line.layer);
+                    known.statement == declaration.statement || (!ordered && *first != line.layer)
                 }
                 _ => false,
             };
@@ -258,7 +256,7 @@ impl Resolver<'_> {
             self.taken(id, line, name, span, index);
             return;
         }
-        let mut leaf = Leaf::new(Role::Attribute, Some(Arc::new(declaration)));
+        let mut leaf = Leaf::new(Role::Attribute, Some(Arc::new(declaration)), line.layer);
         leaf.writes.extend(default);
         self.add_member(id, name, span, Content::Leaf(leaf));
     }
@@ -317,7 +315,7 @@ impl Resolver<'_> {
             }
         }
         self.set_form(line.statement, if role == Role::Let { Form::Let } else { Form::Other });
-        let mut leaf = Leaf::new(role, None);
+        let mut leaf = Leaf::new(role, None, line.layer);
         leaf.writes.push(Write {
             layer: line.layer,
             statement: line.statement,
@@ -465,10 +463,10 @@ impl Resolver<'_> {
                 let child = ChildMember {
                     creations: Vec::new(),
                     pieces: Vec::new(),
-                    count: Leaf::new(Role::Attribute, None),
-                    each: Leaf::new(Role::Attribute, None),
-                    need: Leaf::new(Role::Attribute, None),
-                    condition: Leaf::new(Role::Attribute, None),
+                    count: Leaf::new(Role::Attribute, None, line.layer),
+                    each: Leaf::new(Role::Attribute, None, line.layer),
+                    need: Leaf::new(Role::Attribute, None, line.layer),
+                    condition: Leaf::new(Role::Attribute, None, line.layer),
                     composed: Composed::No,
                 };
                 self.add_member(id, name, span, Content::Child(child));

@@ -10,6 +10,9 @@ use crate::source::Span;
 use crate::statement::StatementId;
 use crate::symbol::Symbol;
 
+/// Pieces with the layers of the parent that contribute them.
+type Contributions = Vec<(usize, Piece)>;
+
 /// The class of all instances of a child, and the classes of certain ones.
 pub(crate) type ChildClasses = (ClassId, Arc<[(Symbol, Span, ClassId)]>);
 
@@ -169,8 +172,13 @@ impl Resolver<'_> {
     fn check_containment(&mut self, parent: ClassId, creation: StatementId, span: Span) -> Option<()> {
         let mut depth = 0;
         let mut at = Some(parent);
+        let mut circle = vec![creation];
         while let Some(class) = at {
             if self.class(class).creator == Some(creation) {
+                circle.sort();
+                if !self.circles.insert(circle) {
+                    return None;
+                }
                 let message =
                     format!("the component `{}` contains itself without end", self.text(self.class(class).name));
                 let error = Diagnostic::new("E0302", message, span, "created inside itself again");
@@ -180,6 +188,7 @@ impl Resolver<'_> {
                 return None;
             }
             depth += 1;
+            circle.extend(self.class(class).creator);
             at = self.class(class).parent;
         }
         if depth > self.options.max_depth {
@@ -429,7 +438,7 @@ impl Resolver<'_> {
         let declarations = items.declarations.clone();
         let Some((_, declaration)) = declarations.first() else { return [].into() };
         let declaration = Arc::clone(declaration);
-        let mut groups: Vec<(Option<String>, Vec<(usize, Piece)>)> = Vec::new();
+        let mut groups: Vec<(Option<String>, Contributions)> = Vec::new();
         for (layer, piece) in pieces {
             let key = self.literal_key(&piece, declaration.key.is_some() && !declaration.ordered);
             let known = groups.iter().position(|(known, _)| key.is_some() && *known == key);

@@ -114,6 +114,8 @@ pub(crate) struct Leaf {
     pub(crate) role: Role,
     /// Present for attributes.
     pub(crate) declaration: Option<Arc<Declaration>>,
+    /// The layer that declares it.
+    pub(crate) layer: usize,
     pub(crate) writes: Vec<Write>,
     /// Something that was meant for it was wrong, and that has been said; so nothing is said about its lack.
     pub(crate) spoiled: bool,

@@ -12,6 +12,9 @@ use crate::standard;
 use crate::statement::StatementId;
 use crate::symbol::Symbol;
 
+/// As many steps up as there are.
+const TO_THE_TOP: u16 = u16::MAX;
+
 /// What a name after `extends` denotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Prototype {
@@ -259,17 +262,24 @@ impl Resolver<'_> {
         None
     }
 
-    /// How many classes up a component of this name is created in the text around.
+    /// How many classes up a component of this name is created in the text around; pools stand at the top of
+    /// the file, however far up that is.
     fn find_created(&self, name: Symbol, scope: Option<StatementId>, frames: &Frames) -> Option<u16> {
         let mut scope = scope;
         for frame in frames.iter() {
-            let Frame::Up(hops) = frame else { return None };
-            let body = scope?;
-            let creates = self.statements[body].body.iter().any(|id| self.creates(*id, name));
-            if creates {
-                return Some(*hops);
+            match (frame, scope) {
+                (Frame::Up(hops), Some(body)) => {
+                    if self.statements[body].body.iter().any(|id| self.creates(*id, name)) {
+                        return Some(*hops);
+                    }
+                    scope = self.statements[body].parent;
+                }
+                (Frame::Root(file), _) => {
+                    let statements = &self.units.get(file)?.statements;
+                    return statements.iter().any(|id| self.creates(*id, name)).then_some(TO_THE_TOP);
+                }
+                (Frame::Up(_), None) => return None,
             }
-            scope = self.statements[body].parent;
         }
         None
     }
@@ -302,7 +312,11 @@ impl Resolver<'_> {
     ) -> Option<ClassId> {
         let mut parent = from;
         for _ in 0..hops {
-            parent = self.class(parent).parent?;
+            match self.class(parent).parent {
+                Some(next) => parent = next,
+                None if hops == TO_THE_TOP => break,
+                None => return None,
+            }
         }
         let index = self.class(parent).index.get(&name).copied()?;
         let (composed, creation) = match &self.class(parent).members[index].content {

@@ -211,7 +211,7 @@ impl Function {
         )
     }
 
-    fn list<'a>(self, value: &'a Value) -> Result<&'a [Value], OperationError> {
+    fn list(self, value: &Value) -> Result<&[Value], OperationError> {
         match value {
             Value::List(values) => Ok(values),
             other => Err(self.wrong_arguments(std::slice::from_ref(other))),

@@ -279,7 +279,7 @@ fn ratio(left: u64, right: u64) -> Outcome {
         return Err(by_zero());
     }
     match i64::try_from(left / right) {
-        Ok(whole) if left % right == 0 => Ok(Value::Integer(whole)),
+        Ok(whole) if left.is_multiple_of(right) => Ok(Value::Integer(whole)),
         _ => number(left as f64 / right as f64),
     }
 }

@@ -397,40 +397,40 @@ impl Checker<'_> {
         }
     }
 
-    /// What may follow a `}`: the end of the line, another block is too much.
+    /// What may follow a `}`: the end of the line; behind a block that is commented out, another block.
     fn after_block(&mut self, slashed: bool) -> Result<(), Box<Diagnostic>> {
-        loop {
-            self.skip_inside();
-            match self.kind(self.at) {
-                None | Some(TokenKind::CloseBrace) => return Ok(()),
-                Some(TokenKind::Newline | TokenKind::Semicolon | TokenKind::LineComment) => {
-                    self.at += 1;
-                    return Ok(());
-                }
-                Some(TokenKind::SlashDash) => {
-                    // A block that is commented out may follow; its braces are balanced like any other.
-                    self.at += 1;
-                    self.skip_between();
-                    let next = self.at;
-                    if self.kind(next) == Some(TokenKind::OpenBrace) {
-                        self.at += 1;
-                        self.open.push(Open { brace: next, node: next, slashed: true });
-                        return Ok(());
-                    }
-                    return refuse(self.error(next, "nothing may follow a block on its line", "start a new line here"));
-                }
-                Some(TokenKind::OpenBrace) if slashed => {
-                    self.open.push(Open { brace: self.at, node: self.at, slashed: false });
-                    self.at += 1;
-                    return Ok(());
-                }
-                Some(_) => {
-                    let error = self.error(self.at, "nothing may follow a block on its line", "start a new line here");
-                    let span = Span::new(self.file, self.span(self.at).start, self.span(self.at).start);
-                    return refuse(error.help("values and properties stand before the block").suggest(span, "\n"));
-                }
+        self.skip_inside();
+        let at = self.at;
+        match self.kind(at) {
+            None | Some(TokenKind::CloseBrace) => Ok(()),
+            Some(TokenKind::Newline | TokenKind::Semicolon | TokenKind::LineComment) => {
+                self.at += 1;
+                Ok(())
+            }
+            Some(TokenKind::SlashDash) => {
+                // Its braces are balanced like any other's.
+                self.at += 1;
+                self.skip_between();
+                self.another_block(true)
+            }
+            Some(TokenKind::OpenBrace) if slashed => self.another_block(false),
+            Some(_) => {
+                let error = self.error(at, "nothing may follow a block on its line", "start a new line here");
+                let span = Span::new(self.file, self.span(at).start, self.span(at).start);
+                refuse(error.help("values and properties stand before the block").suggest(span, "\n"))
             }
         }
+    }
+
+    fn another_block(&mut self, slashed: bool) -> Result<(), Box<Diagnostic>> {
+        let at = self.at;
+        if self.kind(at) != Some(TokenKind::OpenBrace) {
+            let error = self.error(at, "nothing may follow a block on its line", "start a new line here");
+            return refuse(error.help("values and properties stand before the block"));
+        }
+        self.at += 1;
+        self.open.push(Open { brace: at, node: at, slashed });
+        Ok(())
     }
 }
 
