@@ -4,7 +4,7 @@
 //! optimum is x_j = s·√(w_j·y_j) − y_j, held between what the least and the greatest share cost, for the one s at
 //! which the bids add up to the budget; 1/s² is λ, the utility of one more credit per second. The sum of the bids
 //! is piecewise linear in s, so s is found exactly among the points where a bid leaves or meets a bound:
-//! O(n log n). `docs/market.md` has a worked example.
+//! O(n), by selection instead of sorting. `docs/market.md` has a worked example.
 //!
 //! Two forms of a reserve: a *base price* is one more bidder, part of y. A *price floor* ρ makes the share
 //! x / max(x + y, ρ): below the floor utility grows evenly, with w/ρ for each credit, and only then as above.
