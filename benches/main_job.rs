@@ -42,7 +42,11 @@ fn main() {
     let up = report("tycoon up hello.kdl", up);
     report("tycoon up hello.kdl, again", again);
     report("tycoon down hello", down);
-    println!("ratios: plan / --version = {:.1}; up / (--version + disk) = {:.1}", ratio(plan, floor), ratio(up, floor + disk));
+    println!(
+        "ratios: plan / --version = {:.1}; up / (--version + disk) = {:.1}",
+        ratio(plan, floor),
+        ratio(up, floor + disk)
+    );
     println!("aims: plan below 100 ms, up below 1000 ms");
 }
 

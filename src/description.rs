@@ -19,13 +19,17 @@ impl Loader for FileLoader {
     fn read(&self, path: &str) -> Result<Vec<u8>, LoadError> {
         let io = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => LoadError::NotFound,
-            _ => LoadError::Unreadable(error.to_string()),
+            io::ErrorKind::PermissionDenied => LoadError::NotAllowed,
+            _ => LoadError::Other(error.to_string()),
         };
         let metadata = std::fs::metadata(Path::new(path)).map_err(io)?;
         // Opening a FIFO would wait for a writer, and a device may have no end.
         if !metadata.is_file() {
-            let what = if metadata.is_dir() { "it is a directory" } else { "it is not a regular file" };
-            return Err(LoadError::Unreadable(what.to_owned()));
+            return Err(if metadata.is_dir() {
+                LoadError::IsDirectory
+            } else {
+                LoadError::Other("it is not a regular file".to_owned())
+            });
         }
         let mut bytes = Vec::new();
         // One byte more than allowed, so that the language can tell that there was more.

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt::Write as _;
 
-use miette::{Diagnostic as _, GraphicalReportHandler, GraphicalTheme};
+use miette::{GraphicalReportHandler, GraphicalTheme};
 use serde_json::json;
 use tycoon_executor::ExecutorError;
 use tycoon_executor::lock::LockError;
@@ -157,14 +157,31 @@ pub fn render_diagnostics(sources: &Sources, diagnostics: &[Diagnostic], style: 
     let theme = if style.color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let handler = GraphicalReportHandler::new_themed(theme).with_width(style.width).with_links(false);
     let mut text = String::new();
-    for diagnostic in diagnostics {
+    for (number, diagnostic) in diagnostics.iter().enumerate() {
+        if number > 0 {
+            text.push('\n');
+        }
         let report = report::report(diagnostic, sources);
         if handler.render_report(&mut text, &report).is_err() {
             let _ = writeln!(text, "{report}");
         }
-        let _ = report.code();
+    }
+    if diagnostics.len() > 1 {
+        let count = |severity| diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count();
+        let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+        let _ = writeln!(text, "\n{}", counted(errors, warnings));
     }
     text
+}
+
+/// `2 errors, 1 warning`.
+fn counted(errors: usize, warnings: usize) -> String {
+    let part = |count: usize, what: &str| match count {
+        0 => None,
+        1 => Some(format!("1 {what}")),
+        count => Some(format!("{count} {what}s")),
+    };
+    [part(errors, "error"), part(warnings, "warning")].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// Diagnostics as data, with lines and columns beside the byte offsets.

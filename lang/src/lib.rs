@@ -1,1 +1,40 @@
-//! The lang room of Tycoon.
+//! The description language of Tycoon: KDL text in, a checked and resolved pool out.
+//!
+//! [`load`] reads a description through a [`Loader`], resolves it, and gives a [`Loaded`] with the generic
+//! [`tree`] and the typed [`pool`], or a [`Failure`] with every [`Diagnostic`] found. The language is defined in
+//! `docs/language.md`; its kinds are written in it, under `std/`.
+//!
+//! This crate never touches a file system, a clock, the environment or the network, and never panics on what it
+//! reads. The stages, each in its module: [`syntax`] (text to statements), `compose` (statements to classes),
+//! `evaluate` (classes to instances and values), [`tree`] and [`pool`] (what others see).
+
+pub mod codes;
+pub mod condition;
+pub mod diagnostic;
+pub mod options;
+pub mod pool;
+pub mod report;
+pub mod source;
+pub mod syntax;
+pub mod tree;
+pub mod types;
+pub mod value;
+
+mod compose;
+mod evaluate;
+mod expression;
+mod files;
+mod load;
+mod nearest;
+mod quantity;
+mod resolver;
+mod standard;
+mod statement;
+mod symbol;
+
+pub use condition::{Condition, Environment, EvaluateError};
+pub use diagnostic::{Diagnostic, Edit, Label, Severity};
+pub use load::{Checked, Failure, Loaded, check, load};
+pub use options::Options;
+pub use source::{FileId, LoadError, Loader, MemoryLoader, Source, Sources, Span};
+pub use value::Value;

@@ -16,6 +16,7 @@ mod money;
 mod plan;
 mod quote;
 mod refusal;
+mod unique_lots;
 mod view;
 
 #[cfg(test)]
@@ -27,15 +28,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::auction::{self, Bidder, Outcome};
 use crate::fine::FineCredits;
-use crate::{Bid, Credits, EscrowId, HostAccountId, Quantity, Rate, ResourceKind, TimeSpan, Timestamp};
+use crate::price_statistics::PriceStatistics;
+use crate::{
+    Bid, Credits, EscrowId, HostAccountId, Quantity, Rate, ResourceKind, TimeSpan, Timestamp, UniqueId, UniqueWish,
+};
 
 use self::account::Account;
 pub use self::account::{AccountState, Reason, ReceiptTotals};
-pub use self::config::{ConfigError, HostConfig};
+pub use self::config::{ConfigError, HostConfig, UniqueSale};
 pub use self::event::{Effect, Event, Usage};
 pub use self::quote::Quote;
 pub use self::refusal::Refusal;
-pub use self::view::{AccountView, Offer, Preview};
+use self::unique_lots::Lot;
+pub use self::view::{AccountView, Offer, Preview, UniqueOffer};
 
 /// Parts per million in a whole.
 const PPM: u32 = 1_000_000;
@@ -55,6 +60,12 @@ pub struct Auctioneer {
     quotes: BTreeMap<HostAccountId, Quote>,
     /// The price of one price unit of each resource.
     prices: BTreeMap<ResourceKind, Rate>,
+    /// The unique resources that are held.
+    #[serde(default)]
+    lots: BTreeMap<UniqueId, Lot>,
+    /// What the prices were.
+    #[serde(default)]
+    statistics: BTreeMap<ResourceKind, PriceStatistics>,
     /// The receipts of closed accounts, which must not be credited again.
     closed: BTreeMap<EscrowId, ClosedReceipt>,
 }
@@ -91,6 +102,8 @@ impl Auctioneer {
             accounts: BTreeMap::new(),
             quotes: BTreeMap::new(),
             prices: BTreeMap::new(),
+            lots: BTreeMap::new(),
+            statistics: BTreeMap::new(),
             closed: BTreeMap::new(),
         };
         market.resolve(now, &mut Vec::new());
@@ -174,7 +187,11 @@ impl Auctioneer {
                 .ok_or(Refusal::ReceiptUnknown(*receipt))?
                 .left()
                 .is_zero(),
-            Event::Refund { .. } | Event::Close { .. } | Event::Quote { .. } | Event::Tick { .. } => false,
+            Event::Refund { .. }
+            | Event::Close { .. }
+            | Event::Quote { .. }
+            | Event::UniqueUse { .. }
+            | Event::Tick { .. } => false,
         })
     }
 
@@ -234,6 +251,11 @@ impl Auctioneer {
             }
             Event::SetCapacity { kind, capacity } => {
                 self.config.capacity.insert(kind, capacity);
+                self.resolve(now, effects);
+                Ok(())
+            }
+            Event::UniqueUse { used } => {
+                self.note_use(&used, now);
                 self.resolve(now, effects);
                 Ok(())
             }
@@ -307,6 +329,15 @@ impl Auctioneer {
 
     /// What a bid asks for must exist on this host.
     fn check_bid(&self, bid: &Bid) -> Result<(), Refusal> {
+        for &wish in bid.unique().keys() {
+            let sold = self.config.unique.get(&wish.kind()).is_some_and(|sale| match wish {
+                UniqueWish::This(id) => sale.contains(id),
+                UniqueWish::Any(_) => true,
+            });
+            if !sold {
+                return Err(Refusal::UniqueNotSold(wish));
+            }
+        }
         for (&kind, preference) in bid.preferences() {
             let capacity = self.config.capacity_of(kind);
             if capacity == Quantity::ZERO {
@@ -374,7 +405,7 @@ impl Auctioneer {
             for &kind in bid.preferences().keys().filter(|kind| kind.is_reserved()) {
                 self.check_available(id, account, kind)?;
             }
-            let paid = account::total(account.paid.values());
+            let paid = account::total(account.paid.values().chain(account.unique.rates.values()));
             let span = self.config.interval.min(bid.duration());
             let needed = cost_of(paid, span);
             let funds = account.refundable();

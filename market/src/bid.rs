@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::unique::{UniquePreference, UniqueWish};
 use crate::{Quantity, ResourceKind, TimeSpan};
 
 /// The longest duration of a bid: 100 years of 365 days.
 pub const DURATION_MAX: TimeSpan = TimeSpan::from_seconds(100 * 365 * 86_400);
 /// The largest weight of a preference; the smallest is its inverse.
 pub const WEIGHT_MAX: f64 = 1e9;
+/// The most unique resources in one bid.
+pub const UNIQUE_MAX: usize = 64;
 
 /// How much of a resource: an absolute quantity, or a fraction of the host's capacity.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,6 +80,7 @@ impl Preference {
 pub struct Bid {
     duration: TimeSpan,
     preferences: BTreeMap<ResourceKind, Preference>,
+    unique: BTreeMap<UniqueWish, UniquePreference>,
 }
 
 /// Why a bid is not one.
@@ -96,6 +100,17 @@ pub enum BidError {
         /// The weight given.
         weight: f64,
     },
+    /// A weight of a unique resource that is not a positive number.
+    #[error("the weight of {wish} is {weight}; a weight is a number above 0, from 1e-9 to 1e9")]
+    UniqueWeight {
+        /// What is wanted.
+        wish: UniqueWish,
+        /// The weight given.
+        weight: f64,
+    },
+    /// More unique resources than one account may bid for.
+    #[error("the bid asks for {0} unique resources; at most {UNIQUE_MAX} can be asked for in one bid")]
+    TooManyUnique(usize),
     /// A fraction outside of 0 to 1.
     #[error("{fraction} of {kind} is not a fraction from 0 to 1")]
     Fraction {
@@ -121,18 +136,41 @@ pub enum BidError {
 }
 
 impl Bid {
-    /// Checks a bid.
+    /// Checks a bid for divisible resources.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
     pub fn new(duration: TimeSpan, preferences: BTreeMap<ResourceKind, Preference>) -> Result<Self, BidError> {
+        Self::with_unique(duration, preferences, BTreeMap::new())
+    }
+
+    /// Checks a bid for divisible and unique resources.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn with_unique(
+        duration: TimeSpan,
+        preferences: BTreeMap<ResourceKind, Preference>,
+        unique: BTreeMap<UniqueWish, UniquePreference>,
+    ) -> Result<Self, BidError> {
         if duration.is_zero() || duration > DURATION_MAX {
             return Err(BidError::Duration(duration));
         }
-        if preferences.is_empty() {
+        if preferences.is_empty() && unique.is_empty() {
             return Err(BidError::NothingWanted);
         }
         for (&kind, preference) in &preferences {
             check_preference(kind, preference)?;
         }
-        Ok(Self { duration, preferences })
+        for (&wish, &UniquePreference { weight, .. }) in &unique {
+            if !is_weight(weight) {
+                return Err(BidError::UniqueWeight { wish, weight });
+            }
+        }
+        if unique.len() > UNIQUE_MAX {
+            return Err(BidError::TooManyUnique(unique.len()));
+        }
+        Ok(Self { duration, preferences, unique })
     }
 
     /// The time in which the funds are spent.
@@ -143,6 +181,16 @@ impl Bid {
     /// What is wanted of each resource.
     pub const fn preferences(&self) -> &BTreeMap<ResourceKind, Preference> {
         &self.preferences
+    }
+
+    /// The unique resources that are wanted.
+    pub const fn unique(&self) -> &BTreeMap<UniqueWish, UniquePreference> {
+        &self.unique
+    }
+
+    /// The part of the funds that is bid on a unique resource.
+    pub fn unique_portion(&self, wish: UniqueWish) -> f64 {
+        self.unique.get(&wish).map_or(0.0, |preference| preference.weight / self.weight_sum())
     }
 
     /// The part of the funds that is bid on `kind`: its weight over the sum of all weights.
@@ -157,14 +205,19 @@ impl Bid {
     }
 
     fn weight_sum(&self) -> f64 {
-        self.preferences.values().map(|preference| preference.weight).sum()
+        let divisible: f64 = self.preferences.values().map(|preference| preference.weight).sum();
+        divisible + self.unique.values().map(|preference| preference.weight).sum::<f64>()
     }
+}
+
+/// `contains` is false for NaN, so that it is refused like any other wrong number.
+fn is_weight(weight: f64) -> bool {
+    (1.0 / WEIGHT_MAX..=WEIGHT_MAX).contains(&weight)
 }
 
 fn check_preference(kind: ResourceKind, preference: &Preference) -> Result<(), BidError> {
     let Preference { weight, min, max, contingency } = *preference;
-    // `contains` is false for NaN, so that it is refused like any other wrong number.
-    if !(1.0 / WEIGHT_MAX..=WEIGHT_MAX).contains(&weight) {
+    if !is_weight(weight) {
         return Err(BidError::Weight { kind, weight });
     }
     for amount in [min, max] {
@@ -188,20 +241,23 @@ fn check_preference(kind: ResourceKind, preference: &Preference) -> Result<(), B
 #[serde(deny_unknown_fields, rename = "Bid")]
 struct UncheckedBid {
     duration: TimeSpan,
+    #[serde(default)]
     preferences: BTreeMap<ResourceKind, Preference>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    unique: BTreeMap<UniqueWish, UniquePreference>,
 }
 
 impl TryFrom<UncheckedBid> for Bid {
     type Error = BidError;
 
     fn try_from(bid: UncheckedBid) -> Result<Self, BidError> {
-        Self::new(bid.duration, bid.preferences)
+        Self::with_unique(bid.duration, bid.preferences, bid.unique)
     }
 }
 
 impl From<Bid> for UncheckedBid {
     fn from(bid: Bid) -> Self {
-        Self { duration: bid.duration, preferences: bid.preferences }
+        Self { duration: bid.duration, preferences: bid.preferences, unique: bid.unique }
     }
 }
 

@@ -1,49 +1,23 @@
 //! What each domain of a pool should be, as the hosts understand it.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use tycoon_lang::pool;
 use tycoon_xen::spec::{Addressing, Boot, DomainSpec, Filesystem, NicSpec, VolumeSpec};
 
 use crate::error::PlanError;
+
+/// The length of the prefix of an address that has no netmask.
+const DEFAULT_PREFIX: u8 = 24;
 
 /// The spec of one domain of a pool.
 ///
 /// # Errors
 /// [`PlanError::Unsound`] where the description asks for something that no host can be asked for.
 pub fn spec_of(domain: &pool::Domain) -> Result<DomainSpec, PlanError> {
-    let unsound =
-        |problem: String, help: &str| PlanError::Unsound { problem, help: help.to_owned(), span: Some(domain.span) };
-    let path = domain
-        .path
-        .parse()
-        .map_err(|error| unsound(format!("{error}"), "give the component or its rows a shorter, plainer name"))?;
-    let volumes = domain.volumes.iter().map(|volume| {
-        let filesystem = match volume.format.as_deref() {
-            None => None,
-            Some("ext4") => Some(Filesystem::Ext4),
-            Some("xfs") => Some(Filesystem::Xfs),
-            Some("swap") => Some(Filesystem::Swap),
-            Some(other) => {
-                let problem = format!("no host can make a file system `{other}`");
-                return Err(unsound(problem, "write `ext4`, `xfs` or `swap`"));
-            }
-        };
-        Ok(VolumeSpec {
-            name: volume.name.clone(),
-            size_bytes: volume.size_bytes,
-            filesystem,
-            copy_on_write: volume.copy_on_write,
-            store: volume.store.clone(),
-        })
-    });
-    let nics = domain.nics.iter().map(|nic| NicSpec {
-        name: nic.name.clone(),
-        address: match &nic.address {
-            pool::NicAddress::Dhcp => Addressing::Dhcp,
-            pool::NicAddress::Static { address, prefix, gateway } => {
-                Addressing::Static { address: *address, prefix: *prefix, gateway: *gateway }
-            }
-        },
-    });
+    let path = domain.path.parse().map_err(|error| {
+        unsound(format!("{error}"), "give the component or its rows a shorter, plainer name", domain.span)
+    })?;
     Ok(DomainSpec {
         path,
         hostname: domain.hostname.clone(),
@@ -55,7 +29,60 @@ pub fn spec_of(domain: &pool::Domain) -> Result<DomainSpec, PlanError> {
             ramdisk: domain.ramdisk.clone(),
             kernel_args: domain.kernel_args.clone(),
         },
-        volumes: volumes.collect::<Result<_, _>>()?,
-        nics: nics.collect(),
+        volumes: domain.volumes.iter().map(volume).collect::<Result<_, _>>()?,
+        nics: domain.nics.iter().map(nic).collect::<Result<_, _>>()?,
     })
+}
+
+fn unsound(problem: String, help: &str, span: tycoon_lang::Span) -> PlanError {
+    PlanError::Unsound { problem, help: help.to_owned(), span: Some(span) }
+}
+
+fn volume(volume: &pool::Volume) -> Result<VolumeSpec, PlanError> {
+    let filesystem = match volume.format {
+        None => None,
+        Some(pool::FileSystem::Ext4) => Some(Filesystem::Ext4),
+        Some(pool::FileSystem::Xfs) => Some(Filesystem::Xfs),
+        Some(pool::FileSystem::Swap) => Some(Filesystem::Swap),
+        Some(other) => {
+            let problem = format!("no host can make a file system {other:?} yet");
+            return Err(unsound(problem, "write `ext4`, `xfs` or `swap`", volume.span));
+        }
+    };
+    let store = volume.store.as_ref().map(|store| match store {
+        pool::Store::Loopback { directory } => directory.clone(),
+        pool::Store::Lvm { group } => group.clone(),
+    });
+    Ok(VolumeSpec {
+        name: volume.name.clone(),
+        size_bytes: volume.size_bytes,
+        filesystem,
+        copy_on_write: volume.copy_on_write,
+        store,
+    })
+}
+
+fn nic(nic: &pool::Nic) -> Result<NicSpec, PlanError> {
+    let address = match nic.address {
+        pool::Address::Dhcp => Addressing::Dhcp,
+        pool::Address::Static { ip: IpAddr::V4(address), netmask, gateway } => Addressing::Static {
+            address,
+            prefix: netmask.map_or(DEFAULT_PREFIX, prefix_of),
+            gateway: gateway.and_then(|gateway| match gateway {
+                IpAddr::V4(gateway) => Some(gateway),
+                IpAddr::V6(_) => None,
+            }),
+        },
+        pool::Address::Static { ip: IpAddr::V6(address), .. } => {
+            let problem = format!("`{}` has the address {address}: no host can give IPv6 addresses yet", nic.name);
+            return Err(unsound(problem, "write an IPv4 address, or leave it to DHCP", nic.span));
+        }
+    };
+    Ok(NicSpec { name: nic.name.clone(), address })
+}
+
+/// The length of the prefix of a netmask.
+fn prefix_of(netmask: Ipv4Addr) -> u8 {
+    // At most 32.
+    u32::from(netmask).leading_ones() as u8
 }

@@ -6,7 +6,7 @@ use tycoon_market::{Credits, PoolName};
 
 use crate::error::PlanError;
 use crate::plan::{Change, DomainPlan, Goal, HostPlan, Money, Plan, PlanId, Report, digest};
-use crate::steps::{Removals, Steps, add_host};
+use crate::steps::{Removals, Steps, finish_host, prepare_host};
 use crate::world::{HostView, World};
 
 /// The plan that undoes a pool, from what the hosts and the bank know of it: no description and no local state is
@@ -39,7 +39,8 @@ pub fn plan_down(pool: &PoolName, world: &World) -> Result<Plan, PlanError> {
         hosts.push(leave(host));
     }
     for host in &hosts {
-        add_host(&mut steps, host, &[], None, &removals);
+        let prepared = prepare_host(&mut steps, host, &[], None, &removals);
+        finish_host(&mut steps, host, &prepared, &[], false);
     }
     domains.sort_by(|a, b| a.path.cmp(&b.path));
     let refund = Credits::checked_sum(hosts.iter().map(|host| host.refund));

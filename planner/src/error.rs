@@ -31,7 +31,7 @@ pub enum PlanError {
         span: Span,
     },
     /// The budget is below what the pool's minima cost.
-    #[error("a budget of {budget} credits for {duration} is too small: {needed} would do at today's prices")]
+    #[error("a budget of {budget} credits for {duration} is too small: {} would do at today's prices", round_up(*needed))]
     BudgetTooSmall {
         /// The budget.
         budget: Credits,

@@ -1,34 +1,25 @@
 //! From a pool to the plan that makes it real.
 
+mod deals;
+mod order;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use tycoon_lang::{Span, pool};
-use tycoon_market::bid::{Amount, Bid, Preference};
-use tycoon_market::{Credits, Quantity, Rate, ResourceKind, TimeSpan};
+use tycoon_market::{Credits, Quantity, Rate, ResourceKind};
 use tycoon_xen::spec::{DomainPath, DomainSpec};
 use tycoon_xen::status::{DomainState, DomainStatus};
 
-use crate::bidding::{self, HostRates, Need};
 use crate::desired::spec_of;
 use crate::difference;
 use crate::error::{PlanError, rate_of};
-use crate::fit::{Misfit, misfit, need_of, too_little};
+use crate::fit::{Candidate, Misfit, Room, Rules, need_of, too_little};
 use crate::lint;
-use crate::placement::{NoHost, added_rate, cheapest, place};
-use crate::plan::{
-    Change, DomainPlan, FieldChange, Goal, HostPlan, HostVerdict, Money, Plan, PlanId, PlannedBid, PlannedEscrow,
-    Report,
-};
-use crate::steps::{DomainWork, Removals, Steps, add_host};
-use crate::world::{HostAccountView, HostView, Period, World};
-
-/// What is left of a budget below this is not worth a transfer, in micro-credits.
-const LEAST_TRANSFER: i64 = 1_000;
-/// How long an escrow may outlast the bid it pays for: what is left after a bid's end is spread over 30 days.
-const ESCROW_OUTLASTS: TimeSpan = TimeSpan::from_seconds(31 * 86_400);
-/// A host may charge this many times the rate of the bid at most: minima that others outbid are topped up faster
-/// than the bid pays. The bank refuses more.
-const HIGHEST_OVER_RATE: u64 = 2;
+use crate::notes;
+use crate::placement::{NoHost, added_rate, best, place};
+use crate::plan::{Change, DomainPlan, FieldChange, Goal, HostPlan, HostVerdict, Money, Plan, PlanId, Report};
+use crate::world::{Period, World};
+use deals::Deal;
 
 /// The plan that makes `pool` real in `world`. It has no steps where it is real already.
 ///
@@ -37,13 +28,14 @@ const HIGHEST_OVER_RATE: u64 = 2;
 pub fn plan_up(pool: &pool::Pool, world: &World) -> Result<Plan, PlanError> {
     let budget =
         pool.budget.as_ref().ok_or_else(|| PlanError::NoBudget { pool: pool.name.to_string(), span: pool.span })?;
-    let wanted = pool.domains.iter().map(|domain| Ok((domain, spec_of(domain)?)));
+    let rules = Rules::of(pool);
+    let wanted = pool.domains.iter().map(|domain| Ok(rules.candidate(domain, spec_of(domain)?)));
     let wanted = wanted.collect::<Result<Vec<_>, PlanError>>()?;
-    let mut draft = Draft::of(world, &wanted);
-    draft.settle(pool, &wanted);
-    draft.place_new(pool, &wanted)?;
-    let period = period(world, budget);
-    draft.finish(pool, budget, period)
+    let mut draft = Draft::of(world, &rules, &wanted);
+    draft.notes = notes::not_carried_out(pool);
+    draft.settle();
+    draft.place_new(pool)?;
+    draft.finish(pool, budget, period(world, budget))
 }
 
 /// The running period where it still fits the budget that is described, a new one otherwise.
@@ -71,18 +63,20 @@ fn period(world: &World, budget: &pool::Budget) -> Period {
 /// A plan in the making.
 struct Draft<'a> {
     world: &'a World,
+    rules: &'a Rules<'a>,
+    wanted: &'a [Candidate<'a>],
     /// What each domain path becomes, once that is known.
-    domains: BTreeMap<DomainPath, Placed<'a>>,
+    domains: BTreeMap<&'a DomainPath, Placed<'a>>,
     /// Domains that go: their host, and their status.
     leaving: Vec<(usize, &'a DomainStatus)>,
     /// What the pool will have on each host.
-    needs: Vec<Need>,
+    rooms: Vec<Room>,
     notes: Vec<String>,
 }
 
 /// A domain that has its host.
 struct Placed<'a> {
-    spec: DomainSpec,
+    candidate: &'a Candidate<'a>,
     change: Change,
     host: usize,
     /// Where it leaves a copy that has to go.
@@ -90,17 +84,17 @@ struct Placed<'a> {
     now: Option<&'a DomainStatus>,
 }
 
-type Wanted<'a> = (&'a pool::Domain, DomainSpec);
-
 impl<'a> Draft<'a> {
     /// Sorts what exists into what is wanted and what goes.
-    fn of(world: &'a World, wanted: &[Wanted<'_>]) -> Self {
-        let paths: BTreeSet<&DomainPath> = wanted.iter().map(|(_, spec)| &spec.path).collect();
+    fn of(world: &'a World, rules: &'a Rules<'a>, wanted: &'a [Candidate<'a>]) -> Self {
+        let paths: BTreeSet<&DomainPath> = wanted.iter().map(|candidate| &candidate.spec.path).collect();
         let mut draft = Self {
             world,
+            rules,
+            wanted,
             domains: BTreeMap::new(),
             leaving: Vec::new(),
-            needs: vec![Need::default(); world.hosts.len()],
+            rooms: vec![Room::default(); world.hosts.len()],
             notes: Vec::new(),
         };
         let is_wanted = |status: &DomainStatus| status.ownership.as_ref().is_some_and(|own| paths.contains(&own.path));
@@ -126,50 +120,50 @@ impl<'a> Draft<'a> {
     }
 
     /// Decides what happens to the domains that exist: they stay where they are for as long as that is possible.
-    fn settle(&mut self, pool: &pool::Pool, wanted: &[Wanted<'_>]) {
-        for (_, spec) in wanted {
-            let copies = self.copies(&spec.path);
+    fn settle(&mut self) {
+        for candidate in self.wanted {
+            let copies = self.copies(&candidate.spec.path);
             let Some((&(host, now), others)) = copies.split_first() else {
-                self.stay_with_silent_host(spec);
+                self.stay_with_silent_host(candidate);
                 continue;
             };
             self.leaving.extend(others);
-            let change = change_of(now, spec);
-            self.needs[host] = self.needs[host].plus(need_of(spec));
-            let placed = Placed { spec: spec.clone(), change, host, leaves: None, now: Some(now) };
-            self.domains.insert(spec.path.clone(), placed);
+            self.rooms[host].add(candidate);
+            let change = change_of(now, candidate);
+            let placed = Placed { candidate, change, host, leaves: None, now: Some(now) };
+            self.domains.insert(&candidate.spec.path, placed);
         }
-        self.move_what_does_not_fit(pool);
+        self.move_what_does_not_fit();
     }
 
     /// A domain on a host that does not answer may well be running: it is left alone, and not started a second time.
-    fn stay_with_silent_host(&mut self, spec: &DomainSpec) {
-        let Some(last) = self.world.history.placements.get(&spec.path) else { return };
+    fn stay_with_silent_host(&mut self, candidate: &'a Candidate<'a>) {
+        let path = &candidate.spec.path;
+        let Some(last) = self.world.history.placements.get(path) else { return };
         let silent = self.world.hosts.iter().position(|host| host.id == *last && !host.is_inspected);
         if let Some(host) = silent {
             let name = &self.world.hosts[host].name;
-            self.notes.push(format!("`{}` was last on {name}, which does not answer: it is left as it is", spec.path));
-            self.needs[host] = self.needs[host].plus(need_of(spec));
-            let placed = Placed { spec: spec.clone(), change: Change::Keep, host, leaves: None, now: None };
-            self.domains.insert(spec.path.clone(), placed);
+            self.notes.push(format!("`{path}` was last on {name}, which does not answer: it is left as it is"));
+            self.rooms[host].add(candidate);
+            let placed = Placed { candidate, change: Change::Keep, host, leaves: None, now: None };
+            self.domains.insert(path, placed);
         }
     }
 
     /// A domain that has grown beyond what its host has left must go elsewhere, where there is a place.
-    fn move_what_does_not_fit(&mut self, pool: &pool::Pool) {
-        let paths: Vec<DomainPath> = self.domains.keys().cloned().collect();
-        for path in paths {
-            let Some(placed) = self.domains.get(&path) else { continue };
+    fn move_what_does_not_fit(&mut self) {
+        for candidate in self.wanted {
+            let Some(placed) = self.domains.get(&candidate.spec.path) else { continue };
             let (Change::Update { fields, .. } | Change::Replace { fields, .. }) = &placed.change else { continue };
-            let (from, spec, fields) = (placed.host, placed.spec.clone(), fields.clone());
+            let (from, fields) = (placed.host, fields.clone());
             let host = &self.world.hosts[from];
-            let Some(reason) = too_little(host, &self.needs[from]) else { continue };
-            self.needs[from] = self.needs[from].minus(need_of(&spec));
-            let target = cheapest(&self.world.hosts, &self.needs, &spec, &pool.placement).ok().filter(|&to| to != from);
+            let Some(reason) = too_little(host, &self.rooms[from].need) else { continue };
+            self.rooms[from].remove(candidate);
+            let target = best(self.rules, &self.world.hosts, &self.rooms, candidate).ok().filter(|&to| to != from);
             let to = target.unwrap_or(from);
-            self.needs[to] = self.needs[to].plus(need_of(&spec));
+            self.rooms[to].add(candidate);
             if to != from
-                && let Some(placed) = self.domains.get_mut(&path)
+                && let Some(placed) = self.domains.get_mut(&candidate.spec.path)
             {
                 let why = format!("{} {}", host.name, reason.reason());
                 placed.change = Change::Replace { fields, from: Some((host.id, host.name.clone())), why };
@@ -180,13 +174,14 @@ impl<'a> Draft<'a> {
     }
 
     /// Finds hosts for the domains that have none.
-    fn place_new(&mut self, pool: &pool::Pool, wanted: &[Wanted<'_>]) -> Result<(), PlanError> {
-        let new: Vec<&Wanted<'_>> = wanted.iter().filter(|(_, spec)| !self.domains.contains_key(&spec.path)).collect();
-        let asked: Vec<(&DomainSpec, &pool::Placement)> = new.iter().map(|(_, spec)| (spec, &pool.placement)).collect();
-        let hosts = place(&self.world.hosts, &mut self.needs, &asked).map_err(|none| self.no_host(&none, &new))?;
-        for ((_, spec), host) in new.into_iter().zip(hosts) {
-            let placed = Placed { spec: spec.clone(), change: Change::Create, host, leaves: None, now: None };
-            self.domains.insert(spec.path.clone(), placed);
+    fn place_new(&mut self, pool: &pool::Pool) -> Result<(), PlanError> {
+        let is_new = |candidate: &&'a Candidate<'a>| !self.domains.contains_key(&candidate.spec.path);
+        let new: Vec<&'a Candidate<'a>> = self.wanted.iter().filter(is_new).collect();
+        let hosts = place(self.rules, &self.world.hosts, &mut self.rooms, &new);
+        let hosts = hosts.map_err(|none| self.no_host(&none, &new))?;
+        for (candidate, host) in new.into_iter().zip(hosts) {
+            let placed = Placed { candidate, change: Change::Create, host, leaves: None, now: None };
+            self.domains.insert(&candidate.spec.path, placed);
         }
         if let Some((number, misfit)) = self.overfull() {
             return Err(self.too_full(number, &misfit, pool.span));
@@ -198,13 +193,13 @@ impl<'a> Draft<'a> {
     fn overfull(&self) -> Option<(usize, Misfit)> {
         let hosts = self.world.hosts.iter().enumerate().filter(|(_, host)| host.is_inspected);
         hosts
-            .filter(|(number, _)| self.needs[*number].domains > 0)
-            .find_map(|(number, host)| too_little(host, &self.needs[number]).map(|misfit| (number, misfit)))
+            .filter(|(number, _)| self.rooms[*number].need.domains > 0)
+            .find_map(|(number, host)| too_little(host, &self.rooms[number].need).map(|misfit| (number, misfit)))
     }
 
     fn too_full(&self, number: usize, misfit: &Misfit, span: Span) -> PlanError {
         let grown = self.domains.values().find(|placed| placed.host == number && placed.change != Change::Keep);
-        let path = grown.or(self.domains.values().next()).map(|placed| placed.spec.path.clone());
+        let path = grown.or(self.domains.values().next()).map(|placed| placed.candidate.spec.path.clone());
         let name = &self.world.hosts[number].name;
         PlanError::Unsound {
             problem: match path {
@@ -218,17 +213,18 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn no_host(&self, none: &NoHost, new: &[&Wanted<'_>]) -> PlanError {
-        let (domain, spec) = new[none.domain];
-        let same = |other: &&&Wanted<'_>| other.0.component == domain.component;
+    fn no_host(&self, none: &NoHost, new: &[&Candidate<'_>]) -> PlanError {
+        let candidate = new[none.domain];
+        let component = &candidate.domain.component;
+        let left = new[none.domain..].iter().filter(|other| other.domain.component == *component);
         let name = |number: usize| self.world.hosts[number].name.clone();
         let reasons = none.reasons.iter().enumerate().map(|(number, misfit)| (name(number), misfit.reason()));
         PlanError::NoHost {
-            path: spec.path.clone(),
-            domain: format!("`{}` ({})", domain.component, describe(spec)),
-            count: new.iter().filter(same).count().saturating_sub(new[..none.domain].iter().filter(same).count()),
+            path: candidate.spec.path.clone(),
+            domain: format!("`{component}` ({})", describe(&candidate.spec)),
+            count: left.count(),
             reasons: reasons.collect(),
-            span: domain.span,
+            span: candidate.domain.span,
         }
     }
 
@@ -259,8 +255,8 @@ impl<'a> Draft<'a> {
             created_at: self.world.collected_at,
             goal: Goal::Up,
             period: Some(period),
-            steps: self.steps(&domains, &deals),
-            report: self.report(pool),
+            steps: self.steps(&domains, &deals)?,
+            report: self.report(),
             domains,
             hosts,
             money,
@@ -278,169 +274,6 @@ impl<'a> Draft<'a> {
         seen.map(|own| own.generation).max().unwrap_or(0).max(self.world.history.generation).saturating_add(1)
     }
 
-    /// True where a domain changes on the host, so that the bid there has to be looked at.
-    fn changes_on(&self, number: usize) -> bool {
-        let concerns = |placed: &Placed<'_>| placed.host == number || placed.leaves == Some(number);
-        self.domains
-            .values()
-            .any(|placed| concerns(placed) && !matches!(placed.change, Change::Keep | Change::Start { .. }))
-            || self.leaving.iter().any(|(host, _)| *host == number)
-    }
-
-    /// The market side of every host that the pool uses or leaves.
-    fn deals(&self, budget: &pool::Budget, period: &Period) -> Result<Vec<Deal>, PlanError> {
-        let left = period.ends_at().since(self.world.collected_at);
-        let spent = self.charged().checked_sub(period.charged_before).unwrap_or(Credits::ZERO);
-        let available = budget.amount.saturating_sub_at_zero(spent);
-        let budget_changed = self
-            .world
-            .history
-            .period
-            .is_some_and(|before| (before.budget, before.duration) != (budget.amount, budget.duration));
-        let mut kept_rate = 0.0;
-        let (mut open, mut kept) = (Vec::new(), Vec::new());
-        for (number, host) in self.world.hosts.iter().enumerate() {
-            if self.needs[number].domains == 0 {
-                continue;
-            }
-            let stands = host.account.as_ref().filter(|account| {
-                !budget_changed
-                    && !self.changes_on(number)
-                    && is_funded(account, self.world)
-                    && host.unredeemed.is_empty()
-            });
-            if let Some(account) = stands.or(host.account.as_ref().filter(|_| !host.is_inspected)) {
-                kept_rate += account.rate.picos_per_second() as f64;
-                kept.push((number, account));
-            } else if host.is_inspected {
-                open.push(number);
-            }
-        }
-        let hosts: Vec<_> = open.iter().map(|&number| (&self.world.hosts[number].offers, self.needs[number])).collect();
-        let all = Rate::of(available, left).map_or(0.0, |rate| rate.picos_per_second() as f64);
-        let rates = bidding::bid(&hosts, all - kept_rate)
-            .map_err(|short| self.too_small(short.needed + kept_rate, spent, budget, period))?;
-        let mut deals: Vec<(usize, Deal)> = Vec::new();
-        for (number, rates) in open.into_iter().zip(rates) {
-            deals.push((number, self.new_deal(number, &rates, left)?));
-        }
-        deals.extend(kept.into_iter().map(|(number, account)| (number, self.kept_deal(number, account))));
-        for (number, host) in self.world.hosts.iter().enumerate() {
-            let is_left = self.needs[number].domains == 0 && (host.account.is_some() || !host.unredeemed.is_empty());
-            if is_left && host.is_inspected {
-                deals.push((number, self.last_deal(number)));
-            }
-        }
-        deals.sort_by_key(|(number, _)| *number);
-        Ok(deals.into_iter().map(|(_, deal)| deal).collect())
-    }
-
-    fn charged(&self) -> Credits {
-        let accounts = self.world.hosts.iter().filter_map(|host| host.account.as_ref());
-        accounts.fold(Credits::ZERO, |sum, account| sum.checked_add(account.charged).unwrap_or(Credits::MAX))
-    }
-
-    fn too_small(&self, needed: f64, spent: Credits, budget: &pool::Budget, period: &Period) -> PlanError {
-        let left = period.ends_at().since(self.world.collected_at);
-        let rate = match rate_of(needed) {
-            Ok(rate) => rate,
-            Err(overflow) => return overflow,
-        };
-        let (more, _) = rate.charge(left, 0);
-        // A little more than computed, so that the amount that is proposed is never refused for its last digit.
-        let needed = Credits::from_micros(more.micros().saturating_add(more.micros() / 100 + 1));
-        PlanError::BudgetTooSmall {
-            budget: budget.amount,
-            duration: budget.duration,
-            needed: needed.checked_add(spent).unwrap_or(Credits::MAX),
-            spent,
-            span: budget.span,
-        }
-    }
-
-    fn host_plan(&self, number: usize) -> HostPlan {
-        let host = &self.world.hosts[number];
-        HostPlan {
-            id: host.id,
-            name: host.name.clone(),
-            is_simulated: host.is_simulated,
-            bid: None,
-            minima: BTreeMap::new(),
-            expected: BTreeMap::new(),
-            escrow: None,
-            redeem: Vec::new(),
-            refund: Credits::ZERO,
-            leave: Credits::ZERO,
-            closes: false,
-        }
-    }
-
-    /// A new bid on a host, and the money for it.
-    fn new_deal(&self, number: usize, rates: &HostRates, left: TimeSpan) -> Result<Deal, PlanError> {
-        let host = &self.world.hosts[number];
-        let need = self.needs[number];
-        let total = rate_of(rates.total())?;
-        let (target, _) = total.charge(left, 0);
-        let there = host.account.as_ref().map_or(Credits::ZERO, |account| account.balance);
-        let waiting = host.unredeemed.iter().map(|escrow| escrow.amount);
-        let there = waiting.fold(there, |sum, amount| sum.checked_add(amount).unwrap_or(Credits::MAX));
-        let missing = target.checked_sub(there).unwrap_or(Credits::ZERO).micros();
-        let burst = host
-            .offers
-            .get(&ResourceKind::Cpu)
-            .map_or(0, |cpu| cpu.base_price.picos_per_second().saturating_mul(need.vcpus));
-        let highest = total.picos_per_second().saturating_mul(HIGHEST_OVER_RATE).saturating_add(burst);
-        let mut plan = self.host_plan(number);
-        plan.minima = need.minima();
-        plan.expected = rates.expected.clone();
-        plan.redeem = host.unredeemed.iter().map(|escrow| escrow.escrow).collect();
-        if missing > LEAST_TRANSFER {
-            plan.escrow = Some(PlannedEscrow {
-                id: tycoon_market::ids::EscrowId::from_bytes([0; 16]),
-                amount: Credits::from_micros(missing),
-                longest: TimeSpan::from_micros(left.micros().saturating_add(ESCROW_OUTLASTS.micros())),
-                highest_rate: Rate::from_picos_per_second(highest),
-            });
-        } else if missing < -LEAST_TRANSFER {
-            plan.refund = Credits::from_micros(-missing);
-            plan.leave = target;
-        }
-        let by_resource = rates.rates.iter().map(|(kind, rate)| Ok((*kind, rate_of(*rate)?)));
-        let by_resource = by_resource.collect::<Result<BTreeMap<_, _>, PlanError>>()?;
-        plan.bid = Some(PlannedBid { rate: total, rates: by_resource, bid: Some(bid_for(rates, &need, left)?) });
-        // While domains change, what they have now and what they will have both count.
-        let during = need.max(self.present_need(number));
-        let first_bid = if during == need { None } else { Some(bid_for(rates, &during, left)?) };
-        Ok(Deal { plan, first_bid })
-    }
-
-    /// What the domains that stay on the host have there now.
-    fn present_need(&self, number: usize) -> Need {
-        let staying = self.domains.values().filter(|placed| placed.host == number && !placed.change.destroys());
-        let now = staying.filter_map(|placed| placed.now.and_then(|status| status.spec.as_ref()));
-        now.fold(Need::default(), |sum, spec| sum.plus(need_of(spec)))
-    }
-
-    /// A bid that stands as it is.
-    fn kept_deal(&self, number: usize, account: &HostAccountView) -> Deal {
-        let mut plan = self.host_plan(number);
-        plan.minima = self.needs[number].minima();
-        plan.expected = account.allocation.clone();
-        plan.bid = Some(PlannedBid { rate: account.rate, rates: BTreeMap::new(), bid: None });
-        Deal { plan, first_bid: None }
-    }
-
-    /// A host that the pool leaves.
-    fn last_deal(&self, number: usize) -> Deal {
-        let host = &self.world.hosts[number];
-        let mut plan = self.host_plan(number);
-        plan.closes = true;
-        // A receipt that the host never saw is handed to it first: closing then returns its money too.
-        plan.redeem = host.unredeemed.iter().map(|escrow| escrow.escrow).collect();
-        plan.refund = host.account.as_ref().map_or(Credits::ZERO, |account| account.balance);
-        Deal { plan, first_bid: None }
-    }
-
     fn domain_plans(&self, deals: &[Deal]) -> Vec<DomainPlan> {
         let mut plans: Vec<DomainPlan> = self
             .domains
@@ -448,16 +281,16 @@ impl<'a> Draft<'a> {
             .map(|placed| {
                 let host = &self.world.hosts[placed.host];
                 let deal = deals.iter().find(|deal| deal.plan.id == host.id);
-                let need = self.needs[placed.host];
-                let part = f64::from(placed.spec.vcpus) / need.vcpus.max(1) as f64;
+                let need = self.rooms[placed.host].need;
+                let part = f64::from(placed.candidate.spec.vcpus) / need.vcpus.max(1) as f64;
                 let cpu = deal.and_then(|deal| deal.plan.expected.get(&ResourceKind::Cpu));
                 let rate = deal.and_then(|deal| deal.plan.bid.as_ref()).map(|bid| bid.rate);
                 DomainPlan {
-                    path: placed.spec.path.clone(),
+                    path: placed.candidate.spec.path.clone(),
                     change: placed.change.clone(),
                     host: host.id,
                     host_name: host.name.clone(),
-                    spec: Some(placed.spec.clone()),
+                    spec: Some(placed.candidate.spec.clone()),
                     expected_cpu: cpu.map(|cpu| Quantity::new((cpu.amount() as f64 * part).round() as u64)),
                     rate: rate.map(|rate| {
                         Rate::from_picos_per_second(rate.picos_per_second() / u64::from(need.domains.max(1)))
@@ -482,42 +315,22 @@ impl<'a> Draft<'a> {
         plans
     }
 
-    fn steps(&self, domains: &[DomainPlan], deals: &[Deal]) -> Vec<crate::plan::Step> {
-        let mut steps = Steps::default();
-        let mut removals = Removals::default();
-        for domain in domains {
-            match &domain.change {
-                Change::Remove => removals.add(&mut steps, domain.host, &domain.path),
-                Change::Replace { from, .. } => {
-                    let leaves = from.as_ref().map_or(domain.host, |(host, _)| *host);
-                    removals.add(&mut steps, leaves, &domain.path);
-                }
-                _ => {}
-            }
-        }
-        for deal in deals {
-            let here = domains.iter().filter(|domain| domain.host == deal.plan.id);
-            let work: Vec<DomainWork<'_>> = here
-                .map(|domain| DomainWork { path: &domain.path, spec: domain.spec.as_ref(), change: &domain.change })
-                .collect();
-            add_host(&mut steps, &deal.plan, &work, deal.first_bid.as_ref(), &removals);
-        }
-        steps.into_vec()
-    }
-
-    fn report(&self, pool: &pool::Pool) -> Report {
-        let sample = self.domains.values().next().map(|placed| placed.spec.clone());
+    fn report(&self) -> Report {
+        let sample = self.wanted.first();
         let places_something =
             self.domains.values().any(|placed| placed.change == Change::Create || placed.leaves.is_some());
         let verdicts = self.world.hosts.iter().enumerate().map(|(number, host)| {
-            let need = self.needs[number];
-            let price = sample.as_ref().and_then(|spec| next_price(host, &need, spec, pool));
+            let room = &self.rooms[number];
+            let misfit = sample.and_then(|candidate| self.rules.misfit(host, room, candidate));
+            let price = sample
+                .filter(|_| misfit.is_none())
+                .and_then(|candidate| added_rate(host, &room.need, &need_of(&candidate.spec)));
             HostVerdict {
                 id: host.id,
                 name: host.name.clone(),
                 is_simulated: host.is_simulated,
-                is_taken: need.domains > 0,
-                why: verdict(host, &need, sample.as_ref(), pool, places_something),
+                is_taken: room.need.domains > 0,
+                why: verdict(room.need.domains, misfit.as_ref(), places_something),
                 price: price.and_then(|picos| rate_of(picos).ok()),
             }
         });
@@ -525,27 +338,16 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// The market side of one host.
-struct Deal {
-    plan: HostPlan,
-    first_bid: Option<Bid>,
-}
-
-/// True where a host account still pays for its bid.
-fn is_funded(account: &HostAccountView, world: &World) -> bool {
-    account.balance > Credits::ZERO
-        && account.rate > Rate::ZERO
-        && account.expires_at.is_some_and(|end| end > world.collected_at)
-}
-
 /// What happens to a domain that exists on the host where it stays.
-fn change_of(now: &DomainStatus, spec: &DomainSpec) -> Change {
+fn change_of(now: &DomainStatus, candidate: &Candidate<'_>) -> Change {
     let change = match &now.spec {
-        Some(before) => difference::change(before, spec),
+        Some(before) => difference::change(before, &candidate.spec),
         None => Change::Update { fields: Vec::<FieldChange>::new(), restart: true },
     };
     match (&change, now.state) {
         (Change::Keep, DomainState::Running | DomainState::Booting) => Change::Keep,
+        // Its workflow decides when it runs.
+        (Change::Keep, _) if candidate.domain.starts_by_workflow => Change::Keep,
         (Change::Keep, found) => Change::Start { found: found.word().to_owned() },
         // What does not run has to be started after it was changed, whatever was changed.
         (Change::Update { fields, .. }, found) if !found.is_active() => {
@@ -555,50 +357,14 @@ fn change_of(now: &DomainStatus, spec: &DomainSpec) -> Change {
     }
 }
 
-fn bid_for(rates: &HostRates, need: &Need, duration: TimeSpan) -> Result<Bid, PlanError> {
-    let (minima, maxima) = (need.minima(), need.maxima());
-    let total = rates.total();
-    let preferences = rates.rates.iter().map(|(kind, rate)| {
-        let amount = |amounts: &BTreeMap<ResourceKind, Quantity>| amounts.get(kind).copied().unwrap_or_default();
-        let preference = Preference {
-            weight: rate / total,
-            min: Amount::Quantity(amount(&minima)),
-            max: Amount::Quantity(amount(&maxima)),
-            contingency: 0.0,
-        };
-        (*kind, preference)
-    });
-    Bid::new(duration, preferences.collect()).map_err(|error| PlanError::Unsound {
-        problem: format!("the bid cannot be made: {error}"),
-        help: "this is a fault of the planner, not of your description; please report it".into(),
-        span: None,
-    })
-}
-
-/// What one more domain like `spec` would cost on a host, in pico-credits per second.
-fn next_price(host: &HostView, need: &Need, spec: &DomainSpec, pool: &pool::Pool) -> Option<f64> {
-    if misfit(host, need, spec, &pool.placement).is_some() {
-        return None;
-    }
-    added_rate(host, need, &need_of(spec))
-}
-
-fn verdict(
-    host: &HostView,
-    need: &Need,
-    sample: Option<&DomainSpec>,
-    pool: &pool::Pool,
-    places_something: bool,
-) -> String {
-    if need.domains > 0 {
-        let domains = if need.domains == 1 { "1 domain".to_owned() } else { format!("{} domains", need.domains) };
-        return domains;
-    }
-    let Some(spec) = sample else { return "is not needed".into() };
-    match misfit(host, need, spec, &pool.placement) {
-        Some(reason) => reason.reason(),
-        None if places_something => "is dearer".into(),
-        None => "is not needed".into(),
+/// What is said of a host that was looked at.
+fn verdict(domains: u32, misfit: Option<&Misfit>, places_something: bool) -> String {
+    match (domains, misfit) {
+        (1, _) => "1 domain".into(),
+        (2.., _) => format!("{domains} domains"),
+        (0, Some(reason)) => reason.reason(),
+        (0, None) if places_something => "is dearer".into(),
+        (0, None) => "is not needed".into(),
     }
 }
 

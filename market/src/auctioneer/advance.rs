@@ -2,7 +2,8 @@
 //!
 //! Between two points at which something changes every account spends at a constant pace, so any stretch of time is
 //! charged at once. The points are: money used up, a bid expired, a grace over, a quote run out. Because spending is
-//! counted in fine credits, many short stretches and one long one give the same state.
+//! counted in fine credits, many short stretches and one long one give the same state (but for the last digits of the
+//! price statistics, which are floats).
 
 use std::collections::BTreeMap;
 
@@ -90,7 +91,11 @@ impl Auctioneer {
     }
 
     fn move_deadlines(&mut self, moved: impl Fn(Timestamp) -> Timestamp) {
+        for lot in self.lots.values_mut() {
+            lot.move_deadlines(&moved);
+        }
         for account in self.accounts.values_mut() {
+            account.unique.move_deadlines(&moved);
             account.expires_at = account.expires_at.map(&moved);
             match &mut account.state {
                 AccountState::Warned { stop_at: due, .. } | AccountState::Stopped { delete_at: due, .. } => {
@@ -115,6 +120,9 @@ impl Auctioneer {
                 self.accounts.iter().map(|(id, account)| self.drain(id, account, measure)).collect();
             let next = self.next_change(&drains).min(now);
             let span = next.since(self.accounted_at);
+            for (&kind, &price) in &self.prices {
+                self.statistics.entry(kind).or_default().note(price, span);
+            }
             for (account, drain) in self.accounts.values_mut().zip(&drains) {
                 let cost = |pace: u128| FineCredits::new(pace.saturating_mul(u128::from(span.micros())));
                 account.money.spend_top_up(cost(drain.top_up));
@@ -150,6 +158,7 @@ impl Auctioneer {
             drain.bid += u128::from(bid) * u128::from(degree);
             drain.top_up += u128::from(top_up) * u128::from(degree);
         }
+        drain.bid += u128::from(account.unique.paid.picos_per_second()) * u128::from(PPM);
         if let Some((usage, gap)) = &usage
             && !gap.is_zero()
             && Role::of(account.state) != Role::Out
@@ -228,6 +237,9 @@ impl Auctioneer {
         for quote in self.quotes.values() {
             next = next.min(quote.valid_until);
         }
+        if let Some(due) = self.next_unique_change() {
+            next = next.min(due);
+        }
         for (account, drain) in self.accounts.values().zip(drains) {
             if let Some(due) = due_at(account) {
                 next = next.min(due);
@@ -250,6 +262,7 @@ impl Auctioneer {
         let quotes = self.quotes.len();
         self.quotes.retain(|_, quote| quote.valid_until > now);
         let mut changed = self.quotes.len() != quotes;
+        changed |= self.next_unique_change().is_some_and(|due| due <= now);
         let mut ended = Vec::new();
         for (id, account) in &mut self.accounts {
             if account.money.bid.is_zero() && account.rate() > Rate::ZERO {

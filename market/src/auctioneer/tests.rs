@@ -5,6 +5,7 @@ use crate::{AccountId, Amount, PoolName, Preference, PublicKey};
 
 mod displacement;
 mod passing_time;
+mod unique;
 
 const SECOND: TimeSpan = TimeSpan::from_seconds(1);
 const HOUR: TimeSpan = TimeSpan::from_seconds(3600);

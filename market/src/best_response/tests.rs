@@ -227,3 +227,106 @@ proptest! {
         prop_assert!(close(back, budget, 1e-6), "{back} for {budget}");
     }
 }
+
+/// Without others' bids and a floor of 2 each credit per second brings w/2, up to the whole host for 2.
+#[test]
+fn below_a_price_floor_every_credit_brings_the_same() {
+    let task = problem(1.0, &[(3.0, 0.0), (2.0, 0.0)]);
+    let solution = solve_with_floors(&task, &[2.0, 2.0]).unwrap();
+    assert_eq!(solution.bids, [1.0, 0.0], "the dearer host first");
+    assert!(close(solution.utility, 1.5, 1e-12) && close(solution.lambda, 1.5, 1e-12));
+    let solution = solve_with_floors(&Problem { budget: 3.0, ..task.clone() }, &[2.0, 2.0]).unwrap();
+    assert_eq!(solution.bids, [2.0, 1.0]);
+    let solution = solve_with_floors(&Problem { budget: 5.0, ..task.clone() }, &[2.0, 2.0]).unwrap();
+    assert_eq!((solution.bids, solution.unspent), (vec![2.0, 2.0], 1.0));
+    assert!(close(budget_with_floors(4.0, &task.hosts, &[2.0, 2.0]).unwrap(), 3.0, 1e-12));
+    assert!(close(budget_with_floors(5.0, &task.hosts, &[2.0, 2.0]).unwrap(), 4.0, 1e-12));
+}
+
+#[test]
+fn a_floor_below_the_price_changes_nothing() {
+    let task = problem(1.5, &EXAMPLE);
+    assert_eq!(solve_with_floors(&task, &[0.9, 2.0, 0.1, 3.0]).unwrap(), solve(&task).unwrap());
+    assert!(solve_with_floors(&task, &[f64::NAN]).is_err());
+}
+
+/// The counter-example to swapping one host at a time has seven hosts and k = 3; this one is solved by trying all.
+#[test]
+fn at_most_k_hosts_is_exact_on_small_problems() {
+    let task = problem(2.0, &[(3.0, 1.0), (2.0, 2.0), (1.0, 0.5), (0.5, 4.0), (2.5, 3.0), (0.2, 0.01), (1.7, 0.9)]);
+    for most in 0..=7 {
+        let found = solve_with_max_hosts(&task, most, 10_000).unwrap();
+        assert!(found.is_optimal, "{most}: {found:?}");
+        assert!(found.solution.bids.iter().filter(|bid| **bid > 0.0).count() <= most);
+        assert!(close(found.solution.utility, best_by_trying_all(&task, most), 1e-8), "{most}: {found:?}");
+    }
+    let all = solve_with_max_hosts(&task, 7, 0).unwrap();
+    assert!(close(all.solution.utility, solve(&task).unwrap().utility, 1e-9));
+}
+
+fn best_by_trying_all(task: &Problem, most: usize) -> f64 {
+    let mut best = 0.0_f64;
+    for set in 0_u32..1 << task.hosts.len() {
+        if set.count_ones() as usize <= most {
+            let chosen = task.hosts.iter().enumerate().filter(|(host, _)| set >> host & 1 == 1).map(|(_, host)| *host);
+            if let Ok(solution) = solve(&Problem { budget: task.budget, hosts: chosen.collect() }) {
+                best = best.max(solution.utility);
+            }
+        }
+    }
+    best
+}
+
+proptest! {
+    /// The conditions of an optimum with floors: the marginal utility is w/ρ below the floor and w·y/(x+y)² above it.
+    #[test]
+    fn with_floors_too_the_solution_is_optimal(
+        hosts in prop::collection::vec((magnitude(-2.0..2.0), magnitude(-3.0..3.0), magnitude(-3.0..3.0)), 1..12),
+        budget in magnitude(-3.0..3.0),
+    ) {
+        let pairs: Vec<(f64, f64)> = hosts.iter().map(|&(weight, price, _)| (weight, price)).collect();
+        let floors: Vec<f64> = hosts.iter().map(|&(_, _, floor)| floor).collect();
+        let task = problem(budget, &pairs);
+        let solution = solve_with_floors(&task, &floors).unwrap();
+        prop_assert!(close(solution.bids.iter().sum::<f64>(), budget, 1e-9));
+        for ((weight, y, floor), bid) in hosts.iter().zip(&solution.bids) {
+            let (more, less) = (bid * 1e-7 + 1e-12, bid * 1e-7);
+            let slope_up = if bid + more + y < *floor { weight / floor } else { weight * y / (bid + y).powi(2) };
+            let slope_down = if bid - less + y < *floor { weight / floor } else { weight * y / (bid + y).powi(2) };
+            prop_assert!(slope_up <= solution.lambda * (1.0 + 1e-5), "{slope_up} > {}", solution.lambda);
+            if *bid > budget * 1e-9 {
+                prop_assert!(slope_down >= solution.lambda * (1.0 - 1e-5), "{slope_down} < {}", solution.lambda);
+            }
+        }
+        let back = budget_with_floors(solution.utility, &task.hosts, &floors).unwrap();
+        prop_assert!(close(back, budget, 1e-5), "{back} for {budget}");
+    }
+
+    #[test]
+    fn at_most_k_hosts_is_exact(
+        hosts in prop::collection::vec((magnitude(-1.0..1.0), magnitude(-1.5..1.5), prop::option::weighted(0.3, 0.01..0.4_f64)), 1..9),
+        budget in magnitude(-1.5..1.5),
+        most in 0_usize..6,
+    ) {
+        let hosts = hosts
+            .into_iter()
+            .map(|(weight, price, min_share)| HostOffer { min_share, ..HostOffer::new(weight, price) })
+            .collect();
+        let task = Problem { budget, hosts };
+        let found = solve_with_max_hosts(&task, most, 100_000).unwrap();
+        let best = best_by_trying_all(&task, most);
+        prop_assert!(found.bound >= best * (1.0 - 1e-9), "the bound {} is below {best}", found.bound);
+        prop_assert!(found.is_optimal && close(found.solution.utility, best, 1e-7), "{found:?} but {best}");
+    }
+}
+
+/// Hundreds of hosts: the bound is tight enough to prove the choice in a few steps.
+#[test]
+fn at_most_k_of_many_hosts_is_proven() {
+    // Weights and prices that are spread but repeat their patterns, without a random number in sight.
+    let spread = |index: usize, step: usize| ((index * step) % 997) as f64 / 997.0;
+    let hosts = (0..300).map(|host| HostOffer::new(0.1 + spread(host, 389), 0.01 + 3.0 * spread(host, 571))).collect();
+    let found = solve_with_max_hosts(&Problem { budget: 2.0, hosts }, 20, 2000).unwrap();
+    assert!(found.bound <= found.solution.utility * 1.0001, "{} of {}", found.solution.utility, found.bound);
+    assert!(found.is_optimal, "{} steps: {} of {}", found.steps, found.solution.utility, found.bound);
+}

@@ -1,0 +1,103 @@
+//! Codes of names and places.
+
+use super::Code;
+
+/// E02.
+pub(super) const CODES: &[Code] = &[
+    Code {
+        code: "E0201",
+        title: "unknown attribute or word",
+        explanation: "Every schema is closed: a component has the attributes of its kind and the params of its templates, nothing else. So a slip of the pen is found before it costs anything.",
+        example: "pool p {\n    domain web {\n        image \"std:tiny\"\n        memry \"64MiB\"\n        memory \"64MiB\"\n    }\n}\n",
+        cure: "pool p {\n    domain web {\n        image \"std:tiny\"\n        memory \"64MiB\"\n    }\n}\n",
+        library: "",
+    },
+    Code {
+        code: "E0202",
+        title: "unknown type, or a kind that cannot be created",
+        explanation: "Types are those of docs/language.md and the names of kinds. Some kinds, such as `store`, only exist to be extended by others.",
+        example: "param size type=byte\npool p {\n}\n",
+        cure: "param size type=bytes default=\"1GiB\"\npool p {\n}\n",
+        library: "",
+    },
+    Code {
+        code: "E0203",
+        title: "unknown name in an expression",
+        explanation: "A bare name sees what is declared in the surrounding text: params, lets and components that are created there, then those of the file. Attributes are reached as `this.memory`, `parent.address`, `pool.budget.amount`, or through a component: `head.eth0.ip`.",
+        example: "param workers type=integer default=3\npool p {\n    domain web count=($)worker { image \"std:tiny\"; memory \"64MiB\"; }\n}\n",
+        cure: "param workers type=integer default=3\npool p {\n    domain web count=($)workers { image \"std:tiny\"; memory \"64MiB\"; }\n}\n",
+        library: "",
+    },
+    Code {
+        code: "E0204",
+        title: "unknown template",
+        explanation: "`extends` names a kind, a template of the file, a component created in the surrounding text, or `namespace.Template` of an import.",
+        example: "template Worker extends=domain { image \"std:tiny\"; memory \"64MiB\"; }\npool p {\n    domain wn extends=Workr\n}\n",
+        cure: "template Worker extends=domain { image \"std:tiny\"; memory \"64MiB\"; }\npool p {\n    domain wn extends=Worker\n}\n",
+        library: "",
+    },
+    Code {
+        code: "E0205",
+        title: "a path leads nowhere",
+        explanation: "A line such as `wn.0.memory \"4GiB\"` amends something that exists. One part of its path does not.",
+        example: "pool p {\n    domain wn count=2 { image \"std:tiny\"; memory \"64MiB\"; }\n    wn.0.root.sizee \"4GiB\"\n}\n",
+        cure: "pool p {\n    domain wn count=2 { image \"std:tiny\"; memory \"64MiB\"; }\n    wn.0.root.size \"4GiB\"\n}\n",
+        library: "",
+    },
+    Code {
+        code: "E0206",
+        title: "a name exists already",
+        explanation: "Attributes, params, lets, outputs and components of one component share one namespace, and each name is created once. To change something that exists, amend it.",
+        example: "pool p {\n    domain web { image \"std:tiny\"; memory \"64MiB\"; }\n    domain web { image \"std:tiny\"; memory \"1GiB\"; }\n}\n",
+        cure: "pool p {\n    domain web { image \"std:tiny\"; memory \"64MiB\"; }\n    domain db { image \"std:tiny\"; memory \"1GiB\"; }\n}\n",
+        library: "",
+    },
+    Code {
+        code: "E0207",
+        title: "a word in the wrong place",
+        explanation: "Imports, templates and tests stand at the top of a file, params in files and templates, `extends`, `count`, `each` and `need` where a component is created.",
+        example: "pool p {\n    template Worker extends=domain { memory \"64MiB\"; }\n}\n",
+        cure: "template Worker extends=domain { memory \"64MiB\"; }\npool p {\n    domain wn extends=Worker image=\"std:tiny\"\n}\n",
+        library: "",
+    },
+    Code {
+        code: "E0208",
+        title: "not a name",
+        explanation: "Names of components become part of host names: lower-case letters, digits and `-`, a letter first. Params, lets and templates may also have capitals and `_`. Words of the language name nothing else.",
+        example: "pool p {\n    domain Web_1 { image \"std:tiny\"; memory \"64MiB\"; }\n}\n",
+        cure: "pool p {\n    domain web-1 { image \"std:tiny\"; memory \"64MiB\"; }\n}\n",
+        library: "",
+    },
+    Code {
+        code: "E0209",
+        title: "no such instance",
+        explanation: "The instances of a component with `count=3` are numbered 0, 1 and 2; those of one with `each` have the keys of its rows.",
+        example: "pool p {\n    domain web count=3 { image \"std:tiny\"; memory \"64MiB\"; }\n    web.3.memory \"1GiB\"\n}\n",
+        cure: "pool p {\n    domain web count=3 { image \"std:tiny\"; memory \"64MiB\"; }\n    web.2.memory \"1GiB\"\n}\n",
+        library: "",
+    },
+    Code {
+        code: "E0210",
+        title: "which of several?",
+        explanation: "A component with `count` or `each` stands for several. `web.0.memory` is the memory of one, `web.*.memory` the list of all.",
+        example: "pool p {\n    domain web count=3 { image \"std:tiny\"; memory \"64MiB\"; }\n    domain db image=\"std:tiny\" memory=($)web.memory\n}\n",
+        cure: "pool p {\n    domain web count=3 { image \"std:tiny\"; memory \"64MiB\"; }\n    domain db image=\"std:tiny\" memory=($)web.0.memory\n}\n",
+        library: "",
+    },
+    Code {
+        code: "E0211",
+        title: "unknown annotation",
+        explanation: "Before a name stand `(default)`, `(final)` and `(replace)`; before a value `($)`, which computes, and `(f)`, which fills in a text. Types are declared by schemas and not written at values.",
+        example: "pool p {\n    domain web { image \"std:tiny\"; memory (bytes)\"64MiB\"; }\n}\n",
+        cure: "pool p {\n    domain web { image \"std:tiny\"; memory \"64MiB\"; }\n}\n",
+        library: "",
+    },
+    Code {
+        code: "E0212",
+        title: "too many or too few values",
+        explanation: "An attribute has one value, a list several, a component none but its name. Records and items take as many values behind their word as their schema has positions.",
+        example: "pool p {\n    domain web { image \"std:tiny\"; memory \"64MiB\" \"128MiB\"; }\n}\n",
+        cure: "pool p {\n    domain web { image \"std:tiny\"; memory \"128MiB\"; }\n}\n",
+        library: "",
+    },
+];

@@ -1,0 +1,103 @@
+//! Codes of reading files.
+
+use super::Code;
+
+/// E01.
+pub(super) const CODES: &[Code] = &[
+    Code {
+        code: "E0101",
+        title: "a file cannot be read",
+        explanation: "The file does not exist, is a directory, or may not be read. The path of an import is relative to the file that imports.",
+        example: "import \"./libs.kdl\" as=lib\npool p {\n}\n",
+        cure: "import \"./lib.kdl\" as=lib\npool p {\n    domain web extends=lib.Web\n}\n",
+        library: "template Web extends=domain {\n    image \"std:tiny\"\n    memory \"64MiB\"\n}\n",
+    },
+    Code {
+        code: "E0102",
+        title: "a file is not UTF-8 text",
+        explanation: "Descriptions are UTF-8. The message gives the first byte that begins no character; a file in another encoding must be converted first, for example with `iconv -t UTF-8`.",
+        example: "// In Latin-1 the next line is not UTF-8.\n// caf\u{fffd}\npool p {\n}\n",
+        cure: "// café\npool p {\n}\n",
+        library: "",
+    },
+    Code {
+        code: "E0103",
+        title: "a file is too large",
+        explanation: "A file may have 16 MiB. Use `count=`, `each=` and templates instead of spelling out thousands of components.",
+        example: "// One line per machine, a hundred thousand times.\npool p {\n    domain a0 { image \"std:tiny\"; memory \"64MiB\"; }\n    domain a1 { image \"std:tiny\"; memory \"64MiB\"; }\n}\n",
+        cure: "pool p {\n    domain a count=2 { image \"std:tiny\"; memory \"64MiB\"; }\n}\n",
+        library: "",
+    },
+    Code {
+        code: "E0104",
+        title: "nested too deep",
+        explanation: "Blocks, comments and components may be nested 128 deep. Templates keep descriptions flat.",
+        example: "// And so on, 128 deep.\npool p {\n    group a { group b { group c { group d { group e; }; }; }; }\n}\n",
+        cure: "pool p {\n    group a { group b; }\n}\n",
+        library: "",
+    },
+    Code {
+        code: "E0105",
+        title: "this is not KDL",
+        explanation: "A line is `name value… property=value… { block }`. Text with spaces, dots behind digits or units stands between quotes; booleans are `#true` and `#false`; values are separated by spaces. Only the first such error of a file is reported, because what follows it cannot be understood.",
+        example: "pool p {\n    domain web {\n        memory=512\n    }\n}\n",
+        cure: "pool p {\n    domain web {\n        image \"std:tiny\"\n        memory \"512MiB\"\n    }\n}\n",
+        library: "",
+    },
+    Code {
+        code: "E0106",
+        title: "a control character",
+        explanation: "KDL allows no control characters but line ends and tabs, not even in comments. They are invisible (here one is shown as `␁`) and can make a file look like something else.",
+        example: "pool p {\n    domain web { image \"std:␁tiny\"; memory \"64MiB\"; }\n}\n",
+        cure: "pool p {\n    domain web { image \"std:tiny\"; memory \"64MiB\"; }\n}\n",
+        library: "",
+    },
+    Code {
+        code: "E0107",
+        title: "a property is written twice",
+        explanation: "KDL itself would silently keep the last one only.",
+        example: "pool p {\n    domain web image=\"std:tiny\" memory=\"64MiB\" memory=\"1GiB\"\n}\n",
+        cure: "pool p {\n    domain web image=\"std:tiny\" memory=\"1GiB\"\n}\n",
+        library: "",
+    },
+    Code {
+        code: "E0108",
+        title: "files import each other",
+        explanation: "A file must not import itself, directly or by way of others. The message shows every import of the circle.",
+        example: "import \"./lib.kdl\" as=lib\npool p {\n}\n",
+        cure: "pool p {\n}\n",
+        library: "import \"./pool.kdl\" as=back\n",
+    },
+    Code {
+        code: "E0109",
+        title: "an import from outside",
+        explanation: "A file imports only what lies in or below its own directory, so that a description can be moved and looked through as a whole. `--allow-outside-imports` lifts this.",
+        example: "import \"../shared/lib.kdl\" as=lib\npool p {\n}\n",
+        cure: "import \"./lib.kdl\" as=lib\npool p {\n    domain web extends=lib.Web\n}\n",
+        library: "template Web extends=domain {\n    image \"std:tiny\"\n    memory \"64MiB\"\n}\n",
+    },
+    Code {
+        code: "E0110",
+        title: "an import has changed",
+        explanation: "`sha256=` pins the contents of an imported file. They differ now: somebody has changed the file.",
+        example: "import \"./lib.kdl\" as=lib sha256=\"0000000000000000000000000000000000000000000000000000000000000000\"\npool p {\n    domain web extends=lib.Web\n}\n",
+        cure: "import \"./lib.kdl\" as=lib sha256=\"85672230099b69f40344efcdf223165bf9b1452e1aa5f800d98ae5550cbde47d\"\npool p {\n    domain web extends=lib.Web\n}\n",
+        library: "template Web extends=domain {\n    image \"std:tiny\"\n    memory \"64MiB\"\n}\n",
+    },
+    Code {
+        code: "E0111",
+        title: "too many imports",
+        explanation: "A description may have 1,000 files, and imports may be nested 128 deep.",
+        example: "import \"./lib.kdl\" as=lib\npool p {\n    domain web extends=lib.Web\n}\n",
+        cure: "template Web extends=domain {\n    image \"std:tiny\"\n    memory \"64MiB\"\n}\npool p {\n    domain web extends=Web\n}\n",
+        library: "template Web extends=domain {\n    image \"std:tiny\"\n    memory \"64MiB\"\n}\n",
+    },
+    Code {
+        code: "E0112",
+        title: "an import is not complete",
+        explanation: "An import says which file and under which name: `import \"./lib.kdl\" as=lib`. What it defines is then reached as `lib.Web`, so nothing collides.",
+        example: "import \"./lib.kdl\"\npool p {\n}\n",
+        cure: "import \"./lib.kdl\" as=lib\npool p {\n    domain web extends=lib.Web\n}\n",
+        library: "template Web extends=domain {\n    image \"std:tiny\"\n    memory \"64MiB\"\n}\n",
+    },
+];

@@ -1,0 +1,514 @@
+//! The classes inside a class: of components, records and items.
+
+use std::sync::Arc;
+
+use crate::compose::layers::{Fragment, Frame, Layer, LayerSet, Origin, Piece, Stack, inner_frames};
+use crate::compose::{Class, ClassId, Composed, Content, Flavor};
+use crate::diagnostic::Diagnostic;
+use crate::resolver::Resolver;
+use crate::source::Span;
+use crate::statement::StatementId;
+use crate::symbol::Symbol;
+
+/// Pieces with the layers of the parent that contribute them.
+type Contributions = Vec<(usize, Piece)>;
+
+/// The class of all instances of a child, and the classes of certain ones.
+pub(crate) type ChildClasses = (ClassId, Arc<[(Symbol, Span, ClassId)]>);
+
+impl Resolver<'_> {
+    /// Composes everything inside a class, at all depths.
+    pub(crate) fn compose_children(&mut self, id: ClassId) {
+        for index in 0..self.class(id).members.len() {
+            match &self.class(id).members[index].content {
+                Content::Leaf(_) => {}
+                Content::Record(_) => {
+                    self.record_class(id, index);
+                }
+                Content::Items(_) => {
+                    self.item_classes(id, index);
+                }
+                Content::Child(_) => {
+                    self.child_class(id, index);
+                }
+            }
+        }
+    }
+
+    /// The layers that pieces of a parent's layers make in a child. `own` gives what lies beneath each parent
+    /// layer's contribution besides: the layers of its prototypes.
+    fn stack_pieces(
+        parent_layers: &[Layer],
+        pieces: &[(usize, Piece)],
+        stack: &mut Stack,
+        base: &LayerSet,
+        prototypes: &[(usize, LayerSet)],
+    ) {
+        let mut place: Vec<Option<usize>> = vec![None; parent_layers.len()];
+        for (at, parent) in parent_layers.iter().enumerate() {
+            let own: Vec<Piece> =
+                pieces.iter().filter(|(layer, _)| *layer == at).map(|(_, piece)| piece.clone()).collect();
+            if own.is_empty() {
+                continue;
+            }
+            let mut beneath = base.clone();
+            parent.beneath.iter().filter_map(|below| place[below]).for_each(|below| beneath.insert(below));
+            prototypes.iter().filter(|(layer, _)| *layer == at).for_each(|(_, set)| beneath.union(set));
+            let origin = if parent.origin == Origin::Schema { Origin::Body } else { parent.origin };
+            place[at] = Some(stack.add(own, beneath, origin));
+        }
+    }
+
+    /// The classes of a child component. `None` where it could not be composed, which has been said.
+    pub(crate) fn child_class(&mut self, parent: ClassId, index: usize) -> Option<ChildClasses> {
+        let Content::Child(child) = &mut self.class_mut(parent).members[index].content else { return None };
+        match &child.composed {
+            Composed::Yes { common, indexed } => return Some((*common, Arc::clone(indexed))),
+            Composed::Busy | Composed::Failed => return None,
+            Composed::No => child.composed = Composed::Busy,
+        }
+        let asked = child.creations.first().map(|creation| creation.1);
+        let span = self.class(parent).members[index].span;
+        if let Some(creation) = asked {
+            let place = self.property(creation, "extends").map_or(span, |property| self.statements[property].span);
+            self.composing.push((creation, place));
+        }
+        let composed = self.compose_child(parent, index);
+        if asked.is_some() {
+            self.composing.pop();
+        }
+        let state = match &composed {
+            Some((common, indexed)) => Composed::Yes { common: *common, indexed: Arc::clone(indexed) },
+            None => Composed::Failed,
+        };
+        if let Content::Child(child) = &mut self.class_mut(parent).members[index].content {
+            child.composed = state;
+        }
+        if let Some((common, indexed)) = &composed {
+            self.compose_children(*common);
+            for (_, _, class) in indexed.iter() {
+                self.compose_children(*class);
+            }
+        }
+        composed
+    }
+
+    fn compose_child(&mut self, parent: ClassId, index: usize) -> Option<ChildClasses> {
+        let member = &self.class(parent).members[index];
+        let (name, span) = (member.name, member.span);
+        let Content::Child(child) = &member.content else { return None };
+        let creations = child.creations.clone();
+        let pieces = child.pieces.clone();
+        let has_each = !child.each.writes.is_empty();
+        let parent_layers = Arc::clone(&self.class(parent).layers);
+        let (_, creation, _) = creations.last()?;
+        let creation = *creation;
+        self.check_containment(parent, creation, span)?;
+
+        let mut stack = Stack::default();
+        let kind = self.statements[creation].word();
+        let kind_class = self.kind_class(kind)?;
+        if self.property(self.kind_statement(kind_class)?, "abstract").is_some() {
+            let message = format!("a {} cannot be created", self.text(kind));
+            self.report(
+                Diagnostic::new("E0202", message, span, "an abstract kind").help("choose a kind that extends it"),
+            );
+            return None;
+        }
+        let kinds = Arc::clone(&self.class(kind_class).kinds);
+        let kind_layers = Arc::clone(&self.class(kind_class).layers);
+        let base = stack.add_prototype(&kind_layers, Piece::clone);
+        let mut prototypes = Vec::new();
+        let mut sound = true;
+        for (layer, creation, piece) in &creations {
+            match self.creation_prototypes(parent, *creation, piece, &kinds, &mut stack) {
+                Some(set) => prototypes.push((*layer, set)),
+                None => sound = false,
+            }
+        }
+        if !sound {
+            return None;
+        }
+        let is_index = |piece: &Piece| match piece.fragment {
+            Fragment::Tail(statement, offset) => {
+                let part = self.statements[statement].path[offset].0;
+                self.text(part).bytes().all(|b| b.is_ascii_digit())
+            }
+            _ => false,
+        };
+        let (mut indexed, mut common): (Vec<_>, Vec<_>) = pieces.into_iter().partition(|(_, piece)| is_index(piece));
+        if has_each {
+            let (keyed, rest) =
+                self.split_keyed(parent, name, &kinds, &parent_layers, common, &stack, &base, &prototypes);
+            indexed.extend(keyed);
+            common = rest;
+        }
+        Self::stack_pieces(&parent_layers, &common, &mut stack, &base, &prototypes);
+        let layers = stack.finish();
+        let class = Class::new(
+            Flavor::Component,
+            name,
+            Arc::clone(&kinds),
+            Some(parent),
+            span,
+            Some(creation),
+            Arc::clone(&layers),
+        );
+        let common_id = self.add_class(class);
+        self.fill(common_id);
+        let indexed = self.indexed_classes(parent, &indexed, common_id, &parent_layers);
+        Some((common_id, indexed))
+    }
+
+    /// The statement that declares the kind of a kind's class.
+    fn kind_statement(&self, kind: ClassId) -> Option<StatementId> {
+        match self.class(kind).layers.last()?.pieces.first()?.fragment {
+            Fragment::Body(statement) => Some(statement),
+            _ => None,
+        }
+    }
+
+    /// A component that contains itself would never end, and containment has a depth.
+    fn check_containment(&mut self, parent: ClassId, creation: StatementId, span: Span) -> Option<()> {
+        let mut depth = 0;
+        let mut at = Some(parent);
+        let mut circle = vec![creation];
+        while let Some(class) = at {
+            if self.class(class).creator == Some(creation) {
+                circle.sort();
+                if !self.circles.insert(circle) {
+                    return None;
+                }
+                let message =
+                    format!("the component `{}` contains itself without end", self.text(self.class(class).name));
+                let error = Diagnostic::new("E0302", message, span, "created inside itself again");
+                let extends = self.property(creation, "extends").map(|property| self.statements[property].span);
+                let error = error.label_if(extends, "because of this prototype");
+                self.report(error.help("a prototype must not create a component that extends the prototype"));
+                return None;
+            }
+            depth += 1;
+            circle.extend(self.class(class).creator);
+            at = self.class(class).parent;
+        }
+        if depth > self.options.max_depth {
+            let message = format!("components are nested more than {} deep", self.options.max_depth);
+            self.report(Diagnostic::new("E0104", message, span, "one too many").help("split the description"));
+            return None;
+        }
+        Some(())
+    }
+
+    /// Adds the layers of what a creating statement extends; gives the set of them.
+    fn creation_prototypes(
+        &mut self,
+        parent: ClassId,
+        creation: StatementId,
+        piece: &Piece,
+        kinds: &[Symbol],
+        stack: &mut Stack,
+    ) -> Option<LayerSet> {
+        let file = self.statements[creation].file;
+        let scope = self.statements[creation].parent;
+        let outer: Vec<Frame> = piece.frames[1..]
+            .iter()
+            .map(|frame| match frame {
+                Frame::Up(hops) => Frame::Up(hops.saturating_sub(1)),
+                root => *root,
+            })
+            .collect();
+        let outer = outer.into();
+        let mut all = LayerSet::default();
+        let mut sound = true;
+        for (name, span) in self.extends_of(creation) {
+            let Some(prototype) = self.find_prototype(&name, span, scope, file, Some(&outer)) else {
+                sound = false;
+                continue;
+            };
+            let (class, hops) = match prototype {
+                crate::compose::prototypes::Prototype::Component { name, hops } => {
+                    (self.component_prototype(parent, name, hops, span), Some(hops))
+                }
+                other => (self.prototype_class(other, span), None),
+            };
+            let Some(class) = class else {
+                sound = false;
+                continue;
+            };
+            let prototype_kind = self.class(class).kinds.first().copied();
+            if prototype_kind.is_none_or(|kind| !kinds.contains(&kind)) {
+                let shown = prototype_kind.map_or("component", |kind| self.text(kind)).to_owned();
+                let own = self.text(kinds[0]).to_owned();
+                let word = self.statements[creation].name_span;
+                let error =
+                    Diagnostic::new("E0306", format!("a {own} cannot extend a {shown}"), span, format!("a {shown}"));
+                let error = error.label(word, format!("a {own}"));
+                self.report(error.help(format!("create it as `{shown} name`, or extend a prototype of `{own}`")));
+                sound = false;
+                continue;
+            }
+            let layers = Arc::clone(&self.class(class).layers);
+            let set = stack.add_prototype(&layers, |piece| match hops {
+                Some(hops) => moved(piece, hops),
+                None => piece.clone(),
+            });
+            all.union(&set);
+        }
+        sound.then_some(all)
+    }
+
+    /// Splits off what amends certain rows of an `each`: paths whose next part is no member.
+    #[allow(clippy::type_complexity)]
+    fn split_keyed(
+        &mut self,
+        parent: ClassId,
+        name: Symbol,
+        kinds: &Arc<[Symbol]>,
+        parent_layers: &Arc<[Layer]>,
+        pieces: Vec<(usize, Piece)>,
+        stack: &Stack,
+        base: &LayerSet,
+        prototypes: &[(usize, LayerSet)],
+    ) -> (Vec<(usize, Piece)>, Vec<(usize, Piece)>) {
+        let (tails, bodies): (Vec<_>, Vec<_>) =
+            pieces.into_iter().partition(|(_, piece)| matches!(piece.fragment, Fragment::Tail(..)));
+        if tails.is_empty() {
+            return (tails, bodies);
+        }
+        let mut trial = stack.clone();
+        Self::stack_pieces(parent_layers, &bodies, &mut trial, base, prototypes);
+        let span = self.class(parent).created;
+        let class = Class::new(Flavor::Component, name, Arc::clone(kinds), Some(parent), span, None, trial.finish());
+        let trial = self.add_class(class);
+        self.fill(trial);
+        let is_member = |piece: &Piece| match piece.fragment {
+            Fragment::Tail(statement, offset) => {
+                let part = self.statements[statement].path[offset].0;
+                let word = self.text(part);
+                self.class(trial).index.contains_key(&part) || matches!(word, "count" | "each" | "need" | "if")
+            }
+            _ => true,
+        };
+        let (members, keyed): (Vec<_>, Vec<_>) = tails.into_iter().partition(|(_, piece)| is_member(piece));
+        let mut rest = bodies;
+        rest.extend(members);
+        (keyed, rest)
+    }
+
+    /// The classes of certain instances: everything of the common one, and above it what names them.
+    fn indexed_classes(
+        &mut self,
+        parent: ClassId,
+        pieces: &[(usize, Piece)],
+        common: ClassId,
+        parent_layers: &[Layer],
+    ) -> Arc<[(Symbol, Span, ClassId)]> {
+        let mut keys: Vec<(Symbol, Span)> = Vec::new();
+        for (_, piece) in pieces {
+            if let Fragment::Tail(statement, offset) = piece.fragment {
+                let (key, span) = self.statements[statement].path[offset];
+                if !keys.iter().any(|(known, _)| *known == key) {
+                    keys.push((key, span));
+                }
+            }
+        }
+        let mut classes = Vec::with_capacity(keys.len());
+        for (key, key_span) in keys {
+            let mut own = Vec::new();
+            for (layer, piece) in pieces {
+                let Fragment::Tail(statement, offset) = piece.fragment else { continue };
+                if self.statements[statement].path[offset].0 != key {
+                    continue;
+                }
+                let whole = self.statements[statement].path.len() == offset + 1;
+                let replaces = whole
+                    && matches!(
+                        self.statements[statement].annotation,
+                        Some((crate::statement::Annotation::Replace, _))
+                    );
+                let piece = if whole {
+                    // The frames of a tail start at the component's parent; a body starts with itself.
+                    let frames = std::iter::once(Frame::Up(0)).chain(piece.frames.iter().copied()).collect();
+                    Piece { fragment: Fragment::Body(statement), frames, replaces }
+                } else {
+                    let fragment = Fragment::Tail(statement, offset + 1);
+                    Piece { fragment, frames: Arc::clone(&piece.frames), replaces }
+                };
+                own.push((*layer, piece));
+            }
+            let mut stack = Stack::default();
+            let layers = Arc::clone(&self.class(common).layers);
+            let base = stack.add_prototype_as_is(&layers);
+            Self::stack_pieces(parent_layers, &own, &mut stack, &base, &[]);
+            let base = self.class(common);
+            let class = Class::new(
+                Flavor::Component,
+                base.name,
+                Arc::clone(&base.kinds),
+                Some(parent),
+                base.created,
+                base.creator,
+                stack.finish(),
+            );
+            let id = self.add_class(class);
+            self.fill(id);
+            classes.push((key, key_span, id));
+        }
+        classes.into()
+    }
+
+    /// Adds the layers of what a `record` or `item` declaration says; gives the set of them.
+    fn declaration_layers(
+        &mut self,
+        declarations: &[(usize, StatementId, Arc<[Frame]>)],
+        stack: &mut Stack,
+    ) -> LayerSet {
+        let mut all = LayerSet::default();
+        for (_, statement, frames) in declarations {
+            let mut beneath = LayerSet::default();
+            if let Some((base, _)) = self.property(*statement, "extends").and_then(|p| self.plain_text(p, 0)) {
+                let base = self.names.intern(&base);
+                if let Some(base) = self.kind_class(base) {
+                    let layers = Arc::clone(&self.class(base).layers);
+                    beneath = stack.add_prototype(&layers, Piece::clone);
+                    all.union(&beneath);
+                }
+            }
+            let piece = Piece { fragment: Fragment::Body(*statement), frames: inner_frames(frames), replaces: false };
+            let at = stack.add(vec![piece], beneath, Origin::Schema);
+            all.insert(at);
+        }
+        all
+    }
+
+    /// The frames of a layer's first piece, for what is declared in it.
+    fn layer_frames(&self, class: ClassId, layer: usize) -> Arc<[Frame]> {
+        let piece = self.class(class).layers[layer].pieces.first();
+        piece.map(|piece| Arc::clone(&piece.frames)).unwrap_or_default()
+    }
+
+    /// The class of a record; `None` where nobody wrote it.
+    pub(crate) fn record_class(&mut self, parent: ClassId, index: usize) -> Option<ClassId> {
+        let Content::Record(record) = &self.class(parent).members[index].content else { return None };
+        if let Some(class) = record.class {
+            return class;
+        }
+        let pieces = record.pieces.clone();
+        let declarations: Vec<(usize, StatementId)> =
+            record.declarations.iter().map(|(layer, declaration)| (*layer, declaration.statement)).collect();
+        let class = if pieces.is_empty() {
+            None
+        } else {
+            let declarations: Vec<_> =
+                declarations.into_iter().map(|(layer, id)| (layer, id, self.layer_frames(parent, layer))).collect();
+            let mut stack = Stack::default();
+            let base = self.declaration_layers(&declarations, &mut stack);
+            let parent_layers = Arc::clone(&self.class(parent).layers);
+            Self::stack_pieces(&parent_layers, &pieces, &mut stack, &base, &[]);
+            let name = self.class(parent).members[index].name;
+            let created = self.piece_span(&pieces[pieces.len() - 1].1);
+            let class = Class::new(Flavor::Record, name, [].into(), Some(parent), created, None, stack.finish());
+            let id = self.add_class(class);
+            self.fill(id);
+            Some(id)
+        };
+        if let Content::Record(record) = &mut self.class_mut(parent).members[index].content {
+            record.class = Some(class);
+        }
+        if let Some(class) = class {
+            self.compose_children(class);
+        }
+        class
+    }
+
+    fn piece_span(&self, piece: &Piece) -> Span {
+        match piece.fragment {
+            Fragment::Body(statement) | Fragment::Tail(statement, _) => self.statements[statement].name_span,
+            Fragment::File(file) => Span::new(file, 0, 0),
+        }
+    }
+
+    /// One class per item that is written differently.
+    pub(crate) fn item_classes(&mut self, parent: ClassId, index: usize) -> Arc<[ClassId]> {
+        let Content::Items(items) = &self.class(parent).members[index].content else { return [].into() };
+        if let Some(classes) = &items.classes {
+            return Arc::clone(classes);
+        }
+        let pieces = self.kept_items(parent, &items.pieces);
+        let declarations = items.declarations.clone();
+        let Some((_, declaration)) = declarations.first() else { return [].into() };
+        let declaration = Arc::clone(declaration);
+        let mut groups: Vec<(Option<String>, Contributions)> = Vec::new();
+        for (layer, piece) in pieces {
+            let key = self.literal_key(&piece, declaration.key.is_some() && !declaration.ordered);
+            let known = groups.iter().position(|(known, _)| key.is_some() && *known == key);
+            match known {
+                Some(known) => groups[known].1.push((layer, piece)),
+                None => groups.push((key, vec![(layer, piece)])),
+            }
+        }
+        let mut classes = Vec::with_capacity(groups.len());
+        for (_, pieces) in groups {
+            classes.push(self.item_class(parent, index, &pieces));
+        }
+        let classes: Arc<[ClassId]> = classes.into();
+        if let Content::Items(items) = &mut self.class_mut(parent).members[index].content {
+            items.classes = Some(Arc::clone(&classes));
+        }
+        for class in classes.iter() {
+            self.compose_children(*class);
+        }
+        classes
+    }
+
+    /// The class of one item from all that says something about it.
+    pub(crate) fn item_class(&mut self, parent: ClassId, index: usize, pieces: &[(usize, Piece)]) -> ClassId {
+        let member = &self.class(parent).members[index];
+        let name = member.name;
+        let declarations = match &member.content {
+            Content::Items(items) => items.declarations.clone(),
+            _ => Vec::new(),
+        };
+        let declarations: Vec<_> = declarations
+            .into_iter()
+            .map(|(layer, declaration)| (layer, declaration.statement, self.layer_frames(parent, layer)))
+            .collect();
+        let mut stack = Stack::default();
+        let base = self.declaration_layers(&declarations, &mut stack);
+        let parent_layers = Arc::clone(&self.class(parent).layers);
+        Self::stack_pieces(&parent_layers, pieces, &mut stack, &base, &[]);
+        let created = pieces.last().map_or(self.class(parent).created, |(_, piece)| self.piece_span(piece));
+        let class = Class::new(Flavor::Item, name, [].into(), Some(parent), created, None, stack.finish());
+        let id = self.add_class(class);
+        self.fill(id);
+        id
+    }
+
+    /// The items that no nearer `(replace)` empties.
+    fn kept_items(&self, parent: ClassId, pieces: &[(usize, Piece)]) -> Vec<(usize, Piece)> {
+        let layers = &self.class(parent).layers;
+        let replaced =
+            |layer: usize| pieces.iter().any(|(other, piece)| piece.replaces && layers[*other].beneath.contains(layer));
+        pieces.iter().filter(|(layer, _)| !replaced(*layer)).cloned().collect()
+    }
+
+    /// What tells an item apart, where that is written plainly: its first value.
+    fn literal_key(&self, piece: &Piece, keyed: bool) -> Option<String> {
+        let Fragment::Body(statement) = piece.fragment else { return None };
+        let first = self.statements[statement].arguments.first().filter(|_| keyed)?;
+        match first.reading {
+            crate::statement::Reading::Plain => Some(format!("{:?}", first.token)),
+            _ => None,
+        }
+    }
+}
+
+/// A piece of a component that another one, elsewhere, extends: seen from there.
+fn moved(piece: &Piece, hops: u16) -> Piece {
+    let frames = piece.frames.iter().map(|frame| match frame {
+        Frame::Up(0) => Frame::Up(0),
+        Frame::Up(up) => Frame::Up(up.saturating_add(hops)),
+        root => *root,
+    });
+    Piece { fragment: piece.fragment, frames: frames.collect(), replaces: piece.replaces }
+}

@@ -1,0 +1,282 @@
+//! Looking up names: what a bare name in an expression denotes.
+//!
+//! A bare name sees what is declared in the surrounding text (params, lets, created components), then the file.
+//! It never sees attributes or inherited names, so a library that grows captures nothing.
+
+use std::sync::Arc;
+
+use crate::compose::layers::{Frame, Frames};
+use crate::compose::{Content, Leaf, Role};
+use crate::diagnostic::Diagnostic;
+use crate::evaluate::instance::InstanceId;
+use crate::expression::ast::{Expression, Node, Root, Segment, Variable};
+use crate::expression::functions::Function;
+use crate::expression::parser::{self, ExpressionError, Place};
+use crate::nearest::nearest;
+use crate::resolver::Resolver;
+use crate::source::FileId;
+use crate::standard;
+use crate::statement::{Literal, Reading, StatementId, Token};
+use crate::symbol::Symbol;
+use crate::types::show_token;
+use crate::value::Value;
+
+/// Where a name is looked up from.
+struct Scope<'a> {
+    body: Option<StatementId>,
+    file: FileId,
+    frames: &'a Frames,
+    variables: &'a [Arc<Variable>],
+    locals: Vec<Symbol>,
+    instance: InstanceId,
+}
+
+impl Resolver<'_> {
+    /// The expression of a literal, with its names looked up; `None` where it is wrong, which has been said.
+    pub(crate) fn compile(
+        &mut self,
+        literal: &Literal,
+        body: Option<StatementId>,
+        frames: &Frames,
+        variables: &[Arc<Variable>],
+        instance: InstanceId,
+    ) -> Option<Arc<Expression>> {
+        if let Some(known) = self.compiled.get(&literal.id) {
+            return known.clone();
+        }
+        let place = Place { literal: literal.span, text_start: literal.text_start };
+        let parsed = match (&literal.token, literal.reading) {
+            (Token::Text(text), Reading::Fill) => parser::parse_fill(text, place, &mut self.names),
+            (Token::Text(text), _) => parser::parse(text, place, &mut self.names),
+            (Token::Integer(number), _) => match i64::try_from(*number) {
+                Ok(number) => Ok(Expression { node: Node::Constant(Value::Integer(number)), span: literal.span }),
+                Err(_) => Err(ExpressionError {
+                    span: literal.span,
+                    message: format!("`{number}` is too large"),
+                    help: None,
+                    instead: None,
+                }),
+            },
+            (Token::Decimal(number), _) => {
+                Ok(Expression { node: Node::Constant(Value::Number(*number)), span: literal.span })
+            }
+            (Token::Boolean(value), _) => {
+                Ok(Expression { node: Node::Constant(Value::Boolean(*value)), span: literal.span })
+            }
+            (Token::Null, _) => Ok(Expression { node: Node::Constant(Value::Unset), span: literal.span }),
+        };
+        let compiled = match parsed {
+            Ok(mut expression) => {
+                let file = literal.span.file;
+                let mut scope = Scope { body, file, frames, variables, locals: Vec::new(), instance };
+                self.resolve(&mut expression, &mut scope, &show_token(&literal.token));
+                Some(Arc::new(expression))
+            }
+            Err(error) => {
+                let mut diagnostic = Diagnostic::new("E0409", error.message, error.span, "in this expression");
+                let general = "expressions look like Rust's: `2 * base`, `if a then b else c`, `sum(wn.*.memory)`";
+                diagnostic = diagnostic.help(error.help.unwrap_or_else(|| general.to_owned()));
+                if let Some(instead) = error.instead {
+                    diagnostic = diagnostic.help(format!("write `{instead}`")).suggest(error.span, instead);
+                }
+                self.report(diagnostic);
+                None
+            }
+        };
+        self.compiled.insert(literal.id, compiled.clone());
+        compiled
+    }
+
+    fn resolve(&mut self, expression: &mut Expression, scope: &mut Scope<'_>, text: &str) {
+        match &mut expression.node {
+            Node::Constant(_) => {}
+            Node::Path { root, segments } => *root = self.resolve_root(segments, scope, text),
+            Node::Member(base, _) => self.resolve(base, scope, text),
+            Node::Not(a) | Node::Negate(a) => self.resolve(a, scope, text),
+            Node::Index(a, b) | Node::Binary(_, a, b) => {
+                self.resolve(a, scope, text);
+                self.resolve(b, scope, text);
+            }
+            Node::If(a, b, c) => {
+                self.resolve(a, scope, text);
+                self.resolve(b, scope, text);
+                self.resolve(c, scope, text);
+            }
+            Node::Call(name, span, arguments) => {
+                let Some(function) = Function::from_name(name).filter(|function| *function != Function::Fill) else {
+                    let known: Vec<&str> = Function::ALL.iter().map(|function| function.name()).collect();
+                    let error = Diagnostic::new("E0410", format!("there is no function `{name}`"), *span, "unknown");
+                    let error = match nearest(name, known.iter().copied().filter(|name| *name != "fill")) {
+                        Some(meant) => error.help(format!("did you mean `{meant}`?")).suggest(*span, meant),
+                        None => error.help("see the list of functions in docs/language.md"),
+                    };
+                    self.report(error);
+                    expression.node = Node::Path { root: Root::Poison, segments: Vec::new() };
+                    return;
+                };
+                let (least, most) = function.arity();
+                if arguments.len() < least || arguments.len() > most {
+                    let message = format!("`{name}` does not take {} values", arguments.len());
+                    let error = Diagnostic::new("E0410", message, *span, "wrong number of values");
+                    self.report(error.help(format!("write `{}`", function.usage())));
+                    expression.node = Node::Path { root: Root::Poison, segments: Vec::new() };
+                    return;
+                }
+                for argument in arguments.iter_mut() {
+                    if matches!(argument.node, Node::Lambda(..)) && !function.takes_lambda() {
+                        let error =
+                            Diagnostic::new("E0410", format!("`{name}` takes no `=>`"), argument.span, "not here");
+                        self.report(error.help(format!("write `{}`", function.usage())));
+                        argument.node = Node::Path { root: Root::Poison, segments: Vec::new() };
+                    }
+                    self.resolve(argument, scope, text);
+                }
+            }
+            Node::List(items) | Node::Fill(items) => {
+                items.iter_mut().for_each(|item| self.resolve(item, scope, text));
+            }
+            Node::Lambda(name, body) => {
+                scope.locals.push(*name);
+                self.resolve(body, scope, text);
+                scope.locals.pop();
+            }
+        }
+    }
+
+    fn resolve_root(&mut self, segments: &[Segment], scope: &Scope<'_>, text: &str) -> Root {
+        let Some(first) = segments.first() else { return Root::Poison };
+        let name = Arc::clone(self.names.text(first.name));
+        if let Some(depth) = scope.locals.iter().rev().position(|local| *local == first.name) {
+            return Root::Local(depth);
+        }
+        match &*name {
+            "this" => return Root::This,
+            "parent" => return Root::Parent,
+            "pool" => return Root::Pool,
+            "index" => return Root::Index,
+            "each" => return Root::Each,
+            _ => {}
+        }
+        if let Some(variable) = scope.variables.iter().find(|variable| variable.name == name) {
+            return Root::Variable(Arc::clone(variable));
+        }
+        let mut body = scope.body;
+        for (level, frame) in scope.frames.iter().enumerate() {
+            match (frame, body) {
+                (Frame::Up(_), Some(statement)) => {
+                    if let Some(root) = self.declared_in(&self.statements[statement].body, first.name, level) {
+                        return root;
+                    }
+                    body = self.statements[statement].parent;
+                }
+                (Frame::Root(file), _) => {
+                    let statements = self.units.get(file).map(|unit| unit.statements.clone()).unwrap_or_default();
+                    if let Some(root) = self.declared_in(&statements, first.name, level) {
+                        return root;
+                    }
+                }
+                (Frame::Up(_), None) => break,
+            }
+        }
+        let import = self.units.get_mut(&scope.file).and_then(|unit| unit.imports.get_mut(&first.name));
+        if let Some(import) = import
+            && segments.len() > 1
+        {
+            import.used = true;
+            return import.file.map_or(Root::Poison, |file| Root::Namespace { file });
+        }
+        self.unknown_name(first, segments, scope, text);
+        Root::Poison
+    }
+
+    /// What a name denotes among the statements of one body.
+    fn declared_in(&self, statements: &[StatementId], name: Symbol, level: usize) -> Option<Root> {
+        let named =
+            |id: &StatementId| self.plain_text(*id, 0).is_some_and(|(text, _)| self.names.known(&text) == Some(name));
+        statements.iter().find_map(|id| {
+            let line = &self.statements[*id];
+            if !line.is_single() || line.is_property || !named(id) {
+                return None;
+            }
+            match self.text(line.word()) {
+                "param" | "argument" => Some(Root::Member { level, declared: None }),
+                "let" => Some(Root::Member { level, declared: Some(*id) }),
+                word if standard::text(word).is_some() => Some(Root::Member { level, declared: None }),
+                _ => None,
+            }
+        })
+    }
+
+    /// All names that a text sees, for suggestions.
+    fn visible_names(&self, scope: &Scope<'_>) -> Vec<String> {
+        let mut names: Vec<String> = scope.variables.iter().map(|variable| variable.name.to_string()).collect();
+        names.extend(scope.locals.iter().map(|local| self.text(*local).to_owned()));
+        let mut add = |statements: &[StatementId]| {
+            for id in statements {
+                let line = &self.statements[*id];
+                let word = self.text(line.word());
+                let declares = matches!(word, "param" | "argument" | "let") || standard::text(word).is_some();
+                if declares
+                    && line.is_single()
+                    && let Some((name, _)) = self.plain_text(*id, 0)
+                {
+                    names.push(name.to_string());
+                }
+            }
+        };
+        let mut body = scope.body;
+        while let Some(statement) = body {
+            add(&self.statements[statement].body);
+            body = self.statements[statement].parent;
+        }
+        if let Some(unit) = self.units.get(&scope.file) {
+            add(&unit.statements);
+            names.extend(unit.imports.keys().map(|name| self.text(*name).to_owned()));
+        }
+        names.extend(["this", "parent", "pool", "index", "each"].map(str::to_owned));
+        names
+    }
+
+    fn unknown_name(&mut self, first: &Segment, segments: &[Segment], scope: &Scope<'_>, text: &str) {
+        let name = Arc::clone(self.names.text(first.name));
+        let visible = self.visible_names(scope);
+        let mut error =
+            Diagnostic::new("E0203", format!("nothing here is called `{name}`"), first.span, "unknown name");
+        let attribute = self.attribute_around(scope.instance, first.name);
+        let parts: Vec<&str> = name.split('-').collect();
+        let is_template = self.units.get(&scope.file).is_some_and(|unit| unit.templates.contains_key(&first.name));
+        error = if let Some((prefix, span)) = attribute {
+            error
+                .label(span, "this attribute is not seen by a bare name")
+                .help(format!("an attribute is reached as `{prefix}.{name}`"))
+                .suggest(first.span, format!("{prefix}.{name}"))
+        } else if is_template {
+            error.help("a template is no value; name a component that extends it")
+        } else if parts.len() == 2 && visible.iter().any(|known| known == parts[0]) {
+            error.help(format!("to subtract, put spaces around the minus: `{} - {}`", parts[0], parts[1]))
+        } else if let Some(meant) = nearest(&name, visible.iter().map(String::as_str)) {
+            error.help(format!("did you mean `{meant}`?")).suggest(first.span, meant)
+        } else if segments.len() == 1 && text == &*name {
+            error.help("a bare name sees the params, lets and components of the surrounding text")
+        } else {
+            error.help("a bare name sees the params, lets and components of the surrounding text; text stands between single quotes")
+        };
+        self.report(error);
+    }
+
+    /// The way to an attribute of this name in the component around, or in the one around that.
+    fn attribute_around(&self, instance: InstanceId, name: Symbol) -> Option<(&'static str, crate::source::Span)> {
+        let this = self.component_of(instance);
+        let parent = self.instance(this).parent;
+        for (prefix, at) in [("this", Some(this)), ("parent", parent)] {
+            let class = self.class_of(at?);
+            let found = class
+                .member(name)
+                .filter(|member| !matches!(&member.content, Content::Leaf(Leaf { role: Role::Let, .. })));
+            if let Some(member) = found {
+                return Some((prefix, member.span));
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,215 @@
+//! The way from a path to a resolved pool.
+
+use tycoon_market::PoolName;
+
+use crate::diagnostic::Diagnostic;
+use crate::evaluate::check::LiveAssertion;
+use crate::evaluate::instance::Children;
+use crate::evaluate::output::Shared;
+use crate::options::Options;
+use crate::pool::{self, Pool};
+use crate::resolver::Resolver;
+use crate::source::{FileId, Loader, Sources, Span};
+use crate::tree::Component;
+
+/// A description that is sound.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// All files that took part.
+    pub sources: Sources,
+    /// The resolved tree of the pool.
+    pub tree: Component,
+    /// The same in types of its own.
+    pub pool: Pool,
+    /// What looks unintended.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// A file that is sound, be it a pool or a library.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// All files that took part.
+    pub sources: Sources,
+    /// The names of its pools.
+    pub pools: Vec<String>,
+    /// What looks unintended.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// A description that is not.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// All files that took part.
+    pub sources: Sources,
+    /// Everything that is wrong, errors first, then by file and place.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Failure {
+    /// All diagnostics as plain text.
+    pub fn to_text(&self) -> String {
+        let texts: Vec<String> = self.diagnostics.iter().map(|diagnostic| diagnostic.to_text(&self.sources)).collect();
+        texts.join("\n")
+    }
+}
+
+/// The stack of the thread that resolves: the KDL parser and the evaluator recurse, to bounded depths.
+const STACK_BYTES: usize = 256 << 20;
+
+/// Runs work on a stack that is large enough for it. Pages that are not touched cost nothing.
+fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("tycoon-lang".into()).stack_size(STACK_BYTES);
+        match thread.spawn_scoped(scope, work) {
+            Ok(handle) => handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(error) => panic!("the system refuses a thread: {error}"),
+        }
+    })
+}
+
+/// Resolves the pool that the file at `path` describes.
+///
+/// # Errors
+/// [`Failure`] with everything that is wrong.
+pub fn load(path: &str, loader: &dyn Loader, options: &Options) -> Result<Loaded, Failure> {
+    on_large_stack(|| {
+        let mut resolver = Resolver::new(options, loader);
+        let main = resolver.prepare(path);
+        resolver.load_pool(main)
+    })
+}
+
+/// Checks a file, be it a pool or a library: all its pools and templates.
+///
+/// # Errors
+/// [`Failure`] with everything that is wrong.
+pub fn check(path: &str, loader: &dyn Loader, options: &Options) -> Result<Checked, Failure> {
+    on_large_stack(|| {
+        let mut resolver = Resolver::new(options, loader);
+        let main = resolver.prepare(path);
+        let mut live = Vec::new();
+        resolver.check_file(main, &mut live);
+        let pools = resolver.pools(main).into_iter().map(|(_, name)| name).collect();
+        if resolver.problems.has_errors() {
+            return Err(resolver.failure());
+        }
+        Ok(Checked { sources: resolver.sources, pools, warnings: resolver.problems.into_sorted() })
+    })
+}
+
+impl Resolver<'_> {
+    /// Reads the main file and what it imports.
+    fn prepare(&mut self, path: &str) -> FileId {
+        let main = self.read_main(path);
+        self.main = Some(main);
+        self.add_params(main);
+        main
+    }
+
+    fn failure(self) -> Failure {
+        Failure { sources: self.sources, diagnostics: self.problems.into_sorted() }
+    }
+
+    /// Composes and checks everything in a file.
+    fn check_file(&mut self, main: FileId, live: &mut Vec<LiveAssertion>) {
+        self.file_class(main);
+        self.compose_templates(main);
+        if let Ok(root) = self.root_instance(main) {
+            self.check_instance(root, live);
+        }
+        if !self.problems.has_errors() {
+            self.unused(main);
+        }
+    }
+
+    fn load_pool(mut self, main: FileId) -> Result<Loaded, Failure> {
+        let mut live = Vec::new();
+        self.check_file(main, &mut live);
+        let chosen = self.choose_pool(main);
+        if self.problems.has_errors() {
+            return Err(self.failure());
+        }
+        let built = chosen.and_then(|(member, name)| self.build_pool(main, member, name, &live));
+        match built {
+            Some((tree, pool)) => {
+                Ok(Loaded { sources: self.sources, tree, pool, warnings: self.problems.into_sorted() })
+            }
+            None => Err(self.failure()),
+        }
+    }
+
+    /// The pool to load, and its name.
+    fn choose_pool(&mut self, main: FileId) -> Option<(usize, PoolName)> {
+        let pools = self.pools(main);
+        let names: Vec<&str> = pools.iter().map(|(_, name)| name.as_str()).collect();
+        let top = Span::new(main, 0, 0);
+        let chosen = match (&self.options.pool, &pools[..]) {
+            (Some(wanted), _) => pools.iter().find(|(_, name)| name == wanted),
+            (None, [only]) => Some(only),
+            (None, _) => None,
+        };
+        let Some((member, name)) = chosen else {
+            if self.problems.has_errors() {
+                return None;
+            }
+            let error = match (&self.options.pool, names.len()) {
+                (_, 0) => Diagnostic::new("E0504", "the file describes no pool", top, "no `pool` in this file")
+                    .help("write `pool name { … }`; a library is checked with `tycoon check`"),
+                (Some(wanted), _) => {
+                    let message = format!("the file has no pool `{wanted}`");
+                    Diagnostic::new("E0504", message, top, "not in this file")
+                        .help(format!("choose {}", crate::nearest::alternatives(&names, "or")))
+                }
+                (None, _) => Diagnostic::new("E0504", "the file describes several pools", top, "which one?")
+                    .help(format!("choose one with `--pool`: {}", crate::nearest::alternatives(&names, "or"))),
+            };
+            self.report(error);
+            return None;
+        };
+        match name.parse::<PoolName>() {
+            Ok(parsed) => Some((*member, parsed)),
+            Err(error) => {
+                let class = self.file_class(main);
+                let span = self.class(class).members[*member].span;
+                self.report(
+                    Diagnostic::new("E0208", error.to_string(), span, "not a name").help("choose another name"),
+                );
+                None
+            }
+        }
+    }
+
+    fn build_pool(
+        &mut self,
+        main: FileId,
+        member: usize,
+        name: PoolName,
+        live: &[LiveAssertion],
+    ) -> Option<(Component, Pool)> {
+        let root = self.root_instance(main).ok()?;
+        let span = self.class_of(root).members[member].span;
+        let instance = match self.children(root, member, span).ok()? {
+            Children::One(instance) => instance,
+            Children::Absent | Children::Many(_) => {
+                let error = Diagnostic::new("E0504", "a pool stands once", span, "this one does not");
+                self.report(error.help("remove its `count`, `each` or `if`"));
+                return None;
+            }
+        };
+        let tree = self.output(instance, &mut Shared::default()).ok()?;
+        let pool_path = self.instance_path(instance);
+        let assertions = live.iter().map(|assertion| {
+            let path = self.instance_path(assertion.instance);
+            let inside = path.strip_prefix(&pool_path).unwrap_or_default().trim_start_matches('.').to_owned();
+            pool::Assertion {
+                path: inside,
+                condition: std::sync::Arc::clone(&assertion.condition),
+                message: assertion.message.as_deref().map(str::to_owned),
+            }
+        });
+        let assertions = assertions.collect();
+        let mut pool = pool::build::pool(&tree, name, assertions);
+        pool::build::stores(&tree, &mut pool);
+        Some((tree, pool))
+    }
+}

@@ -1,0 +1,528 @@
+//! The resolved pool in types of its own: what the planner and the executor work with.
+
+pub(crate) mod build;
+pub(crate) mod workflow;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use serde::Serialize;
+use tycoon_market::{Credits, PoolName, TimeSpan};
+
+use crate::condition::Condition;
+use crate::source::Span;
+use crate::value::Value;
+
+pub use workflow::{Step, StepKind, Workflow};
+
+/// A pool.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// Its name.
+    pub name: PoolName,
+    /// The most that it may spend; without one it takes no paid resources.
+    pub budget: Option<Budget>,
+    /// How it bids; without it: best response on CPU.
+    pub bid: Option<Bid>,
+    /// Where its domains may run.
+    pub placement: Placement,
+    /// Its groups with placements of their own.
+    pub groups: Vec<Group>,
+    /// All domains, in the order of the description.
+    pub domains: Vec<Domain>,
+    /// Components with `need`: how many of their instances must live.
+    pub needs: Vec<Need>,
+    /// The hosts that it names.
+    pub hosts: Vec<Host>,
+    /// Its schedulers.
+    pub schedulers: Vec<Scheduler>,
+    /// Its workflows.
+    pub workflows: Vec<Workflow>,
+    /// What must hold while it runs.
+    pub assertions: Vec<Assertion>,
+    /// Its results, and those of its components.
+    pub outputs: Vec<Output>,
+    /// Where it is created.
+    pub span: Span,
+}
+
+/// What a pool may spend.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Budget {
+    /// Credits.
+    pub amount: Credits,
+    /// The time they are to last.
+    pub duration: TimeSpan,
+    /// Kept back for an orderly end.
+    pub reserve: Credits,
+    /// What happens when the rest is spent.
+    pub when_spent: WhenSpent,
+    /// Where it is written.
+    pub span: Span,
+}
+
+/// What happens when a budget is spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenSpent {
+    /// Domains are shut down in order, images saved.
+    Drain,
+    /// Domains are suspended to disk.
+    Suspend,
+    /// Domains are stopped at once.
+    Terminate,
+}
+
+/// How a pool bids.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bid {
+    /// How budgets are divided between hosts.
+    pub strategy: BidStrategy,
+    /// The probability with which the promised performance is to be kept.
+    pub confidence: f64,
+    /// How prices are predicted.
+    pub model: PriceModel,
+    /// How much each resource matters.
+    pub weight: BidWeight,
+    /// Bounds for single resources.
+    pub resources: Vec<BidResource>,
+    /// When bids are made anew.
+    pub re_bid: Option<ReBid>,
+    /// Where it is written.
+    pub span: Span,
+}
+
+/// How budgets are divided between hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BidStrategy {
+    /// The best response to the others' bids.
+    BestResponse,
+    /// Evenly.
+    Fixed,
+}
+
+/// How prices are predicted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PriceModel {
+    /// Prices are normally distributed.
+    Normal,
+    /// The distribution of greatest entropy with the known moments.
+    MaximumEntropy,
+    /// Free of any assumption, by Cantelli's inequality.
+    Cantelli,
+    /// The measured distribution.
+    Empirical,
+}
+
+/// How much each resource matters; only ratios count.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BidWeight {
+    /// Processor time.
+    pub cpu: f64,
+    /// Main memory.
+    pub memory: f64,
+    /// Disk space.
+    pub disk: f64,
+    /// Bandwidth towards the domains.
+    pub network_in: f64,
+    /// Bandwidth from the domains.
+    pub network_out: f64,
+}
+
+/// Bounds for a resource, in its base unit: micro-CPUs, bytes, bits per second.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BidResource {
+    /// Which one.
+    pub kind: tycoon_market::ResourceKind,
+    /// How much it matters.
+    pub weight: f64,
+    /// The least that must be held.
+    pub min: Option<tycoon_market::Quantity>,
+    /// The most that is of use.
+    pub max: Option<tycoon_market::Quantity>,
+    /// The part of the funds set aside to keep the minimum, from 0 to below 1.
+    pub contingency: f64,
+    /// Where it is written.
+    pub span: Span,
+}
+
+/// When bids are made anew.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReBid {
+    /// How often that is considered.
+    pub every: TimeSpan,
+    /// Only while this holds, over `price` and `planned-price`.
+    pub when: Option<Arc<Condition>>,
+}
+
+/// Where domains may run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Placement {
+    /// The most of these domains on one host.
+    pub max_per_host: Option<u32>,
+    /// The path of the scheduler that chooses the hosts, inside the pool.
+    pub by: Option<String>,
+    /// Conditions over `host` and `domain` that every chosen host must satisfy.
+    pub require: Vec<Arc<Condition>>,
+    /// Conditions that make a host better, and how much.
+    pub prefer: Vec<(Arc<Condition>, f64)>,
+    /// Hosts that are not to be used.
+    pub avoid: Vec<String>,
+}
+
+impl Placement {
+    /// True where it says nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A group of components with a placement of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// Its path inside the pool.
+    pub path: String,
+    /// Where its domains may run. `max_per_host` counts all of them together.
+    pub placement: Placement,
+    /// Where it is created.
+    pub span: Span,
+}
+
+/// How many instances of a component must live.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Need {
+    /// The path of the component inside the pool, without a number.
+    pub component: String,
+    /// How many instances there are.
+    pub count: u32,
+    /// How many of them must live.
+    pub need: u32,
+}
+
+/// A host that the pool names; the domains in it run there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Its path inside the pool.
+    pub path: String,
+    /// The name by which it is registered.
+    pub address: String,
+    /// Where it is created.
+    pub span: Span,
+}
+
+/// A virtual machine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Domain {
+    /// Its path inside the pool: `web.0`, `edge.cern.head`.
+    pub path: String,
+    /// The name of the component it is an instance of: `web`.
+    pub component: String,
+    /// What it boots.
+    pub image: String,
+    /// Its memory in bytes.
+    pub memory_bytes: u64,
+    /// Its virtual CPUs.
+    pub vcpus: u32,
+    /// Its host name.
+    pub hostname: String,
+    /// Its disks, `root` first.
+    pub volumes: Vec<Volume>,
+    /// Its network interfaces, `eth0` first.
+    pub nics: Vec<Nic>,
+    /// The kernel it boots, as the host's owner exports it.
+    pub kernel: Option<String>,
+    /// The ramdisk it boots with.
+    pub ramdisk: Option<String>,
+    /// The arguments of its kernel.
+    pub kernel_args: Vec<String>,
+    /// May use more CPU than its share when others do not.
+    pub burst: bool,
+    /// Its part of what the pool holds on a host; only ratios count.
+    pub weight: f64,
+    /// True where nothing starts it but a workflow.
+    pub starts_by_workflow: bool,
+    /// What remains of its volumes at the end.
+    pub keep_volumes: KeepVolumes,
+    /// Where its root volume is saved at the end.
+    pub save_image: Option<SaveImage>,
+    /// How it is known to be alive.
+    pub liveness: Liveness,
+    /// What happens when it fails.
+    pub restart: Option<Restart>,
+    /// When it counts as ready.
+    pub ready: Option<Ready>,
+    /// What is done inside at its first start.
+    pub cloud_init: Option<CloudInit>,
+    /// What must be up before it starts: its own, and that of its groups.
+    pub start_after: Vec<StartAfter>,
+    /// Where it may run: its own conditions and those of its groups. `max_per_host` is its own.
+    pub placement: Placement,
+    /// The address of the host it stands in.
+    pub host: Option<String>,
+    /// Where it is created.
+    pub span: Span,
+}
+
+/// What remains of the volumes of a domain at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeepVolumes {
+    /// All.
+    Always,
+    /// None.
+    Never,
+    /// Those that existed before.
+    IfPreexisting,
+}
+
+/// A disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// Its name: `root`, `swap`.
+    pub name: String,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// The file system made on it when it is fresh.
+    pub format: Option<FileSystem>,
+    /// Shares what it has not changed with its image.
+    pub copy_on_write: bool,
+    /// What it is filled with; the root volume takes the domain's image.
+    pub image: Option<String>,
+    /// Where it is kept, if not where the host chooses.
+    pub store: Option<Store>,
+    /// Cannot be written.
+    pub read_only: bool,
+    /// Exists already; none is made.
+    pub existing: bool,
+    /// Where it is created.
+    pub span: Span,
+}
+
+/// A file system that can be made on a fresh volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileSystem {
+    /// ext2
+    Ext2,
+    /// ext3
+    Ext3,
+    /// ext4
+    Ext4,
+    /// XFS
+    Xfs,
+    /// Btrfs
+    Btrfs,
+    /// Swap space.
+    Swap,
+}
+
+/// Where a host keeps volumes, by names that its owner exports.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Store {
+    /// Files in a directory.
+    Loopback {
+        /// The directory.
+        directory: String,
+    },
+    /// Logical volumes of a group.
+    Lvm {
+        /// The volume group.
+        group: String,
+    },
+}
+
+/// A network interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nic {
+    /// Its name: `eth0`.
+    pub name: String,
+    /// How it gets its address.
+    pub address: Address,
+    /// Its hardware address, if it is fixed.
+    pub mac: Option<String>,
+    /// The bridge, as the host's owner exports it.
+    pub bridge: Option<String>,
+    /// The most in each direction, in bits per second.
+    pub bandwidth: Option<u64>,
+    /// Where it is created.
+    pub span: Span,
+}
+
+/// How a network interface gets its address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Address {
+    /// By DHCP.
+    Dhcp,
+    /// It is fixed.
+    Static {
+        /// The address.
+        ip: IpAddr,
+        /// The netmask of an IPv4 address.
+        netmask: Option<Ipv4Addr>,
+        /// The gateway.
+        gateway: Option<IpAddr>,
+    },
+}
+
+/// Where a root volume is saved at the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SaveImage {
+    /// The directory.
+    pub to: String,
+    /// `tar`, `tar.gz`, `tar.zst`, `raw` or `qcow2`.
+    pub format: String,
+    /// The name of the file; without it the domain's.
+    pub name: Option<String>,
+}
+
+/// How a domain is known to be alive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Liveness {
+    /// How often it is asked.
+    pub every: TimeSpan,
+    /// How many answers may fail before it counts as dead.
+    pub misses: u32,
+}
+
+impl Default for Liveness {
+    /// Every 15 seconds, two misses: what SmartFrog does, and the defaults of `record liveness`.
+    fn default() -> Self {
+        Self { every: TimeSpan::from_seconds(15), misses: 2 }
+    }
+}
+
+/// What happens when a domain fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restart {
+    /// When it is restarted.
+    pub when: RestartWhen,
+    /// How often at most.
+    pub times: u32,
+    /// The wait before the first restart; it doubles.
+    pub backoff: TimeSpan,
+    /// The longest wait.
+    pub max_backoff: TimeSpan,
+}
+
+/// When a domain is restarted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartWhen {
+    /// When it failed.
+    OnFailure,
+    /// Also when it ended in order.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+/// When a domain counts as ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// When this TCP port accepts connections; without one when it runs.
+    pub tcp: Option<u16>,
+    /// Within this time, or it has failed.
+    pub within: TimeSpan,
+}
+
+/// What is done inside a domain at its first start. Values may be live.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CloudInit {
+    /// Packages to install.
+    pub packages: Vec<String>,
+    /// Files to write.
+    pub files: Vec<CloudFile>,
+    /// Commands to run, each as a list of words, in order.
+    pub commands: Vec<Vec<Value>>,
+    /// Public keys that may log in: user and key.
+    pub ssh_keys: Vec<(String, String)>,
+}
+
+/// A file that is written at the first start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CloudFile {
+    /// Its absolute path.
+    pub path: String,
+    /// Its content, a text that may be live.
+    pub content: Value,
+    /// Its permissions, in octal.
+    pub mode: String,
+    /// Its owner: `user:group`.
+    pub owner: String,
+}
+
+/// What must be up before a domain starts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StartAfter {
+    /// The path of a component inside the pool.
+    pub path: String,
+    /// The state it must have reached.
+    pub state: UpState,
+}
+
+/// How far a component must have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpState {
+    /// It runs.
+    Started,
+    /// It is ready.
+    Ready,
+}
+
+/// A scheduler: chooses the hosts of what is placed by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scheduler {
+    /// Its path inside the pool.
+    pub path: String,
+    /// The hosts to choose from; empty for all.
+    pub hosts: Vec<String>,
+    /// How it chooses.
+    pub policy: SchedulerPolicy,
+    /// Where it is created.
+    pub span: Span,
+}
+
+/// How a scheduler chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SchedulerPolicy {
+    /// The host with the most free memory and CPU.
+    LeastLoaded,
+    /// The host with the lowest price.
+    Cheapest,
+    /// One host after the other.
+    RoundRobin,
+    /// As few hosts as possible.
+    FewestHosts,
+    /// Any, by the plan's seed.
+    Random,
+}
+
+/// What must hold while a pool runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assertion {
+    /// The path of the component it stands in, inside the pool; empty for the pool itself.
+    pub path: String,
+    /// The condition, over live values.
+    pub condition: Arc<Condition>,
+    /// What to say when it fails.
+    pub message: Option<String>,
+}
+
+/// A result.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    /// The path of the component it stands in, inside the pool; empty for the pool itself.
+    pub path: String,
+    /// Its name.
+    pub name: String,
+    /// Its value, which may be live.
+    pub value: Value,
+    /// Where it is written.
+    pub span: Span,
+}

@@ -1,0 +1,118 @@
+//! Diagnostics as `miette` reports.
+
+use std::fmt;
+use std::sync::Arc;
+
+use miette::{LabeledSpan, NamedSource, SourceCode};
+
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::source::{FileId, Sources};
+
+/// A [`Diagnostic`] together with its sources, for `miette`'s handlers.
+///
+/// A `miette` diagnostic has one source file, so places in other files become related diagnostics.
+#[derive(Debug)]
+pub struct Report {
+    code: String,
+    severity: miette::Severity,
+    message: String,
+    help: Option<String>,
+    source: Option<NamedSource<Arc<str>>>,
+    labels: Vec<LabeledSpan>,
+    related: Vec<Report>,
+}
+
+/// Turns a diagnostic into a `miette` report.
+pub fn report(diagnostic: &Diagnostic, sources: &Sources) -> Report {
+    let severity = match diagnostic.severity {
+        Severity::Error => miette::Severity::Error,
+        Severity::Warning => miette::Severity::Warning,
+    };
+    let mut help: Vec<String> = diagnostic.notes.clone();
+    if diagnostic.repeated > 0 {
+        help.push(format!("the same {} more times", diagnostic.repeated));
+    }
+    help.extend(diagnostic.help.clone());
+    let main = diagnostic.labels.first().map(|label| label.span.file);
+    let mut others: Vec<FileId> = Vec::new();
+    for label in &diagnostic.labels {
+        if Some(label.span.file) != main && !others.contains(&label.span.file) {
+            others.push(label.span.file);
+        }
+    }
+    let related = others.into_iter().map(|file| Report {
+        code: String::new(),
+        severity: miette::Severity::Advice,
+        message: format!("in {}", sources.get(file).name),
+        help: None,
+        source: Some(named_source(file, sources)),
+        labels: labels_in(diagnostic, file),
+        related: Vec::new(),
+    });
+    Report {
+        code: diagnostic.code.to_owned(),
+        severity,
+        message: diagnostic.message.clone(),
+        help: (!help.is_empty()).then(|| help.join("\n")),
+        source: main.map(|file| named_source(file, sources)),
+        labels: main.map(|file| labels_in(diagnostic, file)).unwrap_or_default(),
+        related: related.collect(),
+    }
+}
+
+fn named_source(file: FileId, sources: &Sources) -> NamedSource<Arc<str>> {
+    let source = sources.get(file);
+    NamedSource::new(&*source.name, Arc::clone(&source.text))
+}
+
+fn labels_in(diagnostic: &Diagnostic, file: FileId) -> Vec<LabeledSpan> {
+    let in_file = diagnostic.labels.iter().filter(|label| label.span.file == file);
+    in_file
+        .map(|label| {
+            let text = (!label.text.is_empty()).then(|| label.text.clone());
+            let span = (label.span.start, label.span.end.saturating_sub(label.span.start));
+            if label.primary {
+                LabeledSpan::new_primary_with_span(text, span)
+            } else {
+                LabeledSpan::new_with_span(text, span)
+            }
+        })
+        .collect()
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Report {}
+
+impl miette::Diagnostic for Report {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        (!self.code.is_empty()).then(|| Box::new(&self.code) as Box<dyn fmt::Display>)
+    }
+
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(self.severity)
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.source.as_ref().map(|source| source as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        Some(Box::new(self.labels.iter().cloned()))
+    }
+
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn miette::Diagnostic> + 'a>> {
+        if self.related.is_empty() {
+            return None;
+        }
+        Some(Box::new(self.related.iter().map(|report| report as &dyn miette::Diagnostic)))
+    }
+}

@@ -1,0 +1,176 @@
+//! The state of one run: what was read, composed and evaluated so far.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::compose::{Class, ClassId};
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::evaluate::instance::Instance;
+use crate::expression::ast::Expression;
+use crate::options::Options;
+use crate::source::{FileId, Loader, Sources, Span};
+use crate::statement::{LiteralId, StatementId, Statements};
+use crate::symbol::{Interner, Symbol};
+
+/// A file that takes part.
+#[derive(Debug)]
+pub(crate) struct Unit {
+    /// The path by which the loader knows it; the kind's name for a file of the standard library.
+    pub(crate) path: String,
+    /// The statements at its top.
+    pub(crate) statements: Vec<StatementId>,
+    /// The namespaces it imports.
+    pub(crate) imports: HashMap<Symbol, Import>,
+    /// Its templates by name.
+    pub(crate) templates: HashMap<Symbol, StatementId>,
+    /// True for the standard library.
+    pub(crate) is_standard: bool,
+    /// The class of what stands at its top, once composed.
+    pub(crate) class: Option<ClassId>,
+    /// The instance of that class, once needed.
+    pub(crate) instance: Option<crate::evaluate::instance::InstanceId>,
+}
+
+/// An import statement and what it leads to.
+#[derive(Clone, Debug)]
+pub(crate) struct Import {
+    /// `None` where it could not be read, which has been said.
+    pub(crate) file: Option<FileId>,
+    pub(crate) span: Span,
+    pub(crate) used: bool,
+}
+
+/// What a statement turned out to be where it stands; see `docs/language.md`, node forms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Not looked at yet.
+    #[default]
+    Unknown,
+    /// A param.
+    Param,
+    /// A let.
+    Let,
+    /// Creates a component.
+    Creates,
+    /// Anything else that was understood.
+    Other,
+    /// Not understood, and said so.
+    Wrong,
+}
+
+/// An evaluation that failed, and said so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Poison;
+
+/// One run.
+pub(crate) struct Resolver<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) loader: &'a dyn Loader,
+    pub(crate) sources: Sources,
+    pub(crate) names: Interner,
+    pub(crate) statements: Statements,
+    pub(crate) problems: Diagnostics,
+    pub(crate) units: HashMap<FileId, Unit>,
+    pub(crate) imported: usize,
+    pub(crate) kinds: HashMap<Symbol, Option<ClassId>>,
+    pub(crate) templates: HashMap<StatementId, Option<ClassId>>,
+    /// Prototypes that are being composed, with the place that asked for each.
+    pub(crate) composing: Vec<(StatementId, Span)>,
+    /// Endless containments that have been reported, as the statements that take part.
+    pub(crate) circles: HashSet<Vec<StatementId>>,
+    pub(crate) forms: Vec<Form>,
+    pub(crate) classes: Vec<Class>,
+    pub(crate) instances: Vec<Instance>,
+    pub(crate) compiled: HashMap<LiteralId, Option<Arc<Expression>>>,
+    pub(crate) steps: u64,
+    pub(crate) out_of_steps: bool,
+    /// Values that are being computed, with the place that asked for each.
+    pub(crate) demands: Vec<crate::evaluate::demand::Demand>,
+    /// While an assertion is explained: what its names stood for.
+    pub(crate) trace: Option<Vec<crate::evaluate::check::Operand>>,
+    /// The file that was asked for.
+    pub(crate) main: Option<FileId>,
+    /// A layer nearer than the main file, as given on the command line or by a test.
+    pub(crate) overlay: Option<FileId>,
+}
+
+impl<'a> Resolver<'a> {
+    pub(crate) fn new(options: &'a Options, loader: &'a dyn Loader) -> Self {
+        Self {
+            options,
+            loader,
+            sources: Sources::default(),
+            names: Interner::default(),
+            statements: Statements::default(),
+            problems: Diagnostics::new(options.max_diagnostics),
+            units: HashMap::new(),
+            imported: 0,
+            kinds: HashMap::new(),
+            templates: HashMap::new(),
+            composing: Vec::new(),
+            circles: HashSet::new(),
+            forms: Vec::new(),
+            classes: Vec::new(),
+            instances: Vec::new(),
+            compiled: HashMap::new(),
+            steps: 0,
+            out_of_steps: false,
+            demands: Vec::new(),
+            trace: None,
+            main: None,
+            overlay: None,
+        }
+    }
+
+    /// The text of a name.
+    pub(crate) fn text(&self, symbol: Symbol) -> &str {
+        self.names.text(symbol)
+    }
+
+    /// Adds a diagnostic.
+    pub(crate) fn report(&mut self, diagnostic: Diagnostic) {
+        self.problems.push(diagnostic);
+    }
+
+    /// Adds a diagnostic and gives up the value that was asked for.
+    pub(crate) fn fail<T>(&mut self, diagnostic: Diagnostic) -> Result<T, Poison> {
+        self.problems.push(diagnostic);
+        Err(Poison)
+    }
+
+    /// What a statement turned out to be.
+    pub(crate) fn form(&self, statement: StatementId) -> Form {
+        self.forms.get(statement.0 as usize).copied().unwrap_or_default()
+    }
+
+    /// Notes what a statement turned out to be.
+    pub(crate) fn set_form(&mut self, statement: StatementId, form: Form) {
+        let index = statement.0 as usize;
+        if self.forms.len() <= index {
+            self.forms.resize(self.statements.len().max(index + 1), Form::Unknown);
+        }
+        self.forms[index] = form;
+    }
+
+    /// The class of an id of this run.
+    pub(crate) fn class(&self, id: ClassId) -> &Class {
+        &self.classes[id.0 as usize]
+    }
+
+    /// The class of an id of this run, for changes.
+    pub(crate) fn class_mut(&mut self, id: ClassId) -> &mut Class {
+        &mut self.classes[id.0 as usize]
+    }
+
+    /// The property of a statement.
+    pub(crate) fn property(&self, statement: StatementId, name: &str) -> Option<StatementId> {
+        let body = &self.statements[statement].body;
+        let found = body.iter().take_while(|id| self.statements[**id].is_property);
+        found.copied().find(|id| self.text(self.statements[*id].word()) == name)
+    }
+
+    /// True where a file belongs to the standard library.
+    pub(crate) fn is_standard(&self, file: FileId) -> bool {
+        self.units.get(&file).is_some_and(|unit| unit.is_standard)
+    }
+}
