@@ -14,6 +14,7 @@ pub mod diagnostic;
 pub mod options;
 pub mod pool;
 pub mod report;
+pub mod site;
 pub mod source;
 pub mod syntax;
 pub mod tree;
@@ -34,7 +35,7 @@ mod symbol;
 
 pub use condition::{Condition, Environment, EvaluateError};
 pub use diagnostic::{Diagnostic, Edit, Label, Severity};
-pub use load::{Checked, Failure, Loaded, check, load};
+pub use load::{Checked, Failure, Loaded, LoadedSite, check, load, load_site};
 pub use options::Options;
 pub use source::{FileId, LoadError, Loader, MemoryLoader, Source, Sources, Span};
 pub use value::Value;
