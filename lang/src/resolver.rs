@@ -82,6 +82,8 @@ pub(crate) struct Resolver<'a> {
     pub(crate) classes: Vec<Class>,
     pub(crate) instances: Vec<Instance>,
     pub(crate) compiled: HashMap<LiteralId, Option<Arc<Expression>>>,
+    /// Members that are alike in all instances and have been checked.
+    pub(crate) checked: HashSet<(ClassId, usize)>,
     pub(crate) steps: u64,
     pub(crate) out_of_steps: bool,
     /// Values that are being computed, with the place that asked for each.
@@ -113,6 +115,7 @@ impl<'a> Resolver<'a> {
             classes: Vec::new(),
             instances: Vec::new(),
             compiled: HashMap::new(),
+            checked: HashSet::new(),
             steps: 0,
             out_of_steps: false,
             demands: Vec::new(),

@@ -43,3 +43,22 @@ fn every_example_resolves() {
         resolved(path);
     }
 }
+
+#[test]
+fn examples_and_the_standard_library_are_formatted() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for folder in ["../examples", "../examples/lib", "std"] {
+        for entry in std::fs::read_dir(root.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "kdl") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let formatted = tycoon_lang::syntax::format::format("x.kdl", &text, &Options::default()).unwrap();
+                if std::env::var_os("UPDATE_DOCS").is_some() {
+                    std::fs::write(&path, &formatted).unwrap();
+                    continue;
+                }
+                assert_eq!(text, formatted, "{}", path.display());
+            }
+        }
+    }
+}

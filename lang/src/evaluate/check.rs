@@ -43,6 +43,13 @@ impl Resolver<'_> {
                     }
                 }
                 Content::Record(_) | Content::Items(_) | Content::Child(_) => {
+                    // What is alike in all instances is checked in one of them.
+                    if self.checked.contains(&(class, index)) {
+                        continue;
+                    }
+                    if self.is_alike(class, index) {
+                        self.checked.insert((class, index));
+                    }
                     match self.children(id, index, span) {
                         Ok(Children::One(child)) => self.check_instance(child, live),
                         Ok(Children::Many(children)) => {
