@@ -76,6 +76,7 @@ impl Resolver<'_> {
             imports: HashMap::new(),
             templates: HashMap::new(),
             is_standard,
+            is_broken: false,
             class: None,
             instance: None,
         };
@@ -102,6 +103,9 @@ impl Resolver<'_> {
         by_path.insert(path.to_owned(), file);
         let statements = self.read_text(file, &text);
         self.add_unit(file, path, statements.clone(), false);
+        if let Some(unit) = self.units.get_mut(&file) {
+            unit.is_broken = statements.is_empty() && !text.is_empty();
+        }
         self.find_templates(file, &statements);
         for statement in statements {
             if self.statements[statement].is_single() && self.text(self.statements[statement].word()) == "import" {
