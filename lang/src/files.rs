@@ -83,12 +83,13 @@ impl Resolver<'_> {
         self.units.insert(file, unit);
     }
 
-    /// Reads the statements of a text.
-    pub(crate) fn read_text(&mut self, file: FileId, text: &str) -> Vec<StatementId> {
+    /// Reads the statements of a text; says what is wrong with it.
+    pub(crate) fn read_text(&mut self, file: FileId, text: &str) -> (Vec<StatementId>, bool) {
         let mut problems = Vec::new();
         let statements = read::read(file, text, self.options, &mut self.names, &mut self.statements, &mut problems);
+        let broken = statements.is_empty() && !problems.is_empty();
         problems.into_iter().for_each(|problem| self.report(problem));
-        statements
+        (statements, broken)
     }
 
     fn read_unit(
@@ -101,10 +102,10 @@ impl Resolver<'_> {
     ) -> FileId {
         let file = self.sources.add(shown, Arc::clone(&text));
         by_path.insert(path.to_owned(), file);
-        let statements = self.read_text(file, &text);
+        let (statements, broken) = self.read_text(file, &text);
         self.add_unit(file, path, statements.clone(), false);
         if let Some(unit) = self.units.get_mut(&file) {
-            unit.is_broken = statements.is_empty() && !text.is_empty();
+            unit.is_broken = broken;
         }
         self.find_templates(file, &statements);
         for statement in statements {
@@ -297,7 +298,7 @@ impl Resolver<'_> {
         let text = standard::text(name)?;
         let text: Arc<str> = Arc::from(text);
         let file = self.sources.add(&format!("std:{name}"), Arc::clone(&text));
-        let statements = self.read_text(file, &text);
+        let (statements, _) = self.read_text(file, &text);
         self.add_unit(file, name, statements.clone(), true);
         statements.first().copied()
     }

@@ -134,7 +134,19 @@ impl Resolver<'_> {
             Some((tree, pool)) => {
                 Ok(Loaded { sources: self.sources, tree, pool, warnings: self.problems.into_sorted() })
             }
-            None => Err(self.failure()),
+            None => {
+                if !self.problems.has_errors() {
+                    let top = Span::new(main, 0, 0);
+                    let error = Diagnostic::new(
+                        "E0604",
+                        "the description cannot be resolved, and no reason was found",
+                        top,
+                        "",
+                    );
+                    self.report(error.help("this is a defect of Tycoon; please report it with this file"));
+                }
+                Err(self.failure())
+            }
         }
     }
 

@@ -53,7 +53,8 @@ fn shown(sources: &Sources, diagnostics: &[Diagnostic]) -> String {
 #[test]
 fn the_example_of_every_code_has_it_and_nothing_else() {
     let mut others = String::new();
-    for code in codes::all() {
+    // E0604 stands for defects of the resolver; no text is known that has it.
+    for code in codes::all().filter(|code| code.code != "E0604") {
         let (sources, found) = diagnostics(code, code.example, true);
         let text = shown(&sources, &found);
         let codes: Vec<&str> = found.iter().map(|diagnostic| diagnostic.code).collect();

@@ -121,3 +121,9 @@ fn places_in_several_files_become_related_reports() {
     assert_eq!(json["code"], "E0303");
     assert_eq!(json["labels"].as_array().unwrap().len(), 2);
 }
+
+#[test]
+fn a_file_of_comments_is_sound_and_has_no_templates() {
+    let text = "import \"./x.kdl\" as=x\npool p { domain a extends=x.Web; }";
+    assert_eq!(codes_with(text, &[("x.kdl", "// nothing yet\n")]), ["E0204"]);
+}

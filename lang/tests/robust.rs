@@ -16,7 +16,10 @@ fn load_bytes(bytes: &[u8]) -> Vec<&'static str> {
             for diagnostic in &failure.diagnostics {
                 let _ = tycoon_lang::report::report(diagnostic, &failure.sources).to_string();
             }
-            failure.diagnostics.iter().map(|diagnostic| diagnostic.code).collect()
+            let codes: Vec<&'static str> = failure.diagnostics.iter().map(|diagnostic| diagnostic.code).collect();
+            assert!(!codes.is_empty(), "refused without a reason:\n{}", String::from_utf8_lossy(bytes));
+            assert!(!codes.contains(&"E0604"), "refused without a reason:\n{}", String::from_utf8_lossy(bytes));
+            codes
         }
     }
 }

@@ -77,6 +77,14 @@ pub(super) const CODES: &[Code] = &[
         library: "",
     },
     Code {
+        code: "E0604",
+        title: "a defect of Tycoon",
+        explanation: "The description was refused without a reason. This must not happen; please report it with the file.",
+        example: "// No description is known that has it.\npool p {\n}\n",
+        cure: "pool p {\n}\n",
+        library: "",
+    },
+    Code {
         code: "W0001",
         title: "an import is not used",
         explanation: "Nothing of what the file imports is used.",
