@@ -40,6 +40,7 @@ impl Class {
             index: HashMap::new(),
             asserts: Vec::new(),
             contains: Vec::new(),
+            order: None,
             plan: None,
         }
     }
