@@ -76,18 +76,20 @@ impl Resolver<'_> {
             imports: HashMap::new(),
             templates: HashMap::new(),
             is_standard,
+            is_broken: false,
             class: None,
             instance: None,
         };
         self.units.insert(file, unit);
     }
 
-    /// Reads the statements of a text.
-    pub(crate) fn read_text(&mut self, file: FileId, text: &str) -> Vec<StatementId> {
+    /// Reads the statements of a text; says what is wrong with it.
+    pub(crate) fn read_text(&mut self, file: FileId, text: &str) -> (Vec<StatementId>, bool) {
         let mut problems = Vec::new();
         let statements = read::read(file, text, self.options, &mut self.names, &mut self.statements, &mut problems);
+        let broken = statements.is_empty() && !problems.is_empty();
         problems.into_iter().for_each(|problem| self.report(problem));
-        statements
+        (statements, broken)
     }
 
     fn read_unit(
@@ -100,8 +102,11 @@ impl Resolver<'_> {
     ) -> FileId {
         let file = self.sources.add(shown, Arc::clone(&text));
         by_path.insert(path.to_owned(), file);
-        let statements = self.read_text(file, &text);
+        let (statements, broken) = self.read_text(file, &text);
         self.add_unit(file, path, statements.clone(), false);
+        if let Some(unit) = self.units.get_mut(&file) {
+            unit.is_broken = broken;
+        }
         self.find_templates(file, &statements);
         for statement in statements {
             if self.statements[statement].is_single() && self.text(self.statements[statement].word()) == "import" {
@@ -293,7 +298,7 @@ impl Resolver<'_> {
         let text = standard::text(name)?;
         let text: Arc<str> = Arc::from(text);
         let file = self.sources.add(&format!("std:{name}"), Arc::clone(&text));
-        let statements = self.read_text(file, &text);
+        let (statements, _) = self.read_text(file, &text);
         self.add_unit(file, name, statements.clone(), true);
         statements.first().copied()
     }

@@ -69,7 +69,7 @@ impl Failure {
 const STACK_BYTES: usize = 256 << 20;
 
 /// Runs work on a stack that is large enough for it. Pages that are not touched cost nothing.
-fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("tycoon-lang".into()).stack_size(STACK_BYTES);
         match thread.spawn_scoped(scope, work) {
@@ -123,19 +123,19 @@ pub fn load_site(path: &str, loader: &dyn Loader, options: &Options) -> Result<L
 
 impl Resolver<'_> {
     /// Reads the main file and what it imports.
-    fn prepare(&mut self, path: &str) -> FileId {
+    pub(crate) fn prepare(&mut self, path: &str) -> FileId {
         let main = self.read_main(path);
         self.main = Some(main);
         self.add_params(main);
         main
     }
 
-    fn failure(self) -> Failure {
+    pub(crate) fn failure(self) -> Failure {
         Failure { sources: self.sources, diagnostics: self.problems.into_sorted() }
     }
 
     /// Composes and checks everything in a file.
-    fn check_file(&mut self, main: FileId, live: &mut Vec<LiveAssertion>) {
+    pub(crate) fn check_file(&mut self, main: FileId, live: &mut Vec<LiveAssertion>) {
         self.file_class(main);
         self.compose_templates(main);
         if let Ok(root) = self.root_instance(main) {
@@ -158,7 +158,19 @@ impl Resolver<'_> {
             Some((tree, pool)) => {
                 Ok(Loaded { sources: self.sources, tree, pool, warnings: self.problems.into_sorted() })
             }
-            None => Err(self.failure()),
+            None => {
+                if !self.problems.has_errors() {
+                    let top = Span::new(main, 0, 0);
+                    let error = Diagnostic::new(
+                        "E0604",
+                        "the description cannot be resolved, and no reason was found",
+                        top,
+                        "",
+                    );
+                    self.report(error.help("this is a defect of Tycoon; please report it with this file"));
+                }
+                Err(self.failure())
+            }
         }
     }
 

@@ -25,6 +25,8 @@ pub(crate) struct Unit {
     pub(crate) templates: HashMap<Symbol, StatementId>,
     /// True for the standard library.
     pub(crate) is_standard: bool,
+    /// It could not be read as a whole, which has been said; so nothing is said about what it lacks.
+    pub(crate) is_broken: bool,
     /// The class of what stands at its top, once composed.
     pub(crate) class: Option<ClassId>,
     /// The instance of that class, once needed.
@@ -79,11 +81,16 @@ pub(crate) struct Resolver<'a> {
     /// Endless containments that have been reported, as the statements that take part.
     pub(crate) circles: HashSet<Vec<StatementId>>,
     pub(crate) forms: Vec<Form>,
+    /// Wrong lines and the attribute that each was meant for.
+    pub(crate) spoils: HashMap<StatementId, Symbol>,
     pub(crate) classes: Vec<Class>,
     pub(crate) instances: Vec<Instance>,
     pub(crate) compiled: HashMap<LiteralId, Option<Arc<Expression>>>,
+    /// Members that are alike in all instances and have been checked.
+    pub(crate) checked: HashSet<(ClassId, usize)>,
     pub(crate) steps: u64,
     pub(crate) out_of_steps: bool,
+    pub(crate) chain_too_long: bool,
     /// Values that are being computed, with the place that asked for each.
     pub(crate) demands: Vec<crate::evaluate::demand::Demand>,
     /// While an assertion is explained: what its names stood for.
@@ -110,11 +117,14 @@ impl<'a> Resolver<'a> {
             composing: Vec::new(),
             circles: HashSet::new(),
             forms: Vec::new(),
+            spoils: HashMap::new(),
             classes: Vec::new(),
             instances: Vec::new(),
             compiled: HashMap::new(),
+            checked: HashSet::new(),
             steps: 0,
             out_of_steps: false,
+            chain_too_long: false,
             demands: Vec::new(),
             trace: None,
             main: None,

@@ -40,6 +40,7 @@ impl Class {
             index: HashMap::new(),
             asserts: Vec::new(),
             contains: Vec::new(),
+            order: None,
             plan: None,
         }
     }
@@ -109,9 +110,18 @@ impl Resolver<'_> {
         let layers = Arc::clone(&self.class(id).layers);
         let lines = self.lines(&layers);
         let mut rest = Vec::with_capacity(lines.len());
+        let mut wrong = Vec::new();
         for line in lines {
-            if self.form(line.statement) != Form::Wrong && !self.declare(id, &line) {
+            if self.form(line.statement) == Form::Wrong {
+                wrong.push(line);
+            } else if !self.declare(id, &line) {
                 rest.push(line);
+            }
+        }
+        for line in wrong {
+            let meant = self.spoils.get(&line.statement).copied();
+            if let Some(index) = meant.and_then(|name| self.class(id).index.get(&name).copied()) {
+                self.spoil(id, index, &line);
             }
         }
         self.positional_arguments(id, &layers);
@@ -128,8 +138,11 @@ impl Resolver<'_> {
         }
     }
 
-    /// Notes that what was meant for an attribute was wrong.
-    fn spoil(&mut self, id: ClassId, index: usize) {
+    /// Notes that a line was meant for an attribute but is wrong; so nothing is said about the attribute's lack,
+    /// neither here nor where a prototype brings the line.
+    fn spoil(&mut self, id: ClassId, index: usize, line: &Line) {
+        let name = self.class(id).members[index].name;
+        self.spoils.insert(line.statement, name);
         if let Content::Leaf(leaf) = &mut self.class_mut(id).members[index].content {
             leaf.spoiled = true;
         }
@@ -772,7 +785,7 @@ impl Resolver<'_> {
         if let Some(part) = statement.body.first().map(|part| self.statements[*part].span) {
             let message = format!("`{name}` is an attribute and has no attributes of its own");
             let error = Diagnostic::new("E0212", message, part, "unexpected").label(declared, "declared here");
-            self.spoil(id, index);
+            self.spoil(id, index, line);
             self.wrong(line, error.help(format!("write `{name} value`")));
             return;
         }
@@ -781,14 +794,14 @@ impl Resolver<'_> {
             let error =
                 Diagnostic::new("E0212", format!("`{name}` has no value"), statement.span, "a value is missing");
             let error = error.label(declared, format!("declared here as {}", declaration.ty));
-            self.spoil(id, index);
+            self.spoil(id, index, line);
             self.wrong(line, error.help(declaration.ty.example()));
             return;
         }
         if given > 1 && !is_list {
             let span = statement.arguments[1].span;
             let error = Diagnostic::new("E0212", format!("`{name}` takes one value"), span, "one too many");
-            self.spoil(id, index);
+            self.spoil(id, index, line);
             self.wrong(line, error.label(declared, format!("declared here as {}", declaration.ty)).help("remove it"));
             return;
         }
@@ -837,7 +850,7 @@ impl Resolver<'_> {
             let meant_symbol = self.names.known(meant);
             let error = error.help(format!("did you mean `{meant}`?")).suggest(span, meant);
             if let Some(index) = meant_symbol.and_then(|symbol| self.class(id).index.get(&symbol).copied()) {
-                self.spoil(id, index);
+                self.spoil(id, index, line);
             }
             error
         } else if known.is_empty() {

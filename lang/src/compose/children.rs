@@ -469,6 +469,7 @@ impl Resolver<'_> {
             Content::Items(items) => items.declarations.clone(),
             _ => Vec::new(),
         };
+        let ordered = declarations.first().is_some_and(|(_, declaration)| declaration.ordered);
         let declarations: Vec<_> = declarations
             .into_iter()
             .map(|(layer, declaration)| (layer, declaration.statement, self.layer_frames(parent, layer)))
@@ -478,7 +479,11 @@ impl Resolver<'_> {
         let parent_layers = Arc::clone(&self.class(parent).layers);
         Self::stack_pieces(&parent_layers, pieces, &mut stack, &base, &[]);
         let created = pieces.last().map_or(self.class(parent).created, |(_, piece)| self.piece_span(piece));
-        let class = Class::new(Flavor::Item, name, [].into(), Some(parent), created, None, stack.finish());
+        let mut class = Class::new(Flavor::Item, name, [].into(), Some(parent), created, None, stack.finish());
+        class.order = pieces.first().filter(|_| ordered).and_then(|(layer, piece)| match piece.fragment {
+            Fragment::Body(statement) => Some((*layer, statement)),
+            _ => None,
+        });
         let id = self.add_class(class);
         self.fill(id);
         id

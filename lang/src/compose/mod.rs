@@ -64,6 +64,8 @@ pub(crate) struct Class {
     pub(crate) asserts: Vec<Assertion>,
     /// The kinds of components that may be created in it.
     pub(crate) contains: Vec<Symbol>,
+    /// Where an ordered item stands among all ordered items of its component: layer and statement.
+    pub(crate) order: Option<(usize, StatementId)>,
     /// What does not depend on instances; made when the first instance is.
     pub(crate) plan: Option<Plan>,
 }

@@ -113,6 +113,22 @@ impl Resolver<'_> {
         self.add_overlay(file, statements);
     }
 
+    /// Puts the statements of a test's `given` into the layer above the main file.
+    pub(crate) fn add_given(&mut self, main: FileId, given: &[StatementId]) {
+        let file = match self.overlay {
+            Some(file) => file,
+            None => {
+                let file = self.sources.add("given", Arc::from(""));
+                self.add_overlay(file, Vec::new());
+                file
+            }
+        };
+        debug_assert_eq!(self.main, Some(main));
+        if let Some(unit) = self.units.get_mut(&file) {
+            unit.statements.extend_from_slice(given);
+        }
+    }
+
     fn add_overlay(&mut self, file: FileId, statements: Vec<StatementId>) {
         self.add_unit(file, "command line", statements, false);
         self.overlay = Some(file);
