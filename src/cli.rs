@@ -36,6 +36,9 @@ pub struct Global {
     /// Print results and errors only
     #[arg(long, short, global = true)]
     pub quiet: bool,
+    /// The site of simulated hosts to use, by its description; the embedded one where none is given
+    #[arg(long, global = true, value_name = "FILE", env = "TYCOON_SITE")]
+    pub site: Option<String>,
     /// When to use colours
     #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
     pub color: ColorChoice,

@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use tycoon_lang::{LoadError, Loaded, Loader, Options};
+use tycoon_lang::site::Site;
+use tycoon_lang::{LoadError, Loaded, Loader, MemoryLoader, Options};
 
 use crate::cli::DescriptionArgs;
 use crate::failure::{Failure, render_diagnostics};
@@ -48,4 +49,25 @@ pub fn load(arguments: &DescriptionArgs, output: &Output) -> Result<Loaded, Fail
         output.error(&render_diagnostics(&loaded.sources, &loaded.warnings, output.stderr));
     }
     Ok(loaded)
+}
+
+/// The description of the site that is used where no other is given.
+const EMBEDDED_SITE: &str = include_str!("site/embedded.kdl");
+/// The path under which it is shown.
+const EMBEDDED_SITE_PATH: &str = "embedded.kdl";
+
+/// Loads the description of the site that commands talk to: the one given by `--site`, or the embedded one.
+pub fn load_site(output: &Output) -> Result<Site, Failure> {
+    let options = Options::default();
+    let loaded = match &output.site {
+        Some(path) => {
+            let loader = FileLoader { max_bytes: options.max_file_bytes };
+            tycoon_lang::load_site(path, &loader, &options)
+        }
+        None => {
+            let loader = MemoryLoader::new().with(EMBEDDED_SITE_PATH, EMBEDDED_SITE);
+            tycoon_lang::load_site(EMBEDDED_SITE_PATH, &loader, &options)
+        }
+    };
+    Ok(loaded.map_err(Failure::description)?.site)
 }

@@ -9,6 +9,7 @@ use crate::evaluate::output::Shared;
 use crate::options::Options;
 use crate::pool::{self, Pool};
 use crate::resolver::Resolver;
+use crate::site::Site;
 use crate::source::{FileId, Loader, Sources, Span};
 use crate::tree::Component;
 
@@ -32,6 +33,17 @@ pub struct Checked {
     pub sources: Sources,
     /// The names of its pools.
     pub pools: Vec<String>,
+    /// What looks unintended.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// A description of a site that is sound.
+#[derive(Clone, Debug)]
+pub struct LoadedSite {
+    /// All files that took part.
+    pub sources: Sources,
+    /// The site.
+    pub site: Site,
     /// What looks unintended.
     pub warnings: Vec<Diagnostic>,
 }
@@ -97,6 +109,18 @@ pub fn check(path: &str, loader: &dyn Loader, options: &Options) -> Result<Check
     })
 }
 
+/// Resolves the site of simulated hosts that the file at `path` describes.
+///
+/// # Errors
+/// [`Failure`] with everything that is wrong.
+pub fn load_site(path: &str, loader: &dyn Loader, options: &Options) -> Result<LoadedSite, Failure> {
+    on_large_stack(|| {
+        let mut resolver = Resolver::new(options, loader);
+        let main = resolver.prepare(path);
+        resolver.load_site(main)
+    })
+}
+
 impl Resolver<'_> {
     /// Reads the main file and what it imports.
     pub(crate) fn prepare(&mut self, path: &str) -> FileId {
@@ -146,6 +170,42 @@ impl Resolver<'_> {
                     self.report(error.help("this is a defect of Tycoon; please report it with this file"));
                 }
                 Err(self.failure())
+            }
+        }
+    }
+
+    fn load_site(mut self, main: FileId) -> Result<LoadedSite, Failure> {
+        self.check_file(main, &mut Vec::new());
+        let sites = self.components(main, "site");
+        if self.problems.has_errors() {
+            return Err(self.failure());
+        }
+        let [(member, name)] = &sites[..] else {
+            let message =
+                if sites.is_empty() { "the file describes no site" } else { "the file describes several sites" };
+            let error = Diagnostic::new("E0504", message, Span::new(main, 0, 0), "one `site` is expected");
+            self.report(error.help("write `site name { simulated-host host1 { … }; }`, once"));
+            return Err(self.failure());
+        };
+        match self.single_tree(main, *member) {
+            Some(tree) => {
+                let site = crate::site::site(name, &tree);
+                Ok(LoadedSite { sources: self.sources, site, warnings: self.problems.into_sorted() })
+            }
+            None => Err(self.failure()),
+        }
+    }
+
+    /// The tree of a component at the top of a file that stands there once.
+    fn single_tree(&mut self, main: FileId, member: usize) -> Option<Component> {
+        let root = self.root_instance(main).ok()?;
+        let span = self.class_of(root).members[member].span;
+        match self.children(root, member, span).ok()? {
+            Children::One(instance) => self.output(instance, &mut Shared::default()).ok(),
+            Children::Absent | Children::Many(_) => {
+                let error = Diagnostic::new("E0504", "a site stands once", span, "this one does not");
+                self.report(error.help("remove its `count`, `each` or `if`"));
+                None
             }
         }
     }

@@ -18,7 +18,7 @@ mod water_filling;
 use thiserror::Error;
 
 use self::curve::{curves_of, least_of};
-pub use self::max_hosts::{ManyHosts, solve_with_max_hosts};
+pub use self::max_hosts::{ManyHosts, solve_with_bound, solve_with_max_hosts};
 use self::water_filling::{budget_reaching, fill};
 
 /// Rates, prices and weights are zero, or between this and its inverse.
@@ -112,6 +112,16 @@ pub enum BestResponseError {
         needed: f64,
         /// The budget given.
         budget: f64,
+    },
+    /// More hosts have a least share than may be used.
+    #[error(
+        "{needed} hosts have a least share, which is to be had on each of them, but at most {max_hosts} may be used"
+    )]
+    MaxHosts {
+        /// The hosts with a least share.
+        needed: usize,
+        /// The most hosts that may be used.
+        max_hosts: usize,
     },
     /// No budget reaches the utility.
     #[error("no budget reaches a utility of {utility}: all shares together give less than or at most {limit}")]

@@ -404,13 +404,13 @@ mod tests {
     #[test]
     fn unique_resources_are_bid_for() {
         let bid = parse("CPU:1 IPv4Address,any:2,0.36,stand TCPv4Port,80:1,,stand").apply(None).unwrap();
-        let [(any, first), (port, second)] = &bid.unique().iter().collect::<Vec<_>>()[..] else { panic!() };
-        assert!(any.to_string() == "TCPv4Port,80" || port.to_string() == "TCPv4Port,80");
-        let (address, port) =
-            if any.kind() == crate::unique::UniqueKind::Ipv4Address { (first, second) } else { (second, first) };
-        assert_eq!((address.weight, address.stand), (2.0, true));
-        assert_eq!(address.min_bid, Rate::from_picos_per_second(100_000_000));
-        assert_eq!((port.weight, port.stand, port.min_bid), (1.0, true, Rate::ZERO));
+        let any = bid.unique()[&"IPv4Address,any".parse().unwrap()];
+        assert_eq!((any.weight, any.stand), (2.0, true));
+        assert_eq!(any.min_bid, Rate::from_credits_per_hour(0.36));
+        let port = bid.unique()[&"TCPv4Port,80".parse().unwrap()];
+        assert_eq!(port, UniquePreference { stand: true, ..UniquePreference::new(1.0) });
+        let again = parse(&show_bid(&bid)).apply(None).unwrap();
+        assert_eq!(again, bid);
     }
 
     #[test]

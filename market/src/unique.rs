@@ -56,6 +56,16 @@ pub enum UniqueId {
 }
 
 impl UniqueId {
+    /// The one after it, in the order of numbers; `None` after the last.
+    pub fn next(self) -> Option<Self> {
+        match self {
+            Self::Address(address) => {
+                address.to_bits().checked_add(1).map(|bits| Self::Address(Ipv4Addr::from_bits(bits)))
+            }
+            Self::Port(port) => port.checked_add(1).map(Self::Port),
+        }
+    }
+
     /// What it is one of.
     pub const fn kind(self) -> UniqueKind {
         match self {

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use tycoon_market::auctioneer::{AccountState, Auctioneer, Effect, Event, HostConfig, Usage};
+use tycoon_market::auctioneer::{AccountState, Auctioneer, Effect, Event, HostConfig, UniqueSale, Usage};
 use tycoon_market::price_statistics::Window;
 use tycoon_market::{
     Amount, Bid, Credits, EscrowId, HostAccountId, Preference, Quantity, Rate, ResourceKind, TimeSpan, Timestamp,
+    UniqueId, UniqueKind, UniquePreference, UniqueWish,
 };
 
 const GIB: u64 = 1 << 30;
@@ -30,7 +31,15 @@ fn market(base_price: u64) -> Auctioneer {
         (ResourceKind::NetworkIn, Quantity::new(1_000_000_000)),
     ]);
     let base_price = capacity.keys().map(|&kind| (kind, Rate::from_picos_per_second(base_price))).collect();
-    Auctioneer::new(HostConfig::new(capacity, base_price), Timestamp::from_seconds(1_000_000)).unwrap()
+    let mut config = HostConfig::new(capacity, base_price);
+    let address = |last| UniqueId::Address([192, 0, 2, last].into());
+    let sale = UniqueSale {
+        ranges: vec![(address(1), address(3))],
+        base_price: Rate::from_picos_per_second(1000),
+        ..UniqueSale::default()
+    };
+    config.unique.insert(UniqueKind::Ipv4Address, sale);
+    Auctioneer::new(config, Timestamp::from_seconds(1_000_000)).unwrap()
 }
 
 /// A step: microseconds of time, then an event.
@@ -55,11 +64,21 @@ fn preference() -> impl Strategy<Value = Preference> {
 
 fn bid() -> impl Strategy<Value = Bid> {
     let kinds = [ResourceKind::Cpu, ResourceKind::Memory, ResourceKind::Disk, ResourceKind::NetworkIn];
+    let wish = prop_oneof![
+        Just(UniqueWish::Any(UniqueKind::Ipv4Address)),
+        (1_u8..=4).prop_map(|last| UniqueWish::This(UniqueId::Address([192, 0, 2, last.min(3)].into()))),
+    ];
+    let unique = (0.001..1000.0_f64, 0_u64..1_000_000, any::<bool>()).prop_map(|(weight, picos, stand)| {
+        UniquePreference { weight, min_bid: Rate::from_picos_per_second(picos), stand }
+    });
     (
         prop_oneof![1 => 1_u64..1000, 3 => 1_u64..1_000_000],
         prop::collection::btree_map(prop::sample::select(kinds.to_vec()), preference(), 1..4),
+        prop::collection::btree_map(wish, unique, 0..3),
     )
-        .prop_map(|(seconds, preferences)| Bid::new(TimeSpan::from_seconds(seconds), preferences).unwrap())
+        .prop_map(|(seconds, preferences, unique)| {
+            Bid::with_unique(TimeSpan::from_seconds(seconds), preferences, unique).unwrap()
+        })
 }
 
 fn usage() -> impl Strategy<Value = Usage> {
@@ -106,6 +125,9 @@ fn event() -> impl Strategy<Value = Event> {
             Event::Quote { account, minima, valid_for: TimeSpan::from_seconds(seconds) }
         }),
         1 => id().prop_map(|account| Event::ReleaseQuote { account }),
+        1 => prop::collection::btree_set(1_u8..=3, 0..4).prop_map(|used| Event::UniqueUse {
+            used: used.into_iter().map(|last| UniqueId::Address([192, 0, 2, last].into())).collect(),
+        }),
         1 => rate().prop_map(|rate| Event::SetBasePrice { kind: ResourceKind::Cpu, rate }),
         1 => capacity.prop_map(|(kind, capacity)| Event::SetCapacity { kind, capacity }),
         1 => prop::bool::weighted(0.1).prop_map(|draining| Event::SetDraining { draining }),

@@ -165,8 +165,9 @@ pub fn start_all(
     while !waiting.is_empty() {
         let open: BTreeSet<DomainPath> = waiting.iter().map(|domain| domain.path.clone()).collect();
         let before = |path: &DomainPath| starts_after.get(path).map(Vec::as_slice).unwrap_or_default();
-        let can_start =
-            |domain: &Startable| before(&domain.path).iter().all(|first| !open.contains(first) || *first == domain.path);
+        let can_start = |domain: &Startable| {
+            before(&domain.path).iter().all(|first| !open.contains(first) || *first == domain.path)
+        };
         let (now, later): (Vec<_>, Vec<_>) = waiting.into_iter().partition(can_start);
         if now.is_empty() {
             return Err(later.into_iter().map(|domain| domain.path).collect());
@@ -186,13 +187,7 @@ pub fn start_all(
 
 /// Adds the last steps of one host: the final bid, where another stood while domains changed, and the money that goes
 /// back.
-pub fn finish_host(
-    steps: &mut Steps,
-    host: &HostPlan,
-    prepared: &Prepared,
-    started: &[StepId],
-    had_first_bid: bool,
-) {
+pub fn finish_host(steps: &mut Steps, host: &HostPlan, prepared: &Prepared, started: &[StepId], had_first_bid: bool) {
     let mut done = prepared.done.clone();
     done.extend_from_slice(started);
     let final_bid = host.bid.as_ref().and_then(|planned| planned.bid.as_ref());

@@ -142,10 +142,21 @@ impl Resolver<'_> {
 
     /// The pools at the top of a file: member and name.
     pub(crate) fn pools(&mut self, file: FileId) -> Vec<(usize, String)> {
+        self.components(file, "pool")
+    }
+
+    /// The components of a kind at the top of a file: member and name.
+    pub(crate) fn components(&mut self, file: FileId, kind: &str) -> Vec<(usize, String)> {
         let class = self.file_class(file);
         let members = self.class(class).members.iter().enumerate();
-        let pools = members.filter(|(_, member)| matches!(member.content, Content::Child(_)));
-        pools.map(|(index, member)| (index, self.text(member.name).to_owned())).collect()
+        let is_of_kind = |content: &Content| match content {
+            Content::Child(child) => {
+                child.creations.iter().any(|(_, statement, _)| self.text(self.statements[*statement].word()) == kind)
+            }
+            _ => false,
+        };
+        let found = members.filter(|(_, member)| is_of_kind(&member.content));
+        found.map(|(index, member)| (index, self.text(member.name).to_owned())).collect()
     }
 
     /// Warns of what is written but not used.

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::money::Money;
+use super::unique_lots::UniqueBids;
 use crate::fine::{FineCredits, decimal};
 use crate::{Bid, Credits, EscrowId, Quantity, Rate, ResourceKind, TimeSpan, Timestamp};
 
@@ -97,6 +98,9 @@ pub(super) struct Account {
     pub(super) bid: Option<Bid>,
     /// b_r of each resource: fixed when bid, funding or refund change it.
     pub(super) rates: BTreeMap<ResourceKind, Rate>,
+    /// Its bids on unique resources, and what it holds.
+    #[serde(default)]
+    pub(super) unique: UniqueBids,
     /// When what is left is spread anew.
     pub(super) expires_at: Option<Timestamp>,
     /// The account spends no faster than this.
@@ -139,6 +143,7 @@ impl Account {
             money: Money::default(),
             bid: None,
             rates: BTreeMap::new(),
+            unique: UniqueBids::default(),
             expires_at: None,
             highest_rate: None,
             held: BTreeMap::new(),
@@ -156,7 +161,7 @@ impl Account {
 
     /// Σ b over all resources.
     pub(super) fn rate(&self) -> Rate {
-        total(self.rates.values())
+        total(self.rates.values().chain(self.unique.rates.values()))
     }
 
     pub(super) fn held_of(&self, kind: ResourceKind) -> Quantity {
@@ -188,8 +193,9 @@ impl Account {
         let fastest = self.highest_rate.unwrap_or(Rate::from_picos_per_second(u64::MAX));
         let rate = Rate::of(funds, duration).unwrap_or(fastest).min(fastest);
         let picos = rate.picos_per_second() as f64;
-        let of = |kind| Rate::from_picos_per_second((picos * bid.portion(kind)) as u64);
-        self.rates = bid.preferences().keys().map(|&kind| (kind, of(kind))).collect();
+        let of = |portion: f64| Rate::from_picos_per_second((picos * portion) as u64);
+        self.rates = bid.preferences().keys().map(|&kind| (kind, of(bid.portion(kind)))).collect();
+        self.unique.rates = bid.unique().keys().map(|&wish| (wish, of(bid.unique_portion(wish)))).collect();
         self.expires_at = (self.rate() > Rate::ZERO).then(|| now.plus(duration));
     }
 
@@ -202,6 +208,7 @@ impl Account {
         self.money.bid = self.money.available().less(aside);
         self.money.contingency = aside;
         let duration = bid.duration();
+        self.unique.restart();
         self.bid = Some(bid);
         self.spread(duration, now);
     }
@@ -227,6 +234,7 @@ impl Account {
     /// What it bids is used up: it bids nothing. What is set aside may still defend its minima.
     pub(super) fn stop_bidding(&mut self) {
         self.rates.clear();
+        self.unique.rates.clear();
         self.expires_at = None;
     }
 }

@@ -91,7 +91,11 @@ impl Auctioneer {
     }
 
     fn move_deadlines(&mut self, moved: impl Fn(Timestamp) -> Timestamp) {
+        for lot in self.lots.values_mut() {
+            lot.move_deadlines(&moved);
+        }
         for account in self.accounts.values_mut() {
+            account.unique.move_deadlines(&moved);
             account.expires_at = account.expires_at.map(&moved);
             match &mut account.state {
                 AccountState::Warned { stop_at: due, .. } | AccountState::Stopped { delete_at: due, .. } => {
@@ -154,6 +158,7 @@ impl Auctioneer {
             drain.bid += u128::from(bid) * u128::from(degree);
             drain.top_up += u128::from(top_up) * u128::from(degree);
         }
+        drain.bid += u128::from(account.unique.paid.picos_per_second()) * u128::from(PPM);
         if let Some((usage, gap)) = &usage
             && !gap.is_zero()
             && Role::of(account.state) != Role::Out
@@ -232,6 +237,9 @@ impl Auctioneer {
         for quote in self.quotes.values() {
             next = next.min(quote.valid_until);
         }
+        if let Some(due) = self.next_unique_change() {
+            next = next.min(due);
+        }
         for (account, drain) in self.accounts.values().zip(drains) {
             if let Some(due) = due_at(account) {
                 next = next.min(due);
@@ -254,6 +262,7 @@ impl Auctioneer {
         let quotes = self.quotes.len();
         self.quotes.retain(|_, quote| quote.valid_until > now);
         let mut changed = self.quotes.len() != quotes;
+        changed |= self.next_unique_change().is_some_and(|due| due <= now);
         let mut ended = Vec::new();
         for (id, account) in &mut self.accounts {
             if account.money.bid.is_zero() && account.rate() > Rate::ZERO {

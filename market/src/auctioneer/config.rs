@@ -1,11 +1,11 @@
 //! What the owner of a host sets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{Quantity, Rate, ResourceKind, TimeSpan};
+use crate::{Quantity, Rate, ResourceKind, TimeSpan, UniqueId, UniqueKind};
 
 const MINUTE: u64 = 60;
 const DAY: u64 = 86_400;
@@ -19,6 +19,9 @@ pub struct HostConfig {
     /// The owner's reserve, per price unit of the resource; nothing for a resource without one.
     #[serde(default)]
     pub base_price: BTreeMap<ResourceKind, Rate>,
+    /// The unique resources that are sold: none by default.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unique: BTreeMap<UniqueKind, UniqueSale>,
     /// The time between two allocations: 10 s.
     #[serde(default = "interval")]
     pub interval: TimeSpan,
@@ -51,6 +54,42 @@ pub struct HostConfig {
     pub quotes_max: usize,
 }
 
+/// The unique resources of one kind that a host sells.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct UniqueSale {
+    /// Single ones.
+    #[serde(default)]
+    pub single: BTreeSet<UniqueId>,
+    /// Ranges, each from the first to the last.
+    #[serde(default)]
+    pub ranges: Vec<(UniqueId, UniqueId)>,
+    /// What one of them costs at least.
+    #[serde(default)]
+    pub base_price: Rate,
+}
+
+impl UniqueSale {
+    /// True where `id` is sold.
+    pub fn contains(&self, id: UniqueId) -> bool {
+        self.single.contains(&id) || self.ranges.iter().any(|(first, last)| (*first..=*last).contains(&id))
+    }
+
+    /// All that are sold; what is in several ranges comes several times.
+    pub fn ids(&self) -> impl Iterator<Item = UniqueId> {
+        let in_ranges = self.ranges.iter().flat_map(|&(first, last)| {
+            std::iter::successors(Some(first), move |id| id.next()).take_while(move |id| *id <= last)
+        });
+        self.single.iter().copied().chain(in_ranges)
+    }
+
+    /// The first that is not of this kind.
+    fn stranger(&self, kind: UniqueKind) -> Option<UniqueId> {
+        let ends = self.ranges.iter().flat_map(|(first, last)| [*first, *last]);
+        self.single.iter().copied().chain(ends).find(|id| id.kind() != kind)
+    }
+}
+
 /// Why a configuration cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ConfigError {
@@ -60,6 +99,14 @@ pub enum ConfigError {
     /// A base price for what is not sold.
     #[error("there is a base price for {0}, of which nothing is sold; set its capacity or remove the price")]
     PriceWithoutCapacity(ResourceKind),
+    /// A unique resource under the wrong kind.
+    #[error("`{id}` is sold as {kind}, but it is none")]
+    WrongKind {
+        /// The kind it is listed under.
+        kind: UniqueKind,
+        /// The resource.
+        id: UniqueId,
+    },
     /// A time that must not be zero.
     #[error("`{0}` must be longer than no time")]
     NoTime(&'static str),
@@ -74,6 +121,7 @@ impl HostConfig {
         Self {
             capacity,
             base_price,
+            unique: BTreeMap::new(),
             interval: interval(),
             warning_grace: warning_grace(),
             disk_grace: disk_grace(),
@@ -107,6 +155,11 @@ impl HostConfig {
         }
         if let Some(kind) = self.base_price.keys().find(|kind| !self.capacity.contains_key(kind)) {
             return Err(ConfigError::PriceWithoutCapacity(*kind));
+        }
+        for (&kind, sale) in &self.unique {
+            if let Some(id) = sale.stranger(kind) {
+                return Err(ConfigError::WrongKind { kind, id });
+            }
         }
         for (name, span) in [("interval", self.interval), ("respread", self.respread)] {
             if span.is_zero() {

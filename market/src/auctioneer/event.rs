@@ -1,12 +1,12 @@
 //! What can happen to the market of a host, and what it then wants done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::account::{Reason, ReceiptTotals};
 use super::quote::Quote;
-use crate::{Bid, Credits, EscrowId, HostAccountId, Quantity, Rate, ResourceKind, TimeSpan, Timestamp};
+use crate::{Bid, Credits, EscrowId, HostAccountId, Quantity, Rate, ResourceKind, TimeSpan, Timestamp, UniqueId};
 
 /// Something that happens to the market of a host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -91,6 +91,12 @@ pub enum Event {
         /// What is sold of it.
         capacity: Quantity,
     },
+    /// Tells which unique resources are in use. Who holds one and does not use it pays more from day to day. A host that
+    /// never tells has none that is idle.
+    UniqueUse {
+        /// Those in use.
+        used: BTreeSet<UniqueId>,
+    },
     /// The owner admits no new bids and quotes (or does again). Accounts that run go on.
     SetDraining {
         /// True to drain.
@@ -134,6 +140,20 @@ pub enum Effect {
         account: HostAccountId,
         /// Its shares.
         shares: BTreeMap<ResourceKind, Quantity>,
+    },
+    /// The account now holds a unique resource.
+    GrantUnique {
+        /// The account.
+        account: HostAccountId,
+        /// The resource.
+        id: UniqueId,
+    },
+    /// The account no longer holds a unique resource.
+    RevokeUnique {
+        /// The account.
+        account: HostAccountId,
+        /// The resource.
+        id: UniqueId,
     },
     /// Tell the account that its domains will be shut down, unless it does something about it.
     Warn {

@@ -110,6 +110,7 @@ impl Auctioneer {
             account.shares = verdict.shares;
             account.paid = verdict.paid;
         }
+        self.resolve_unique(now, effects);
         entitled
     }
 
@@ -177,7 +178,7 @@ impl Auctioneer {
         }
         let too_dear = entitled.into_iter().filter(|index| {
             let account = seats[*index].account;
-            let paid = paid.get(index).map_or(Rate::ZERO, total);
+            let paid = total(paid.get(index).into_iter().flatten().chain(account.unique.rates.values()));
             paid > account.rate() && account.highest_rate.is_some_and(|highest| paid > highest)
         });
         too_dear.min_by_key(|&index| (seats[index].account.rate(), Reverse(seats[index].account.sequence)))

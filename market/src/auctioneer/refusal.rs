@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::account::Reason;
-use crate::{Credits, EscrowId, HostAccountId, Quantity, Rate, ResourceKind};
+use crate::{Credits, EscrowId, HostAccountId, Quantity, Rate, ResourceKind, UniqueWish};
 
 /// Why an event was refused. It has left everything as it was.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -53,6 +53,9 @@ pub enum Refusal {
     /// A resource that this host does not sell.
     #[error("this host does not sell {0}")]
     NotSold(ResourceKind),
+    /// A unique resource that this host does not sell.
+    #[error("this host does not sell `{0}`")]
+    UniqueNotSold(UniqueWish),
     /// A quote for nothing.
     #[error("a quote holds something for some time; this one asks for nothing or for no time")]
     EmptyQuote,
@@ -129,6 +132,7 @@ impl Refusal {
             Self::TooMuchMoney => "too-much-money",
             Self::NotSoMuch { .. } => "not-so-much",
             Self::NotSold(_) => "not-sold",
+            Self::UniqueNotSold(_) => "unique-not-sold",
             Self::EmptyQuote => "empty-quote",
             Self::MinAboveMax { .. } => "min-above-max",
             Self::NotAvailable { .. } => "not-available",

@@ -1,10 +1,11 @@
 //! The rules of the market of one host, one by one.
 
 use super::*;
-use crate::{AccountId, Amount, PoolName, Preference, PublicKey};
+use crate::{AccountId, Amount, Bid, PoolName, Preference, PublicKey};
 
 mod displacement;
 mod passing_time;
+mod unique;
 
 const SECOND: TimeSpan = TimeSpan::from_seconds(1);
 const HOUR: TimeSpan = TimeSpan::from_seconds(3600);

@@ -8,7 +8,9 @@ use super::account::{AccountState, ReceiptTotals, total};
 use super::plan::{Role, minimum};
 use super::{Auctioneer, HostConfig, Quote, Refusal};
 use crate::price_statistics::PriceStatistics;
-use crate::{Bid, Credits, EscrowId, HostAccountId, Quantity, Rate, ResourceKind, Timestamp};
+use crate::{
+    Bid, Credits, EscrowId, HostAccountId, Quantity, Rate, ResourceKind, Timestamp, UniqueId, UniqueKind, UniqueWish,
+};
 
 /// One host account, as its owner may see it. charged + refunded + balance = funded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +36,9 @@ pub struct AccountView {
     pub rates: BTreeMap<ResourceKind, Rate>,
     /// What it pays if it uses its shares: its bid, or more where minima are topped up.
     pub paid: BTreeMap<ResourceKind, Rate>,
+    /// The unique resources that it holds, by what it asked for.
+    #[serde(default)]
+    pub unique: BTreeMap<UniqueWish, UniqueId>,
     /// Its bid.
     pub bid: Option<Bid>,
     /// Its shares.
@@ -58,6 +63,18 @@ pub struct Offer {
     pub bids: Rate,
     /// What one price unit costs now.
     pub price: Rate,
+}
+
+/// What a host offers of one kind of unique resources.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct UniqueOffer {
+    /// What one costs at least.
+    pub base_price: Rate,
+    /// The lowest one that nobody holds.
+    pub free: Option<UniqueId>,
+    /// What the holder of each that is held pays.
+    pub held: BTreeMap<UniqueId, Rate>,
 }
 
 /// What a bid would bring.
@@ -106,6 +123,7 @@ impl Auctioneer {
             rate: account.rate(),
             rates: account.rates.clone(),
             paid: account.paid.clone(),
+            unique: account.unique.held.clone(),
             bid: account.bid.clone(),
             allocation: account.shares.clone(),
             expires_at: account.expires_at,
@@ -137,6 +155,16 @@ impl Auctioneer {
     /// What is sold to one account: its own minima and quote count as available, its own bids are left out.
     pub fn offers_to(&self, id: &HostAccountId) -> BTreeMap<ResourceKind, Offer> {
         self.offers_seen_by(Some(id))
+    }
+
+    /// The unique resources that are sold here, and for how much.
+    pub fn unique_offers(&self) -> BTreeMap<UniqueKind, UniqueOffer> {
+        let offer = |kind: UniqueKind, sale: &super::UniqueSale| {
+            let held = self.lots.iter().filter(|(id, _)| id.kind() == kind).map(|(id, lot)| (*id, lot.price)).collect();
+            let free = sale.ids().find(|id| !self.lots.contains_key(id));
+            UniqueOffer { base_price: sale.base_price, free, held }
+        };
+        self.config.unique.iter().map(|(&kind, sale)| (kind, offer(kind, sale))).collect()
     }
 
     fn offers_seen_by(&self, viewer: Option<&HostAccountId>) -> BTreeMap<ResourceKind, Offer> {
@@ -201,6 +229,12 @@ impl Auctioneer {
         for (id, account) in &self.accounts {
             if let Some(wrong) = account.money.audit() {
                 return Err(format!("{id}: {wrong}"));
+            }
+        }
+        for (id, lot) in &self.lots {
+            let holder = self.accounts.get(&lot.holder);
+            if holder.is_none_or(|account| account.unique.held.values().filter(|held| *held == id).count() != 1) {
+                return Err(format!("{id} is held by {}, who does not know", lot.holder));
             }
         }
         for (&kind, &capacity) in &self.config.capacity {

@@ -1,0 +1,225 @@
+//! The market side of a plan: which bids stand, which are new, and what is paid for them.
+
+use std::collections::BTreeMap;
+
+use tycoon_lang::pool;
+use tycoon_market::bid::{Amount, Bid, Preference};
+use tycoon_market::{Credits, Quantity, Rate, ResourceKind, TimeSpan};
+
+use super::{Draft, Placed};
+use crate::bidding::{self, HostRates, Need};
+use crate::error::{PlanError, rate_of};
+use crate::fit::need_of;
+use crate::plan::{Change, HostPlan, PlannedBid, PlannedEscrow};
+use crate::world::{HostAccountView, Period, World};
+
+/// What is left of a budget below this is not worth a transfer, in micro-credits.
+const LEAST_TRANSFER: i64 = 1_000;
+/// How long an escrow may outlast the bid it pays for: what is left after a bid's end is spread over 30 days.
+const ESCROW_OUTLASTS: TimeSpan = TimeSpan::from_seconds(31 * 86_400);
+/// A host may draw an escrow this many times as fast as the whole budget is meant to be spent, and no faster: the pool
+/// may put more of its budget on the host later, and minima that others outbid are topped up faster than the bid pays.
+/// The bank refuses more.
+const HIGHEST_OVER_BUDGET: u64 = 2;
+
+/// The market side of one host.
+pub(super) struct Deal {
+    pub(super) plan: HostPlan,
+    pub(super) first_bid: Option<Bid>,
+}
+
+/// True where a host account still pays for its bid.
+fn is_funded(account: &HostAccountView, world: &World) -> bool {
+    account.balance > Credits::ZERO
+        && account.rate > Rate::ZERO
+        && account.expires_at.is_some_and(|end| end > world.collected_at)
+}
+
+impl Draft<'_> {
+    /// True where a domain changes on the host, so that the bid there has to be looked at.
+    fn changes_on(&self, number: usize) -> bool {
+        let concerns = |placed: &Placed<'_>| placed.host == number || placed.leaves == Some(number);
+        self.domains
+            .values()
+            .any(|placed| concerns(placed) && !matches!(placed.change, Change::Keep | Change::Start { .. }))
+            || self.leaving.iter().any(|(host, _)| *host == number)
+    }
+
+    /// The market side of every host that the pool uses or leaves.
+    pub(super) fn deals(&self, budget: &pool::Budget, period: &Period) -> Result<Vec<Deal>, PlanError> {
+        let left = period.ends_at().since(self.world.collected_at);
+        let spent = self.charged().checked_sub(period.charged_before).unwrap_or(Credits::ZERO);
+        let available = budget.amount.saturating_sub_at_zero(spent);
+        let budget_changed = self
+            .world
+            .history
+            .period
+            .is_some_and(|before| (before.budget, before.duration) != (budget.amount, budget.duration));
+        let mut kept_rate = 0.0;
+        let (mut open, mut kept) = (Vec::new(), Vec::new());
+        for (number, host) in self.world.hosts.iter().enumerate() {
+            if self.rooms[number].need.domains == 0 {
+                continue;
+            }
+            let stands = host.account.as_ref().filter(|account| {
+                !budget_changed
+                    && !self.changes_on(number)
+                    && is_funded(account, self.world)
+                    && host.unredeemed.is_empty()
+            });
+            if let Some(account) = stands.or(host.account.as_ref().filter(|_| !host.is_inspected)) {
+                kept_rate += account.rate.picos_per_second() as f64;
+                kept.push((number, account));
+            } else if host.is_inspected {
+                open.push(number);
+            }
+        }
+        let hosts: Vec<_> =
+            open.iter().map(|&number| (&self.world.hosts[number].offers, self.rooms[number].need)).collect();
+        let budget_rate = Rate::of(available, left).unwrap_or_default();
+        let all = budget_rate.picos_per_second() as f64;
+        let rates = bidding::bid(&hosts, all - kept_rate)
+            .map_err(|short| self.too_small(short.needed + kept_rate, spent, budget, period))?;
+        let mut deals: Vec<(usize, Deal)> = Vec::new();
+        for (number, rates) in open.into_iter().zip(rates) {
+            deals.push((number, self.new_deal(number, &rates, left, budget_rate)?));
+        }
+        deals.extend(kept.into_iter().map(|(number, account)| (number, self.kept_deal(number, account))));
+        for (number, host) in self.world.hosts.iter().enumerate() {
+            let is_left =
+                self.rooms[number].need.domains == 0 && (host.account.is_some() || !host.unredeemed.is_empty());
+            if is_left && host.is_inspected {
+                deals.push((number, self.last_deal(number)));
+            }
+        }
+        deals.sort_by_key(|(number, _)| *number);
+        Ok(deals.into_iter().map(|(_, deal)| deal).collect())
+    }
+
+    fn charged(&self) -> Credits {
+        let accounts = self.world.hosts.iter().filter_map(|host| host.account.as_ref());
+        accounts.fold(Credits::ZERO, |sum, account| sum.checked_add(account.charged).unwrap_or(Credits::MAX))
+    }
+
+    fn too_small(&self, needed: f64, spent: Credits, budget: &pool::Budget, period: &Period) -> PlanError {
+        let left = period.ends_at().since(self.world.collected_at);
+        let rate = match rate_of(needed) {
+            Ok(rate) => rate,
+            Err(overflow) => return overflow,
+        };
+        let (more, _) = rate.charge(left, 0);
+        // A little more than computed, so that the amount that is proposed is never refused for its last digit.
+        let needed = Credits::from_micros(more.micros().saturating_add(more.micros() / 100 + 1));
+        PlanError::BudgetTooSmall {
+            budget: budget.amount,
+            duration: budget.duration,
+            needed: needed.checked_add(spent).unwrap_or(Credits::MAX),
+            spent,
+            span: budget.span,
+        }
+    }
+
+    fn host_plan(&self, number: usize) -> HostPlan {
+        let host = &self.world.hosts[number];
+        HostPlan {
+            id: host.id,
+            name: host.name.clone(),
+            is_simulated: host.is_simulated,
+            bid: None,
+            minima: BTreeMap::new(),
+            expected: BTreeMap::new(),
+            escrow: None,
+            redeem: Vec::new(),
+            refund: Credits::ZERO,
+            leave: Credits::ZERO,
+            closes: false,
+        }
+    }
+
+    /// A new bid on a host, and the money for it.
+    fn new_deal(&self, number: usize, rates: &HostRates, left: TimeSpan, budget_rate: Rate) -> Result<Deal, PlanError> {
+        let host = &self.world.hosts[number];
+        let need = self.rooms[number].need;
+        let total = rate_of(rates.total())?;
+        let (target, _) = total.charge(left, 0);
+        let there = host.account.as_ref().map_or(Credits::ZERO, |account| account.balance);
+        let waiting = host.unredeemed.iter().map(|escrow| escrow.amount);
+        let there = waiting.fold(there, |sum, amount| sum.checked_add(amount).unwrap_or(Credits::MAX));
+        let missing = target.checked_sub(there).unwrap_or(Credits::ZERO).micros();
+        let burst = host
+            .offers
+            .get(&ResourceKind::Cpu)
+            .map_or(0, |cpu| cpu.base_price.picos_per_second().saturating_mul(need.vcpus));
+        let fastest = total.max(budget_rate).picos_per_second();
+        let highest = fastest.saturating_mul(HIGHEST_OVER_BUDGET).saturating_add(burst);
+        let mut plan = self.host_plan(number);
+        plan.minima = need.minima();
+        plan.expected = rates.expected.clone();
+        plan.redeem = host.unredeemed.iter().map(|escrow| escrow.escrow).collect();
+        if missing > LEAST_TRANSFER {
+            plan.escrow = Some(PlannedEscrow {
+                id: tycoon_market::ids::EscrowId::from_bytes([0; 16]),
+                amount: Credits::from_micros(missing),
+                longest: TimeSpan::from_micros(left.micros().saturating_add(ESCROW_OUTLASTS.micros())),
+                highest_rate: Rate::from_picos_per_second(highest),
+            });
+        } else if missing < -LEAST_TRANSFER {
+            plan.refund = Credits::from_micros(-missing);
+            plan.leave = target;
+        }
+        let by_resource = rates.rates.iter().map(|(kind, rate)| Ok((*kind, rate_of(*rate)?)));
+        let by_resource = by_resource.collect::<Result<BTreeMap<_, _>, PlanError>>()?;
+        plan.bid = Some(PlannedBid { rate: total, rates: by_resource, bid: Some(bid_for(rates, &need, left)?) });
+        // While domains change, what they have now and what they will have both count.
+        let during = need.max(self.present_need(number));
+        let first_bid = if during == need { None } else { Some(bid_for(rates, &during, left)?) };
+        Ok(Deal { plan, first_bid })
+    }
+
+    /// What the domains that stay on the host have there now.
+    fn present_need(&self, number: usize) -> Need {
+        let staying = self.domains.values().filter(|placed| placed.host == number && !placed.change.destroys());
+        let now = staying.filter_map(|placed| placed.now.and_then(|status| status.spec.as_ref()));
+        now.fold(Need::default(), |sum, spec| sum.plus(need_of(spec)))
+    }
+
+    /// A bid that stands as it is.
+    fn kept_deal(&self, number: usize, account: &HostAccountView) -> Deal {
+        let mut plan = self.host_plan(number);
+        plan.minima = self.rooms[number].need.minima();
+        plan.expected = account.allocation.clone();
+        plan.bid = Some(PlannedBid { rate: account.rate, rates: BTreeMap::new(), bid: None });
+        Deal { plan, first_bid: None }
+    }
+
+    /// A host that the pool leaves.
+    fn last_deal(&self, number: usize) -> Deal {
+        let host = &self.world.hosts[number];
+        let mut plan = self.host_plan(number);
+        plan.closes = true;
+        // A receipt that the host never saw is handed to it first: closing then returns its money too.
+        plan.redeem = host.unredeemed.iter().map(|escrow| escrow.escrow).collect();
+        plan.refund = host.account.as_ref().map_or(Credits::ZERO, |account| account.balance);
+        Deal { plan, first_bid: None }
+    }
+}
+
+fn bid_for(rates: &HostRates, need: &Need, duration: TimeSpan) -> Result<Bid, PlanError> {
+    let (minima, maxima) = (need.minima(), need.maxima());
+    let total = rates.total();
+    let preferences = rates.rates.iter().map(|(kind, rate)| {
+        let amount = |amounts: &BTreeMap<ResourceKind, Quantity>| amounts.get(kind).copied().unwrap_or_default();
+        let preference = Preference {
+            weight: rate / total,
+            min: Amount::Quantity(amount(&minima)),
+            max: Amount::Quantity(amount(&maxima)),
+            contingency: 0.0,
+        };
+        (*kind, preference)
+    });
+    Bid::new(duration, preferences.collect()).map_err(|error| PlanError::Unsound {
+        problem: format!("the bid cannot be made: {error}"),
+        help: "this is a fault of the planner, not of your description; please report it".into(),
+        span: None,
+    })
+}
