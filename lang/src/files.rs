@@ -149,6 +149,7 @@ impl Resolver<'_> {
         importing: &mut Vec<(String, Span)>,
     ) {
         let Some((namespace, namespace_span)) = self.import_name(statement) else { return };
+        self.stray_in_import(statement);
         let Some((target, span)) = self.plain_text(statement, 0) else {
             let span = self.statements[statement].span;
             let error = Diagnostic::new("E0112", "an import needs the path of a file", span, "which file?");
@@ -173,6 +174,20 @@ impl Resolver<'_> {
             let message = format!("two imports are called `{}`", self.text(namespace));
             let error = Diagnostic::new("E0206", message, namespace_span, "the second one");
             self.report(error.label(earlier.span, "the first one").help("give one of them another name with `as=`"));
+        }
+    }
+
+    /// Reports what an import has besides its file, `as=` and `sha256=`.
+    fn stray_in_import(&mut self, statement: StatementId) {
+        let line = &self.statements[statement];
+        let extra = line.arguments.get(1).map(|literal| literal.span);
+        let unknown = line.body.iter().copied().find(|part| {
+            let part = &self.statements[*part];
+            !part.is_property || !matches!(self.text(part.word()), "as" | "sha256")
+        });
+        if let Some(span) = extra.or(unknown.map(|part| self.statements[part].span)) {
+            let error = Diagnostic::new("E0112", "an import has a file, `as=` and `sha256=` only", span, "unexpected");
+            self.report(error.help("write `import \"./lib/cluster.kdl\" as=vc`"));
         }
     }
 

@@ -38,6 +38,8 @@ mod symbol;
 pub use condition::{Condition, Environment, EvaluateError};
 pub use diagnostic::{Diagnostic, Edit, Label, Severity};
 pub use explain::{Explanation, explain};
+pub use expression::ast::Operator;
+pub use expression::functions::Function;
 pub use load::{Checked, Failure, Loaded, LoadedSite, check, load, load_site};
 pub use options::Options;
 pub use source::{FileId, LoadError, Loader, MemoryLoader, Source, Sources, Span};

@@ -161,6 +161,9 @@ impl Resolver<'_> {
         }
         let word = Arc::clone(self.names.text(statement.word()));
         let is_schema = self.class(id).layers[line.layer].origin == Origin::Schema;
+        if names::is_reserved(&word) && self.misplaced_annotation(line, false) {
+            return true;
+        }
         match &*word {
             "param" | "argument" => {
                 let allowed = is_schema
@@ -210,6 +213,18 @@ impl Resolver<'_> {
             "item" if is_schema => self.declare_item(id, line),
             _ => return false,
         }
+        true
+    }
+
+    /// Refuses an annotation where nothing has a priority; `(replace)` may stand where `replaceable`.
+    fn misplaced_annotation(&mut self, line: &Line, replaceable: bool) -> bool {
+        let Some((annotation, span)) = self.statements[line.statement].annotation else { return false };
+        if replaceable && annotation == Annotation::Replace {
+            return false;
+        }
+        let only = if replaceable { "only `(replace)` may stand here" } else { "not here" };
+        let error = Diagnostic::new("E0211", "this annotation has no meaning here", span, only);
+        self.wrong(line, error.help("`(default)` and `(final)` stand before attributes, `(replace)` also before records, items and components"));
         true
     }
 
@@ -317,6 +332,19 @@ impl Resolver<'_> {
                 "a value is missing",
             );
             self.wrong(line, error.help(format!("write `{word} {} value`", self.text(name))));
+            return;
+        }
+        let parts = statement.body.clone();
+        let stray = parts.iter().copied().find(|part| {
+            let part = &self.statements[*part];
+            let is_type = part.is_property && role == Role::Let && self.text(part.word()) == "type";
+            !(is_type || (is_table && !part.is_property))
+        });
+        if let Some(stray) = stray {
+            let span = self.statements[stray].span;
+            let message = format!("`{word} {}` has a value and nothing else", self.text(name));
+            let error = Diagnostic::new("E0212", message, span, "unexpected");
+            self.wrong(line, error.help("a `let` has either a value, with `type=` at most, or rows in a block"));
             return;
         }
         if let Some(index) = self.class(id).index.get(&name).copied() {
@@ -527,12 +555,8 @@ impl Resolver<'_> {
         let statement = &self.statements[line.statement];
         let word = Arc::clone(self.names.text(statement.word()));
         let name_span = statement.name_span;
-        if let Some((annotation, span)) = statement.annotation
-            && annotation != Annotation::Replace
-        {
-            let error =
-                Diagnostic::new("E0211", "a component has no priority", span, "only `(replace)` may stand here");
-            self.report(error.help("put `(default)` or `(final)` before its attributes"));
+        if self.misplaced_annotation(line, true) {
+            return None;
         }
         let Some((name, span)) = self.plain_text(line.statement, 0) else {
             let error = Diagnostic::new("E0208", format!("this {word} has no name"), name_span, "a name is missing");
@@ -654,6 +678,9 @@ impl Resolver<'_> {
     }
 
     fn amend(&mut self, id: ClassId, index: usize, line: &Line, last: bool) {
+        if last && self.misplaced_annotation(line, true) {
+            return;
+        }
         let statement = &self.statements[line.statement];
         let replaces = matches!(statement.annotation, Some((Annotation::Replace, _)));
         let piece = if last {
