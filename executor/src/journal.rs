@@ -227,11 +227,11 @@ pub fn history(records: &[(Timestamp, Record)]) -> History {
                 }
                 last = Some(plan);
             }
-            Record::PlanEnded { plan, succeeded: true, .. } => {
-                if last.is_some_and(|last| last.id == *plan && last.goal == Goal::Down) {
-                    history.period = None;
-                    history.placements = BTreeMap::new();
-                }
+            Record::PlanEnded { plan, succeeded: true, .. }
+                if last.is_some_and(|last| last.id == *plan && last.goal == Goal::Down) =>
+            {
+                history.period = None;
+                history.placements = BTreeMap::new();
             }
             _ => {}
         }

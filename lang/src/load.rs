@@ -70,6 +70,10 @@ const STACK_BYTES: usize = 256 << 20;
 
 /// Runs work on a stack that is large enough for it. Pages that are not touched cost nothing.
 pub(crate) fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "one thread does all the work and is waited for: it is there for its stack, and nothing depends on scheduling"
+    )]
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("tycoon-lang".into()).stack_size(STACK_BYTES);
         match thread.spawn_scoped(scope, work) {

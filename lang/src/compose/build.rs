@@ -1,13 +1,13 @@
 //! Filling a class: what every statement of its layers is, and where it goes.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::compose::layers::{Fragment, Layer, Origin, Piece, inner_frames, outer_frames};
 use crate::compose::schema::Declaration;
 use crate::compose::{
-    Assertion, ChildMember, Class, ClassId, Composed, Content, Flavor, ItemsMember, Leaf, LeafState, Member, Priority,
-    RecordMember, Role, Write, names,
+    Assertion, Class, ClassId, Content, Flavor, ItemsMember, Leaf, LeafState, Member, Priority, RecordMember, Role,
+    Write, names,
 };
 use crate::diagnostic::Diagnostic;
 use crate::nearest::{alternatives, nearest};
@@ -37,7 +37,7 @@ impl Class {
             creator,
             layers,
             members: Vec::new(),
-            index: HashMap::new(),
+            index: BTreeMap::new(),
             asserts: Vec::new(),
             contains: Vec::new(),
             order: None,
@@ -72,7 +72,7 @@ impl Resolver<'_> {
     }
 
     /// All statements of all layers of a class.
-    fn lines(&self, layers: &[Layer]) -> Vec<Line> {
+    pub(super) fn lines(&self, layers: &[Layer]) -> Vec<Line> {
         let mut lines = Vec::new();
         for (layer, contents) in layers.iter().enumerate() {
             for piece in &contents.pieces {
@@ -100,7 +100,7 @@ impl Resolver<'_> {
     }
 
     /// True for `kind`, `record` and `item` statements, whose properties describe them.
-    fn is_declaration(&self, statement: StatementId) -> bool {
+    pub(super) fn is_declaration(&self, statement: StatementId) -> bool {
         matches!(self.text(self.statements[statement].word()), "kind" | "record" | "item")
             && self.is_standard(self.statements[statement].file)
     }
@@ -140,7 +140,7 @@ impl Resolver<'_> {
 
     /// Notes that a line was meant for an attribute but is wrong; so nothing is said about the attribute's lack,
     /// neither here nor where a prototype brings the line.
-    fn spoil(&mut self, id: ClassId, index: usize, line: &Line) {
+    pub(super) fn spoil(&mut self, id: ClassId, index: usize, line: &Line) {
         let name = self.class(id).members[index].name;
         self.spoils.insert(line.statement, name);
         if let Content::Leaf(leaf) = &mut self.class_mut(id).members[index].content {
@@ -148,13 +148,13 @@ impl Resolver<'_> {
         }
     }
 
-    fn wrong(&mut self, line: &Line, error: Diagnostic) {
+    pub(super) fn wrong(&mut self, line: &Line, error: Diagnostic) {
         self.set_form(line.statement, Form::Wrong);
         self.report(error);
     }
 
     /// Handles what declares members; false for everything else.
-    fn declare(&mut self, id: ClassId, line: &Line) -> bool {
+    pub(super) fn declare(&mut self, id: ClassId, line: &Line) -> bool {
         let statement = &self.statements[line.statement];
         if line.offset > 0 || !statement.is_single() {
             return false;
@@ -217,7 +217,7 @@ impl Resolver<'_> {
     }
 
     /// Refuses an annotation where nothing has a priority; `(replace)` may stand where `replaceable`.
-    fn misplaced_annotation(&mut self, line: &Line, replaceable: bool) -> bool {
+    pub(super) fn misplaced_annotation(&mut self, line: &Line, replaceable: bool) -> bool {
         let Some((annotation, span)) = self.statements[line.statement].annotation else { return false };
         if replaceable && annotation == Annotation::Replace {
             return false;
@@ -229,17 +229,17 @@ impl Resolver<'_> {
     }
 
     /// True where a template's own body, not a block inside it, holds the line.
-    fn declares_here(&self, line: &Line) -> bool {
+    pub(super) fn declares_here(&self, line: &Line) -> bool {
         line.scope.is_some_and(|scope| self.text(self.statements[scope].word()) == "template")
     }
 
-    fn not_here(&mut self, line: &Line, word: &str, help: &str) {
+    pub(super) fn not_here(&mut self, line: &Line, word: &str, help: &str) {
         let span = self.statements[line.statement].span;
         let error = Diagnostic::new("E0207", format!("`{word}` cannot stand here"), span, "not in this place");
         self.wrong(line, error.help(help));
     }
 
-    fn declare_item(&mut self, id: ClassId, line: &Line) {
+    pub(super) fn declare_item(&mut self, id: ClassId, line: &Line) {
         let Some((name, span)) = self.declared_name(line.statement, "item") else { return };
         let key = self.property(line.statement, "key").and_then(|property| self.plain_text(property, 0));
         let key = key.map(|(key, _)| self.names.intern(&key));
@@ -249,7 +249,7 @@ impl Resolver<'_> {
         self.add_member(id, name, span, Content::Items(items));
     }
 
-    fn declare_attribute(&mut self, id: ClassId, line: &Line, declaration: Declaration) {
+    pub(super) fn declare_attribute(&mut self, id: ClassId, line: &Line, declaration: Declaration) {
         let (name, span) = (declaration.name, declaration.span);
         self.set_form(line.statement, Form::Param);
         let layers = Arc::clone(&self.class(id).layers);
@@ -290,7 +290,7 @@ impl Resolver<'_> {
     }
 
     /// Says that a name exists already.
-    fn taken(&mut self, id: ClassId, line: &Line, name: Symbol, span: Span, index: usize) {
+    pub(super) fn taken(&mut self, id: ClassId, line: &Line, name: Symbol, span: Span, index: usize) {
         let member = &self.class(id).members[index];
         let first = member.span;
         let what = match &member.content {
@@ -314,7 +314,7 @@ impl Resolver<'_> {
     }
 
     /// `let name value` and `output name value`.
-    fn declare_value(&mut self, id: ClassId, line: &Line, word: &str) {
+    pub(super) fn declare_value(&mut self, id: ClassId, line: &Line, word: &str) {
         let Some((name, span)) = self.declared_name(line.statement, word) else {
             self.set_form(line.statement, Form::Wrong);
             return;
@@ -374,7 +374,7 @@ impl Resolver<'_> {
         self.add_member(id, name, span, Content::Leaf(leaf));
     }
 
-    fn add_member(&mut self, id: ClassId, name: Symbol, span: Span, content: Content) {
+    pub(super) fn add_member(&mut self, id: ClassId, name: Symbol, span: Span, content: Content) {
         let class = self.class_mut(id);
         let index = class.members.len();
         match (class.index.get(&name).copied(), content) {
@@ -396,7 +396,7 @@ impl Resolver<'_> {
     }
 
     /// Gives the values that stand behind a record's or item's word to its positional attributes.
-    fn positional_arguments(&mut self, id: ClassId, layers: &[Layer]) {
+    pub(super) fn positional_arguments(&mut self, id: ClassId, layers: &[Layer]) {
         if !matches!(self.class(id).flavor, Flavor::Record | Flavor::Item) {
             return;
         }
@@ -438,7 +438,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn too_many_values(&mut self, id: ClassId, statement: StatementId, first: usize, taken: usize) {
+    pub(super) fn too_many_values(&mut self, id: ClassId, statement: StatementId, first: usize, taken: usize) {
         let span = self.statements[statement].arguments[first].span;
         let name = Arc::clone(self.names.text(self.class(id).name));
         let message = match taken {
@@ -455,7 +455,7 @@ impl Resolver<'_> {
         self.report(error.help("remove it, or name the attribute it is for: `name=value`"));
     }
 
-    fn write(
+    pub(super) fn write(
         &self,
         layer: usize,
         statement: StatementId,
@@ -479,164 +479,8 @@ impl Resolver<'_> {
         }
     }
 
-    /// Handles `word name …` where the word is a kind that may stand here; false for everything else.
-    fn create(&mut self, id: ClassId, line: &Line) -> bool {
-        let statement = &self.statements[line.statement];
-        if line.offset > 0 || !statement.is_single() || statement.is_property {
-            return false;
-        }
-        let word = statement.word();
-        let class = self.class(id);
-        if !class.contains.contains(&word)
-            || class.index.get(&word).is_some_and(|index| !matches!(class.members[*index].content, Content::Child(_)))
-        {
-            return false;
-        }
-        let Some((name, span)) = self.component_name(line) else { return true };
-        let layers = Arc::clone(&self.class(id).layers);
-        let piece = Piece {
-            fragment: Fragment::Body(line.statement),
-            frames: inner_frames(&line.piece.frames),
-            replaces: matches!(self.statements[line.statement].annotation, Some((Annotation::Replace, _))),
-        };
-        let index = match self.class(id).index.get(&name).copied() {
-            None => {
-                let child = ChildMember {
-                    creations: Vec::new(),
-                    pieces: Vec::new(),
-                    count: Leaf::new(Role::Attribute, None, line.layer),
-                    each: Leaf::new(Role::Attribute, None, line.layer),
-                    need: Leaf::new(Role::Attribute, None, line.layer),
-                    condition: Leaf::new(Role::Attribute, None, line.layer),
-                    composed: Composed::No,
-                };
-                self.add_member(id, name, span, Content::Child(child));
-                self.class(id).members.len() - 1
-            }
-            Some(index) => {
-                let Content::Child(child) = &self.class(id).members[index].content else {
-                    self.taken(id, line, name, span, index);
-                    return true;
-                };
-                let clash = child.creations.iter().find(|(layer, _, _)| {
-                    let same = *layer == line.layer;
-                    let ordered = layers[line.layer].beneath.contains(*layer);
-                    (same || ordered) && !piece.replaces
-                });
-                if clash.is_some() {
-                    self.taken(id, line, name, span, index);
-                    return true;
-                }
-                let other = child.creations.iter().find(|(layer, other, _)| {
-                    !layers[line.layer].beneath.contains(*layer) && self.statements[*other].word() != word
-                });
-                if let Some((_, other, _)) = other {
-                    let first = self.statements[*other].span;
-                    let message = format!("two prototypes create `{}`, but not as the same kind", self.text(name));
-                    let error = Diagnostic::new("E0305", message, span, format!("a {}", self.text(word)));
-                    let error = error.label(first, format!("a {}", self.text(self.statements[*other].word())));
-                    self.wrong(line, error.help("rename one of them"));
-                    return true;
-                }
-                index
-            }
-        };
-        self.set_form(line.statement, Form::Creates);
-        if let Content::Child(child) = &mut self.class_mut(id).members[index].content {
-            child.creations.push((line.layer, line.statement, piece.clone()));
-            child.pieces.push((line.layer, piece));
-        }
-        self.collect_metas(id, index, line, true);
-        true
-    }
-
-    /// The name of a component that is created, checked.
-    fn component_name(&mut self, line: &Line) -> Option<(Symbol, Span)> {
-        let statement = &self.statements[line.statement];
-        let word = Arc::clone(self.names.text(statement.word()));
-        let name_span = statement.name_span;
-        if self.misplaced_annotation(line, true) {
-            return None;
-        }
-        let Some((name, span)) = self.plain_text(line.statement, 0) else {
-            let error = Diagnostic::new("E0208", format!("this {word} has no name"), name_span, "a name is missing");
-            self.wrong(line, error.help(format!("write `{word} name {{ … }}`")).suggest(name_span.after(), " name"));
-            return None;
-        };
-        if let Some(extra) = self.statements[line.statement].arguments.get(1) {
-            let message = format!("a {word} has one name");
-            let error = Diagnostic::new("E0212", message, extra.span, "one too many");
-            self.wrong(line, error.help("attributes are written inside the block, or as `name=value`"));
-            return None;
-        }
-        if !names::is_component_name(&name) || names::is_reserved(&name) || standard::is_kind(&name) {
-            let taken = names::is_reserved(&name) || standard::is_kind(&name);
-            let error = Diagnostic::new("E0208", format!("`{name}` cannot name a component"), span, "not a name");
-            let error = if taken {
-                error.help("the language keeps this word for itself; choose another name")
-            } else {
-                let fixed: String = name.to_ascii_lowercase().replace(['_', ' '], "-");
-                let error = error
-                    .help("it becomes part of host names: use lower-case letters, digits and `-`, with a letter first");
-                if names::is_component_name(&fixed) && !names::is_reserved(&fixed) {
-                    error.suggest(span, fixed)
-                } else {
-                    error
-                }
-            };
-            self.wrong(line, error);
-            return None;
-        }
-        Some((self.names.intern(&name), span))
-    }
-
-    /// Collects `count`, `each`, `need` and `if` of a child from a statement that creates or amends it.
-    fn collect_metas(&mut self, id: ClassId, index: usize, line: &Line, whole: bool) {
-        let mut found: Vec<(Arc<str>, Write)> = Vec::new();
-        let length = self.statements[line.statement].path.len();
-        if whole {
-            for part in self.statements[line.statement].body.clone() {
-                let statement = &self.statements[part];
-                if statement.is_single() {
-                    let word = Arc::clone(self.names.text(statement.word()));
-                    found.extend(self.meta_write(line, part).map(|write| (word, write)));
-                }
-            }
-        } else if length == line.offset + 2 {
-            let word = Arc::clone(self.names.text(self.statements[line.statement].path[length - 1].0));
-            found.extend(self.meta_write(line, line.statement).map(|write| (word, write)));
-        }
-        if let Content::Child(child) = &mut self.class_mut(id).members[index].content {
-            for (word, write) in found {
-                match &*word {
-                    "count" => child.count.writes.push(write),
-                    "each" => child.each.writes.push(write),
-                    "need" => child.need.writes.push(write),
-                    "if" => child.condition.writes.push(write),
-                    _ => {}
-                }
-            }
-        }
-    }
-
-    fn meta_write(&mut self, line: &Line, part: StatementId) -> Option<Write> {
-        let statement = &self.statements[part];
-        let last = statement.path[statement.path.len() - 1].0;
-        let word = Arc::clone(self.names.text(last));
-        if !matches!(&*word, "count" | "each" | "need" | "if") {
-            return None;
-        }
-        if statement.arguments.len() != 1 || !statement.body.is_empty() {
-            let span = statement.span;
-            let error = Diagnostic::new("E0212", format!("`{word}` takes one value"), span, "not one value");
-            self.report(error.help(format!("write `{word}=value`")));
-            return None;
-        }
-        Some(self.write(line.layer, part, part, (0, 1), line.scope, &line.piece))
-    }
-
     /// Handles everything that writes to a member or amends one.
-    fn place(&mut self, id: ClassId, line: &Line) {
+    pub(super) fn place(&mut self, id: ClassId, line: &Line) {
         let statement = &self.statements[line.statement];
         let (word, word_span) = statement.path[line.offset];
         let last = line.offset + 1 == statement.path.len();
@@ -677,7 +521,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn amend(&mut self, id: ClassId, index: usize, line: &Line, last: bool) {
+    pub(super) fn amend(&mut self, id: ClassId, index: usize, line: &Line, last: bool) {
         if last && self.misplaced_annotation(line, true) {
             return;
         }
@@ -739,7 +583,7 @@ impl Resolver<'_> {
     }
 
     /// Words of the language that are no members; true where the statement has been dealt with.
-    fn reserved_word(&mut self, id: ClassId, line: &Line, word: Symbol) -> bool {
+    pub(super) fn reserved_word(&mut self, id: ClassId, line: &Line, word: Symbol) -> bool {
         let text = Arc::clone(self.names.text(word));
         let flavor = self.class(id).flavor;
         let at_top = matches!(line.piece.fragment, Fragment::File(_));
@@ -778,7 +622,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn assertion(&mut self, id: ClassId, line: &Line) {
+    pub(super) fn assertion(&mut self, id: ClassId, line: &Line) {
         let statement = &self.statements[line.statement];
         if statement.arguments.len() != 1 {
             let span = statement.span;
@@ -800,7 +644,7 @@ impl Resolver<'_> {
         self.class_mut(id).asserts.push(assertion);
     }
 
-    fn write_attribute(&mut self, id: ClassId, index: usize, line: &Line) {
+    pub(super) fn write_attribute(&mut self, id: ClassId, index: usize, line: &Line) {
         let statement = &self.statements[line.statement];
         let Content::Leaf(Leaf { declaration: Some(declaration), .. }) = &self.class(id).members[index].content else {
             return;
@@ -838,7 +682,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn unknown_member(&mut self, id: ClassId, line: &Line, word: Symbol, span: Span) {
+    pub(super) fn unknown_member(&mut self, id: ClassId, line: &Line, word: Symbol, span: Span) {
         let class = self.class(id);
         let name = Arc::clone(self.names.text(word));
         let what = self.class_title(id);
