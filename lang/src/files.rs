@@ -1,6 +1,6 @@
 //! Reading files, their imports, and the standard library.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
@@ -41,7 +41,7 @@ impl Resolver<'_> {
     /// Reads the main file with all its imports. Problems are reported; what could be read takes part.
     pub(crate) fn read_main(&mut self, path: &str) -> FileId {
         let normal = normalise_path(path);
-        let mut by_path = HashMap::new();
+        let mut by_path = BTreeMap::new();
         match self.read_bytes(&normal) {
             Ok(text) => self.read_unit(&normal, path, text, &mut by_path, &mut Vec::new()),
             Err(problem) => {
@@ -73,8 +73,8 @@ impl Resolver<'_> {
         let unit = Unit {
             path: path.to_owned(),
             statements,
-            imports: HashMap::new(),
-            templates: HashMap::new(),
+            imports: BTreeMap::new(),
+            templates: BTreeMap::new(),
             is_standard,
             is_broken: false,
             class: None,
@@ -97,7 +97,7 @@ impl Resolver<'_> {
         path: &str,
         shown: &str,
         text: Arc<str>,
-        by_path: &mut HashMap<String, FileId>,
+        by_path: &mut BTreeMap<String, FileId>,
         importing: &mut Vec<(String, Span)>,
     ) -> FileId {
         let file = self.sources.add(shown, Arc::clone(&text));
@@ -145,7 +145,7 @@ impl Resolver<'_> {
         &mut self,
         file: FileId,
         statement: StatementId,
-        by_path: &mut HashMap<String, FileId>,
+        by_path: &mut BTreeMap<String, FileId>,
         importing: &mut Vec<(String, Span)>,
     ) {
         let Some((namespace, namespace_span)) = self.import_name(statement) else { return };
@@ -242,7 +242,7 @@ impl Resolver<'_> {
         &mut self,
         path: &str,
         span: Span,
-        by_path: &mut HashMap<String, FileId>,
+        by_path: &mut BTreeMap<String, FileId>,
         importing: &mut Vec<(String, Span)>,
     ) -> Option<FileId> {
         if let Some(start) = importing.iter().position(|(open, _)| open == path) {

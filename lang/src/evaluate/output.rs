@@ -1,6 +1,6 @@
 //! From instances to the tree that others see.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::compose::{Class, ClassId, Content, Flavor, Leaf, LeafState, Role};
@@ -15,8 +15,8 @@ use crate::value::Value;
 /// What instances of one class share.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
-    attributes: HashMap<ClassId, Arc<[Attribute]>>,
-    children: HashMap<ClassId, Arc<[Component]>>,
+    attributes: BTreeMap<ClassId, Arc<[Attribute]>>,
+    children: BTreeMap<ClassId, Arc<[Component]>>,
 }
 
 impl Resolver<'_> {
