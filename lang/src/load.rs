@@ -69,6 +69,10 @@ impl Failure {
 const STACK_BYTES: usize = 256 << 20;
 
 /// Runs work on a stack that is large enough for it. Pages that are not touched cost nothing.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the caller waits for the one thread, which is there for its stack: a caller's own may have 2 MiB, and the KDL parser aborts the process when it overflows"
+)]
 pub(crate) fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     #[expect(
         clippy::disallowed_methods,

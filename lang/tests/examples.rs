@@ -1,4 +1,5 @@
 //! Every example of the project resolves.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "reads the examples in examples/")]
 
 use std::path::Path;
 

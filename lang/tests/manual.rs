@@ -1,4 +1,5 @@
 //! The manual tells the truth: its descriptions resolve, and its tables are those of the program.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "reads docs/language.md")]
 
 mod support;
 

@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::compose::layers::{Fragment, Layer, Origin, Piece, inner_frames, outer_frames};
+use crate::compose::layers::{Fragment, Layer, Origin, Piece};
 use crate::compose::schema::Declaration;
+<<<<<<< HEAD
 use crate::compose::{
     Assertion, Class, ClassId, Content, Flavor, ItemsMember, Leaf, LeafState, Member, Priority, RecordMember, Role,
     Write, names,
 };
+=======
+use crate::compose::{Class, ClassId, Content, Flavor, Leaf, LeafState, Priority, Role, Write};
+>>>>>>> refs/heads/lang
 use crate::diagnostic::Diagnostic;
-use crate::nearest::{alternatives, nearest};
 use crate::resolver::{Form, Resolver};
 use crate::source::Span;
-use crate::standard;
 use crate::statement::{Annotation, StatementId};
 use crate::symbol::Symbol;
 
@@ -72,7 +74,11 @@ impl Resolver<'_> {
     }
 
     /// All statements of all layers of a class.
+<<<<<<< HEAD
     pub(super) fn lines(&self, layers: &[Layer]) -> Vec<Line> {
+=======
+    pub(crate) fn lines(&self, layers: &[Layer]) -> Vec<Line> {
+>>>>>>> refs/heads/lang
         let mut lines = Vec::new();
         for (layer, contents) in layers.iter().enumerate() {
             for piece in &contents.pieces {
@@ -100,7 +106,11 @@ impl Resolver<'_> {
     }
 
     /// True for `kind`, `record` and `item` statements, whose properties describe them.
+<<<<<<< HEAD
     pub(super) fn is_declaration(&self, statement: StatementId) -> bool {
+=======
+    pub(crate) fn is_declaration(&self, statement: StatementId) -> bool {
+>>>>>>> refs/heads/lang
         matches!(self.text(self.statements[statement].word()), "kind" | "record" | "item")
             && self.is_standard(self.statements[statement].file)
     }
@@ -140,7 +150,11 @@ impl Resolver<'_> {
 
     /// Notes that a line was meant for an attribute but is wrong; so nothing is said about the attribute's lack,
     /// neither here nor where a prototype brings the line.
+<<<<<<< HEAD
     pub(super) fn spoil(&mut self, id: ClassId, index: usize, line: &Line) {
+=======
+    pub(crate) fn spoil(&mut self, id: ClassId, index: usize, line: &Line) {
+>>>>>>> refs/heads/lang
         let name = self.class(id).members[index].name;
         self.spoils.insert(line.statement, name);
         if let Content::Leaf(leaf) = &mut self.class_mut(id).members[index].content {
@@ -148,11 +162,16 @@ impl Resolver<'_> {
         }
     }
 
+<<<<<<< HEAD
     pub(super) fn wrong(&mut self, line: &Line, error: Diagnostic) {
+=======
+    pub(crate) fn wrong(&mut self, line: &Line, error: Diagnostic) {
+>>>>>>> refs/heads/lang
         self.set_form(line.statement, Form::Wrong);
         self.report(error);
     }
 
+<<<<<<< HEAD
     /// Handles what declares members; false for everything else.
     pub(super) fn declare(&mut self, id: ClassId, line: &Line) -> bool {
         let statement = &self.statements[line.statement];
@@ -456,6 +475,9 @@ impl Resolver<'_> {
     }
 
     pub(super) fn write(
+=======
+    pub(crate) fn write(
+>>>>>>> refs/heads/lang
         &self,
         layer: usize,
         statement: StatementId,
@@ -478,6 +500,7 @@ impl Resolver<'_> {
             is_replace: annotation == Some(Annotation::Replace),
         }
     }
+<<<<<<< HEAD
 
     /// Handles everything that writes to a member or amends one.
     pub(super) fn place(&mut self, id: ClassId, line: &Line) {
@@ -748,4 +771,6 @@ impl Resolver<'_> {
             }
         }
     }
+=======
+>>>>>>> refs/heads/lang
 }

@@ -8,12 +8,19 @@
 //! amends it. Layers are partly ordered: a layer *dominates* those it was written over. `A ◁ B` makes every layer of
 //! `B` dominate those of `A`; `A ⊕ B` leaves them side by side. What a leaf holds is decided in [`choose`].
 
+pub(crate) mod amend;
 pub(crate) mod build;
 pub(crate) mod children;
 pub(crate) mod choose;
+<<<<<<< HEAD
 mod create;
+=======
+pub(crate) mod create;
+pub(crate) mod declare;
+>>>>>>> refs/heads/lang
 pub(crate) mod layers;
 pub(crate) mod names;
+pub(crate) mod parts;
 pub(crate) mod prototypes;
 pub(crate) mod schema;
 
