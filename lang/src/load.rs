@@ -74,10 +74,6 @@ const STACK_BYTES: usize = 256 << 20;
     reason = "the caller waits for the one thread, which is there for its stack: a caller's own may have 2 MiB, and the KDL parser aborts the process when it overflows"
 )]
 pub(crate) fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "one thread does all the work and is waited for: it is there for its stack, and nothing depends on scheduling"
-    )]
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("tycoon-lang".into()).stack_size(STACK_BYTES);
         match thread.spawn_scoped(scope, work) {

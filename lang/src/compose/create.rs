@@ -1,16 +1,8 @@
-<<<<<<< HEAD
-//! Creating components: `word name extends=… count=… { … }`.
-
-use std::sync::Arc;
-
-use super::build::Line;
-=======
 //! Lines that create components.
 
 use std::sync::Arc;
 
 use crate::compose::build::Line;
->>>>>>> refs/heads/lang
 use crate::compose::layers::{Fragment, Piece, inner_frames};
 use crate::compose::{ChildMember, ClassId, Composed, Content, Leaf, Role, Write, names};
 use crate::diagnostic::Diagnostic;
@@ -22,11 +14,7 @@ use crate::symbol::Symbol;
 
 impl Resolver<'_> {
     /// Handles `word name …` where the word is a kind that may stand here; false for everything else.
-<<<<<<< HEAD
-    pub(super) fn create(&mut self, id: ClassId, line: &Line) -> bool {
-=======
     pub(crate) fn create(&mut self, id: ClassId, line: &Line) -> bool {
->>>>>>> refs/heads/lang
         let statement = &self.statements[line.statement];
         if line.offset > 0 || !statement.is_single() || statement.is_property {
             return false;
@@ -97,11 +85,7 @@ impl Resolver<'_> {
     }
 
     /// The name of a component that is created, checked.
-<<<<<<< HEAD
-    pub(super) fn component_name(&mut self, line: &Line) -> Option<(Symbol, Span)> {
-=======
     pub(crate) fn component_name(&mut self, line: &Line) -> Option<(Symbol, Span)> {
->>>>>>> refs/heads/lang
         let statement = &self.statements[line.statement];
         let word = Arc::clone(self.names.text(statement.word()));
         let name_span = statement.name_span;
@@ -141,11 +125,7 @@ impl Resolver<'_> {
     }
 
     /// Collects `count`, `each`, `need` and `if` of a child from a statement that creates or amends it.
-<<<<<<< HEAD
-    pub(super) fn collect_metas(&mut self, id: ClassId, index: usize, line: &Line, whole: bool) {
-=======
     pub(crate) fn collect_metas(&mut self, id: ClassId, index: usize, line: &Line, whole: bool) {
->>>>>>> refs/heads/lang
         let mut found: Vec<(Arc<str>, Write)> = Vec::new();
         let length = self.statements[line.statement].path.len();
         if whole {
@@ -173,11 +153,7 @@ impl Resolver<'_> {
         }
     }
 
-<<<<<<< HEAD
-    pub(super) fn meta_write(&mut self, line: &Line, part: StatementId) -> Option<Write> {
-=======
     pub(crate) fn meta_write(&mut self, line: &Line, part: StatementId) -> Option<Write> {
->>>>>>> refs/heads/lang
         let statement = &self.statements[part];
         let last = statement.path[statement.path.len() - 1].0;
         let word = Arc::clone(self.names.text(last));

@@ -12,12 +12,8 @@ pub(crate) mod amend;
 pub(crate) mod build;
 pub(crate) mod children;
 pub(crate) mod choose;
-<<<<<<< HEAD
-mod create;
-=======
 pub(crate) mod create;
 pub(crate) mod declare;
->>>>>>> refs/heads/lang
 pub(crate) mod layers;
 pub(crate) mod names;
 pub(crate) mod parts;
