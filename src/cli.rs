@@ -75,6 +75,11 @@ pub enum Command {
     /// Your account at the bank
     #[command(subcommand)]
     Bank(commands::bank::BankCommand),
+    /// The mathematics of the market
+    #[command(subcommand)]
+    Market(commands::market::MarketCommand),
+    /// Simulate a market: many users, many hosts, in virtual time
+    Sim(commands::sim::SimArgs),
     /// Your key, which is your account
     #[command(subcommand)]
     User(commands::user::UserCommand),

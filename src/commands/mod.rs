@@ -9,8 +9,10 @@ pub mod fmt;
 pub mod graph;
 pub mod hosts;
 pub mod ls;
+pub mod market;
 pub mod plan;
 pub mod resolve;
+pub mod sim;
 pub mod status;
 pub mod test;
 pub mod up;
@@ -32,6 +34,8 @@ pub fn run(command: &Command, output: &Output) -> Result<Exit, Failure> {
         Command::Ls(arguments) => ls::run(arguments, output),
         Command::Hosts(arguments) => hosts::run(arguments, output),
         Command::Bank(command) => bank::run(command, output),
+        Command::Market(command) => market::run(command, output),
+        Command::Sim(arguments) => sim::run(arguments, output),
         Command::User(command) => user::run(command, output),
         Command::Fmt(arguments) => fmt::run(arguments, output),
         Command::Test(arguments) => test::run(arguments, output),
