@@ -39,7 +39,7 @@ def build(image, folder, profile):
         if not control.wait(began + BOOT_SECONDS_MAX[profile], host.runs):
             raise RuntimeError(f"the base did not boot; its last lines:\n{host.last_words()}")
         print(f"  it answers after {time.monotonic() - began:.0f} s", flush=True)
-        (partial / "prepare.log").write_text(control.run("/lab/prepare 2>&1", 300, shared=False))
+        (partial / "prepare.log").write_text(control.run("/lab/prepare 2>&1", 300))
         with host.monitor(120) as monitor:
             monitor.save_state(partial / "state")
             monitor.quit()

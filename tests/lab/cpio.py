@@ -25,10 +25,10 @@ class Archive:
     def character_device(self, path, major, minor, mode=0o600):
         self._add(path, stat.S_IFCHR | mode, b"", major, minor)
 
-    def write(self, path):
-        """Writes the archive. It is not compressed: a kernel under emulation unpacks slower than it reads."""
+    def bytes(self):
+        """The archive, complete."""
         self._add("TRAILER!!!", 0, b"")
-        path.write_bytes(b"".join(self._parts))
+        return b"".join(self._parts)
 
     def _add(self, path, mode, content, major=0, minor=0):
         self._count += 1

@@ -5,6 +5,7 @@ becomes what a NoCloud seed says, and answers ping and SSH. The disk is an empty
 volumes, their contents and their images can be tested.
 """
 
+import gzip
 import pathlib
 import re
 import subprocess
@@ -13,10 +14,13 @@ import cache
 import kernel_modules
 from cpio import Archive
 
-MODULES = (
-    "xen-netfront", "xen-blkfront", "crc32c-intel", "crc32c_generic", "ext4",
-    "isofs", "nls_cp437", "nls_ascii", "nls_iso8859-1", "nls_utf8", "vfat",
-)  # fmt: skip
+# Loaded in this order, and all but the first only where a disk asks for them: each costs time and memory.
+MODULES = {
+    "devices": ("xen-netfront", "xen-blkfront"),
+    "iso9660": ("nls_utf8", "isofs"),
+    "vfat": ("nls_cp437", "nls_ascii", "nls_iso8859-1", "vfat"),
+    "ext4": ("crc32c-intel", "crc32c_generic", "ext4"),
+}
 
 DISK_BYTES = 16 << 20
 
@@ -26,15 +30,16 @@ def build(tree, release, kernel, folder):
     folder.mkdir()
     # A hard link costs nothing here; on the host's disk it becomes a file.
     (folder / "kernel").hardlink_to(kernel)
-    _ramdisk(tree, release).write(folder / "ramdisk")
+    # Compressed, unlike the host's: both forms of it are in memory at once, and a guest of 96 MiB has no room for that.
+    (folder / "ramdisk").write_bytes(gzip.compress(_ramdisk(tree, release).bytes(), mtime=0))
     _disk(folder / "disk.raw")
 
 
 def _ramdisk(tree, release):
     recipe = cache.RECIPE / "guest"
     archive = Archive()
-    for path in ("bin", "data", "dev", "etc", "lib", "lib64", "lib/x86_64-linux-gnu", "modules", "proc", "run", "sbin", "seed",
-                 "sys", "tmp", "usr", "var", "var/log"):  # fmt: skip
+    for path in ("bin", "data", "dev", "etc", "lib", "lib64", "lib/x86_64-linux-gnu", "modules", "proc", "run", "sbin",
+                 "seed", "sys", "tmp", "usr", "var", "var/log"):  # fmt: skip
         archive.folder(path)
     archive.folder("root", 0o700)
     archive.character_device("dev/console", 5, 1)
@@ -55,7 +60,8 @@ def _ramdisk(tree, release):
     archive.program("bin/dropbearkey", (tree / "usr/bin/dropbearkey").read_bytes())
     for path in _libraries(tree, "/usr/sbin/dropbear"):
         content = (tree / path.lstrip("/")).read_bytes()
-        archive.program(f"lib64/{pathlib.Path(path).name}" if "ld-linux" in path else f"lib/x86_64-linux-gnu/{pathlib.Path(path).name}", content)
+        folder = "lib64" if "ld-linux" in path else "lib/x86_64-linux-gnu"
+        archive.program(f"{folder}/{pathlib.Path(path).name}", content)
 
     archive.file("etc/passwd", b"root:*:0:0:root:/root:/bin/sh\n")
     archive.file("etc/group", b"root:x:0:\n")
@@ -64,8 +70,10 @@ def _ramdisk(tree, release):
     for name in ("inittab", "start", "network", "flatten.awk"):
         archive.file(f"etc/{name}", (recipe / name).read_bytes())
     archive.program("etc/dhcp", (recipe / "dhcp").read_bytes())
-    for path, content in kernel_modules.in_order(tree, release, MODULES):
-        archive.file(path, content)
+    for group, names in MODULES.items():
+        archive.folder(f"modules/{group}")
+        for name, content in kernel_modules.in_order(tree, release, names):
+            archive.file(f"modules/{group}/{name}", content)
     return archive
 
 

@@ -41,6 +41,11 @@ def run_folder():
     return folder
 
 
+def name_of(number):
+    """The host's name, which is also the name its key is known by."""
+    return f"lab-h{number}"
+
+
 class Lab:
     """The hosts in one folder. What is known of them is in files there, so that any later call finds them."""
 
@@ -66,7 +71,7 @@ class Lab:
         if not self.runs(number):
             raise LabError(f"host {number} is not up; start it with: tests/lab/lab up {number}")
         port = int((self.folder / f"h{number}.port").read_text())
-        return remote.Remote(f"lab-h{number}", port, self.folder, self._image())
+        return remote.Remote(name_of(number), port, self.folder, self._image())
 
     def up(self, count, profile, frozen):
         """Brings up the hosts 1 to `count` from the frozen base; those that are up stay as they are."""
@@ -130,16 +135,18 @@ class Lab:
         if not first.wait(deadline, machine.runs):
             raise LabError(f"host {number} does not answer; its last lines:\n{machine.last_words()}")
         try:
-            first.run(f"/lab/identity {number} {int(time.time())}", RESUME_SECONDS_MAX, shared=False)
+            first.run(f"/lab/identity {number} {int(time.time())}", RESUME_SECONDS_MAX)
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             raise LabError(f"host {number} did not take its name: {error}\n{machine.last_words()}") from error
+        if not remote.Remote(name_of(number), machine.port, self.folder, self._image()).keep(deadline):
+            raise LabError(f"host {number} has its name, and does not admit us:\n{machine.last_words()}")
 
     def _stop(self, number, profile):
         port_file = self.folder / f"h{number}.port"
         if not port_file.exists():
             return
         port = int(port_file.read_text())
-        remote.Remote(f"lab-h{number}", port, self.folder, self._image()).close()
+        remote.Remote(name_of(number), port, self.folder, self._image()).close()
         self._machine(number, profile, port).stop()
 
 

@@ -49,7 +49,8 @@ def build(folder):
         print(f"  takes kernel {release} and Xen out of it", flush=True)
         (partial / "kernel").write_bytes(_plain_kernel((tree / f"boot/vmlinuz-{release}").read_bytes()))
         (partial / "xen").write_bytes(gzip.decompress(next(tree.glob("boot/xen-4.17-*.gz")).read_bytes()))
-        _host_initramfs(tree, release).write(partial / "initramfs")
+        # Not compressed: a kernel under emulation unpacks slower than it reads.
+        (partial / "initramfs").write_bytes(_host_initramfs(tree, release).bytes())
         print("  builds the guest image std:tiny", flush=True)
         guest.build(tree, release, partial / "kernel", partial / "std-tiny")
         _configure(tree, partial)
@@ -99,8 +100,8 @@ def _host_initramfs(tree, release):
     archive.character_device("dev/console", 5, 1)
     archive.program("bin/busybox", (tree / "bin/busybox").read_bytes())
     archive.program("init", (cache.RECIPE / "host/initramfs-init").read_bytes())
-    for path, content in kernel_modules.in_order(tree, release, HOST_MODULES):
-        archive.file(path, content)
+    for name, content in kernel_modules.in_order(tree, release, HOST_MODULES):
+        archive.file(f"modules/{name}", content)
     return archive
 
 
@@ -109,7 +110,7 @@ def _configure(tree, image):
     lab = tree / "lab"
     fast = lab / "fast"
     fast.mkdir(parents=True)
-    for name in ("prepare", "identity"):
+    for name in ("prepare", "identity", "guest"):
         shutil.copy(recipe / name, lab / name)
     for name in ("rc", "block", "vif-bridge", "lvmlocal.conf"):
         shutil.copy(recipe / name, fast / name)

@@ -4,7 +4,7 @@ import pathlib
 
 
 def in_order(tree, release, names):
-    """The files of the kernel modules `names` and of what they need, in the order of loading."""
+    """The kernel modules `names` and what they need: file names that sort in the order of loading, and contents."""
     base = tree / "lib/modules" / release
     files = {}
     needs = {}
@@ -19,7 +19,7 @@ def in_order(tree, release, names):
         for file in [*reversed(needs[path]), path]:
             if file not in order:
                 order.append(file)
-    return [(f"modules/{number:02}-{pathlib.Path(path).name}", (base / path).read_bytes())
+    return [(f"{number:02}-{pathlib.Path(path).name}", (base / path).read_bytes())
             for number, path in enumerate(order)]  # fmt: skip
 
 

@@ -5,6 +5,8 @@ import socket
 import subprocess
 import time
 
+import process
+
 
 class Remote:
     """A host's control domain as root. `folder` holds the connection, `keys` the key and the known hosts."""
@@ -12,6 +14,8 @@ class Remote:
     def __init__(self, name, port, folder, keys):
         self.port = port
         self._control = folder / f"{name}.ssh"
+        self._record = folder / f"{name}.ssh-pid"
+        self._log = folder / f"{name}.ssh-log"
         self._options = [
             "-F", "none",
             "-i", str(keys / "id_ed25519"),
@@ -27,27 +31,37 @@ class Remote:
         ]  # fmt: skip
 
     def command(self, *words):
-        """The ssh command line that runs `words`, or a shell; it shares the kept connection."""
-        shared = ["-o", f"ControlPath={self._control}", "-o", "ControlMaster=auto", "-o", "ControlPersist=600"]
-        return ["ssh", *shared, *self._options, "root@127.0.0.1", *words]
+        """The ssh command line that runs `words`, or a shell; over the kept connection where there is one."""
+        return ["ssh", "-o", f"ControlPath={self._control}", *self._options, "root@127.0.0.1", *words]
 
-    def run(self, script, seconds, shared=True):
+    def run(self, script, seconds):
         """Runs a shell script on the host and returns what it prints; CalledProcessError where it fails."""
-        command = self.command() if shared else ["ssh", *self._options, "root@127.0.0.1"]
-        # A connection that is kept would hold our pipes open; its errors go where ours go.
         done = subprocess.run(
-            [*command, "sh -e -c " + shlex.quote(script)],
+            self.command("sh -e -c " + shlex.quote(script)),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=seconds, check=True,
         )  # fmt: skip
         return done.stdout.decode(errors="replace")
 
+    def keep(self, deadline):
+        """Opens the connection that later commands share; False where that fails until `deadline`.
+
+        It is a process like the others, recorded, and with a log of its own: an ssh that went into the background by
+        itself would hold the caller's pipes open.
+        """
+        command = self.command()
+        command[1:1] = ["-o", "ControlMaster=yes", "-N"]
+        while time.monotonic() < deadline:
+            if not process.runs(self._record):
+                process.start(command, self._record, self._log, self._record.parent)
+            if self._control.exists():
+                return True
+            time.sleep(0.02)
+        return False
+
     def close(self):
         """Ends the kept connection, if there is one."""
-        if self._control.exists():
-            subprocess.run(
-                ["ssh", "-F", "none", "-o", f"ControlPath={self._control}", "-O", "exit", "root@127.0.0.1"],
-                stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False,
-            )  # fmt: skip
+        process.stop(self._record)
+        self._control.unlink(missing_ok=True)
 
     def wait(self, deadline, alive):
         """Waits until the host's SSH server greets, while `alive()` holds. False where it did not."""
