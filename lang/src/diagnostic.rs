@@ -186,12 +186,13 @@ pub(crate) struct Diagnostics {
     list: Vec<Diagnostic>,
     seen: std::collections::BTreeMap<(&'static str, Option<Span>), usize>,
     limit: usize,
+    left_out: usize,
 }
 
 impl Diagnostics {
     /// At most `limit` diagnostics.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { list: Vec::new(), seen: Default::default(), limit }
+        Self { list: Vec::new(), seen: Default::default(), limit, left_out: 0 }
     }
 
     /// Adds one; where the same code was already given at the same primary place it is only counted.
@@ -206,6 +207,7 @@ impl Diagnostics {
             return;
         }
         if self.list.len() >= self.limit {
+            self.left_out += 1;
             return;
         }
         self.seen.insert(key, self.list.len());
@@ -220,6 +222,9 @@ impl Diagnostics {
     /// All, errors first, then by file and place.
     pub(crate) fn into_sorted(mut self) -> Vec<Diagnostic> {
         self.list.sort_by_key(|d| (d.severity, d.primary().map(|span| (span.file, span.start)), d.code));
+        if let Some(last) = self.list.last_mut().filter(|_| self.left_out > 0) {
+            last.notes.push(format!("{} more errors and warnings were left out", self.left_out));
+        }
         self.list
     }
 }

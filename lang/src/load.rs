@@ -140,7 +140,8 @@ impl Resolver<'_> {
 
     /// Composes and checks everything in a file.
     pub(crate) fn check_file(&mut self, main: FileId, live: &mut Vec<LiveAssertion>) {
-        self.file_class(main);
+        let top = self.file_class(main);
+        self.compile_class(top);
         self.compose_templates(main);
         if let Ok(root) = self.root_instance(main) {
             self.check_instance(root, live);
