@@ -344,13 +344,14 @@ impl Resolver<'_> {
 
     /// The values of a write; `plain` where literals without annotation are expressions as well.
     fn compile_literals(&mut self, id: ClassId, write: &Write, plain: bool, sees: &[Arc<Variable>]) {
-        for literal in self.statements[write.holder].arguments[write.first..write.end].to_vec() {
+        let literals = self.statements[write.holder].arguments[write.first..write.end].to_vec();
+        for literal in &literals {
             let is_text = matches!(literal.token, Token::Text(_));
             if matches!(literal.reading, Reading::Compute | Reading::Fill)
                 || (plain && is_text && literal.reading == Reading::Plain)
             {
                 let sees = if literal.reading == Reading::Plain { sees } else { &[] };
-                self.compile(&literal, write.scope, &write.frames, sees, id);
+                self.compile(literal, write.scope, &write.frames, sees, id);
             }
         }
     }

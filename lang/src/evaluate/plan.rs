@@ -103,9 +103,10 @@ impl Resolver<'_> {
     fn check_literals(&mut self, writes: &[Write], declaration: Option<&Declaration>) {
         let Some(declaration) = declaration.filter(|declaration| !declaration.ty.reads_expressions()) else { return };
         for write in writes {
-            for literal in self.statements[write.holder].arguments[write.first..write.end].to_vec() {
+            let literals = self.statements[write.holder].arguments[write.first..write.end].to_vec();
+            for literal in &literals {
                 if matches!(literal.reading, Reading::Plain | Reading::Foreign)
-                    && let Err(mismatch) = self.read_literal(&literal, &declaration.ty)
+                    && let Err(mismatch) = self.read_literal(literal, &declaration.ty)
                 {
                     self.report_mismatch(&mismatch, literal.span, Some(declaration));
                 }
