@@ -180,11 +180,15 @@ fn label_text(label: &Label, sources: &Sources) -> String {
     out
 }
 
+/// Code, primary place and its label: what makes two diagnostics one.
+type Sameness = (&'static str, Option<(Span, String)>);
+
 /// Collects diagnostics, without saying the same thing twice.
 #[derive(Debug, Default)]
 pub(crate) struct Diagnostics {
     list: Vec<Diagnostic>,
-    seen: std::collections::BTreeMap<(&'static str, Option<Span>), usize>,
+    /// Which of the list has this code with this primary place and label.
+    seen: std::collections::BTreeMap<Sameness, usize>,
     limit: usize,
     left_out: usize,
 }
@@ -195,9 +199,11 @@ impl Diagnostics {
         Self { list: Vec::new(), seen: Default::default(), limit, left_out: 0 }
     }
 
-    /// Adds one; where the same code was already given at the same primary place it is only counted.
+    /// Adds one. The same code with the same words at the same place, as in the next instance of a `count`, is only
+    /// counted.
     pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
-        let key = (diagnostic.code, diagnostic.primary());
+        let primary = diagnostic.labels.iter().find(|label| label.primary);
+        let key = (diagnostic.code, primary.map(|label| (label.span, label.text.clone())));
         if let Some(known) = self.seen.get(&key) {
             if let Some(known) = self.list.get_mut(*known)
                 && known.message != diagnostic.message

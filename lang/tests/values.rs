@@ -308,3 +308,34 @@ fn long_lists_count_as_many_steps() {
     let Err(failure) = load_files(text, &[], &options) else { panic!("sound, against expectation") };
     assert_eq!(failure.diagnostics[0].code, "E0602");
 }
+
+#[test]
+fn every_missing_value_is_named() {
+    assert_eq!(codes("pool p { domain a; }"), ["E0405", "E0405"]);
+    let shown = messages("pool p { domain a count=3; }");
+    assert!(shown.contains("`image` is missing") && shown.contains("`memory` is missing"), "{shown}");
+    assert!(shown.contains("the same 2 more times"), "{shown}");
+}
+
+#[test]
+fn a_host_name_that_gets_too_long_is_an_error_where_the_domain_is() {
+    let name = "a".repeat(63);
+    let text = format!("pool p {{ domain {name} count=1 image=\"a\" memory=\"1GiB\"; }}");
+    let found = refused(&text);
+    assert_eq!(found[0].code, "E0401");
+    assert!(messages(&text).contains("--> pool.kdl:1:17"), "{}", messages(&text));
+}
+
+#[test]
+fn a_row_may_not_have_the_name_of_a_member() {
+    let text = "let rows { image x=1; }\npool p { domain a each=rows { image \"a\"; memory \"1GiB\"; }; }";
+    assert_eq!(codes(text), ["E0208"]);
+}
+
+#[test]
+fn only_what_somebody_wrote_counts_as_written() {
+    let resolved = resolve("pool p { domain a { image \"a\"; memory \"1GiB\"; }; }");
+    let domain = resolved.loaded.tree.child("a").unwrap();
+    assert!(domain.attribute("memory").unwrap().written);
+    assert!(!domain.attribute("vcpus").unwrap().written && !domain.attribute("hostname").unwrap().written);
+}

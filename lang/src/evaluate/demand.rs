@@ -222,7 +222,11 @@ impl Resolver<'_> {
                 (value, _) => values.push(value),
             }
         }
-        let span = self.statements[write.holder].value_span();
+        let mut span = self.statements[write.holder].value_span();
+        if self.is_standard(span.file) {
+            // A default of the standard library went wrong here because of what is around it.
+            span = self.class_of(id).created;
+        }
         let value = match (ty, values.len()) {
             (Type::List(_), _) => Value::List(values.into()),
             (_, 1) => values.remove(0),
