@@ -99,6 +99,11 @@ impl Output {
         }
     }
 
+    /// The same, where nothing but data is shown.
+    pub fn silent(&self) -> Self {
+        Self { json: true, ..self.clone() }
+    }
+
     /// Prints data.
     pub fn print(&self, text: &str) {
         // A reader that has gone away, as `head` does, has seen what it wanted.

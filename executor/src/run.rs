@@ -132,7 +132,9 @@ impl Runner {
         let plan = Arc::new(plan);
         let clock = self.site.clock();
         let interrupted = journal::unfinished(journal.records()).is_some();
-        if plan.is_empty() && !interrupted {
+        // A pool that is gone although nobody saw it go is noted to be gone.
+        let is_news = plan.goal == Goal::Down && !journal.history().placements.is_empty();
+        if plan.is_empty() && !interrupted && !is_news {
             return self.finished(plan, engine::Report::default());
         }
         journal.write(clock.now(), Record::PlanBegun { plan: Box::new((*plan).clone()) })?;

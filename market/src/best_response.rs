@@ -4,7 +4,7 @@
 //! optimum is x_j = s·√(w_j·y_j) − y_j, held between what the least and the greatest share cost, for the one s at
 //! which the bids add up to the budget; 1/s² is λ, the utility of one more credit per second. The sum of the bids
 //! is piecewise linear in s, so s is found exactly among the points where a bid leaves or meets a bound:
-//! O(n log n). `docs/market.md` has a worked example.
+//! O(n), by selection instead of sorting. `docs/market.md` has a worked example.
 //!
 //! Two forms of a reserve: a *base price* is one more bidder, part of y. A *price floor* ρ makes the share
 //! x / max(x + y, ρ): below the floor utility grows evenly, with w/ρ for each credit, and only then as above.
@@ -160,7 +160,8 @@ pub fn solve_with_floors(problem: &Problem, floors: &[f64]) -> Result<Solution, 
     let (bids, lambda) = fill(&curves, problem.budget);
     let share = |(host, bid): (usize, &f64)| curves[host].share(*bid).min(problem.hosts[host].max_share.unwrap_or(1.0));
     let shares: Vec<f64> = bids.iter().enumerate().map(share).collect();
-    let utility = shares.iter().zip(&problem.hosts).map(|(share, host)| share * host.weight).sum();
+    // An empty sum of floats is −0, and nobody wants to read that.
+    let utility = shares.iter().zip(&problem.hosts).map(|(share, host)| share * host.weight).sum::<f64>() + 0.0;
     // A difference within rounding is none.
     let rest = problem.budget - bids.iter().sum::<f64>();
     let unspent = if rest > problem.budget * 1e-12 { rest } else { 0.0 };

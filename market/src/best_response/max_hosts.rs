@@ -31,7 +31,7 @@ pub struct ManyHosts {
 }
 
 /// Divides the budget over at most `max_hosts` hosts so that the utility is greatest; least shares count only for hosts
-/// that are used. Takes at most `max_steps` steps of branch and bound, each of them O(n log n).
+/// that are used. Takes at most `max_steps` steps of branch and bound, each of them O(n log n) times the halvings of λ.
 ///
 /// # Errors
 /// Numbers that are none.

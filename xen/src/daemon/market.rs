@@ -210,7 +210,8 @@ impl HostDaemon {
 
     /// Refuses receipts from which nothing, or less than they say, can be drawn. Those that are credited already pass.
     fn check_new_receipt(&self, terms: &ReceiptTerms) -> Result<(), MarketError> {
-        let refused = |reason: String| Err(MarketError::Receipt(reason));
+        let refused = |reason: &str| Err(MarketError::Receipt(reason.to_owned()));
+        let now = self.clock.now();
         let (founded_at, memory) = {
             let state = self.lock();
             if state.auctioneer.receipt(terms.escrow).is_some() {
@@ -218,25 +219,20 @@ impl HostDaemon {
             }
             (state.founded_at, state.auctioneer.config().receipt_memory)
         };
-        if terms.longest > memory {
-            return refused(format!(
-                "its escrow lasts {}, and this host remembers receipts for {memory}; set money aside for less long",
-                terms.longest
-            ));
+        if terms.opened_at.plus(terms.longest) <= now {
+            return refused("the time for which its escrow may be drawn is over");
         }
-        if terms.opened_at.plus(terms.longest) <= self.clock.now() {
-            return refused(format!("its escrow was to last {}, which is over", terms.longest));
-        }
-        if terms.opened_at >= founded_at {
+        // What is as old as this may have been credited before, and forgotten with the account or with a whole memory
+        // that was lost. Then the bank has heard of it.
+        let is_remembered = terms.opened_at >= founded_at && now.since(terms.opened_at) < memory;
+        if is_remembered {
             return Ok(());
         }
-        // An earlier memory of this host, which is lost, may have credited it: then the bank has heard of that.
         let info = self.bank.escrow(&terms.escrow).map_err(|error| MarketError::Unchecked(error.to_string()))?;
         if info.escrow.end.is_some() || info.escrow.statement.is_some() {
             return refused(
-                "it is older than this host's records, which were lost, and was drawn from before; \
-                 what is left of it returns to the payer by itself within a day"
-                    .to_owned(),
+                "it is older than what this host remembers, and was credited before; what is left of it returns to the \
+                 payer by itself within a day",
             );
         }
         Ok(())
