@@ -184,7 +184,7 @@ fn label_text(label: &Label, sources: &Sources) -> String {
 #[derive(Debug, Default)]
 pub(crate) struct Diagnostics {
     list: Vec<Diagnostic>,
-    seen: std::collections::HashMap<(&'static str, Option<Span>), usize>,
+    seen: std::collections::BTreeMap<(&'static str, Option<Span>), usize>,
     limit: usize,
 }
 

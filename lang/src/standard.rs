@@ -18,6 +18,8 @@ pub(crate) const KINDS: &[(&str, &str)] = &[
     ("placement", include_str!("../std/placement.kdl")),
     ("pool", include_str!("../std/pool.kdl")),
     ("scheduler", include_str!("../std/scheduler.kdl")),
+    ("simulated-host", include_str!("../std/simulated-host.kdl")),
+    ("site", include_str!("../std/site.kdl")),
     ("steps", include_str!("../std/steps.kdl")),
     ("store", include_str!("../std/store.kdl")),
     ("volume", include_str!("../std/volume.kdl")),

@@ -223,3 +223,58 @@ fn names_that_cannot_be_are_refused() {
     let long = format!("pool p {{ domain {}; }}", "a".repeat(64));
     assert_eq!(codes(&long), ["E0208"]);
 }
+
+#[test]
+fn nothing_is_ignored_in_silence() {
+    for (text, code) in [
+        ("let a 1 kind=2\npool p { }", "E0212"),
+        ("let a 1 { b 2; }\npool p { }", "E0212"),
+        ("let a b=1\npool p { }", "E0212"),
+        ("param a b\npool p { }", "E0212"),
+        ("param a { one-of; }\npool p { }", "E0212"),
+        ("param a hidden=#true\npool p { }", "E0201"),
+        ("template A B extends=domain { }\npool p { }", "E0212"),
+        ("template A extends=domain colour=red { }\npool p { }", "E0201"),
+        ("template A { }\npool p { }", "E0306"),
+        ("(final)let a 1\npool p { }", "E0211"),
+        ("pool p { (default)budget 10 for=\"1h\"; }", "E0211"),
+        ("pool p { domain a { image \"a\"; memory \"1GiB\"; (final)root size=\"2GiB\"; }; }", "E0211"),
+        ("pool p { (default)assert \"true\"; }", "E0211"),
+        ("pool p { assert \"true\" message=\"x\"; }", "E0201"),
+        ("pool p { assert; }", "E0212"),
+        ("pool p { output x; }", "E0212"),
+        ("pool p { output x 1 2 y=3; }", "E0212"),
+        ("pool p { domain a b { image \"a\"; memory \"1GiB\"; }; }", "E0212"),
+        ("pool p { domain a { image \"a\"; memory \"1GiB\"; root 3; }; }", "E0212"),
+        ("pool p { domain a { image \"a\"; memory \"1GiB\" { x; }; }; }", "E0212"),
+        ("pool p { budget 10 20 for=\"1h\"; }", "E0212"),
+        ("pool p { count 3; }", "E0504"),
+        ("pool p { domain a { image \"a\"; memory \"1GiB\"; param x; }; }", "E0207"),
+        ("pool p { domain a { image \"a\"; memory \"1GiB\"; item x; }; }", "E0207"),
+        ("pool p { domain a { image \"a\"; memory \"1GiB\"; root.fs.x ext4; }; }", "E0205"),
+        ("pool p { domain a { image \"a\"; memory \"1GiB\"; place.require.x 1; }; }", "E0205"),
+        ("pool p { domain a { image \"a\"; memory \"1GiB\"; }; a extends=a; }", "E0207"),
+        ("let rows { x; }\npool p { domain a count=2 each=rows { image \"a\"; memory \"1GiB\"; }; }", "E0212"),
+        ("pool p { volume v; }", "E0201"),
+        ("domain a { }\npool p { }", "E0201"),
+        ("kind a { }\npool p { }", "E0207"),
+        ("pool p { store s; }", "E0201"),
+        ("pool p { .a 1; }", "E0208"),
+        ("pool p { domain a { image; memory \"1GiB\"; }; }", "E0212"),
+        ("pool p { domain a extends=($)x { }; }", "E0212"),
+        ("pool p { domain a { extends; }; }", "E0212"),
+        ("pool p { domain a { image \"a\"; memory \"1GiB\"; cloud-init { file \"/a\"; }; }; }", "E0405"),
+    ] {
+        let found = codes(text);
+        assert!(found.contains(&code), "{text}\nexpected {code}:\n{}", messages(text));
+    }
+}
+
+#[test]
+fn a_let_may_have_a_type() {
+    let text = "let base type=bytes \"2GiB\"\npool p { domain a { image \"a\"; memory ($)\"base * 2\"; }; }";
+    assert_eq!(resolve(text).value("p.a.memory"), "4GiB");
+    assert_eq!(codes("let base type=bytes 3\npool p { domain a { image \"a\"; memory ($)base; }; }"), ["E0402"]);
+    let untyped = messages("let base \"2GiB\"\npool p { domain a { image \"a\"; memory ($)\"base * 2\"; }; }");
+    assert!(untyped.contains("E0408") && untyped.contains("`2GiB` is text here"), "{untyped}");
+}

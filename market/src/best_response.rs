@@ -4,7 +4,7 @@
 //! optimum is x_j = s·√(w_j·y_j) − y_j, held between what the least and the greatest share cost, for the one s at
 //! which the bids add up to the budget; 1/s² is λ, the utility of one more credit per second. The sum of the bids
 //! is piecewise linear in s, so s is found exactly among the points where a bid leaves or meets a bound:
-//! O(n log n). `docs/market.md` has a worked example.
+//! O(n), by selection instead of sorting. `docs/market.md` has a worked example.
 //!
 //! Two forms of a reserve: a *base price* is one more bidder, part of y. A *price floor* ρ makes the share
 //! x / max(x + y, ρ): below the floor utility grows evenly, with w/ρ for each credit, and only then as above.
@@ -18,7 +18,7 @@ mod water_filling;
 use thiserror::Error;
 
 use self::curve::{curves_of, least_of};
-pub use self::max_hosts::{ManyHosts, solve_with_max_hosts};
+pub use self::max_hosts::{ManyHosts, solve_with_bound, solve_with_max_hosts};
 use self::water_filling::{budget_reaching, fill};
 
 /// Rates, prices and weights are zero, or between this and its inverse.
@@ -113,6 +113,16 @@ pub enum BestResponseError {
         /// The budget given.
         budget: f64,
     },
+    /// More hosts have a least share than may be used.
+    #[error(
+        "{needed} hosts have a least share, which is to be had on each of them, but at most {max_hosts} may be used"
+    )]
+    MaxHosts {
+        /// The hosts with a least share.
+        needed: usize,
+        /// The most hosts that may be used.
+        max_hosts: usize,
+    },
     /// No budget reaches the utility.
     #[error("no budget reaches a utility of {utility}: all shares together give less than or at most {limit}")]
     Utility {
@@ -150,7 +160,8 @@ pub fn solve_with_floors(problem: &Problem, floors: &[f64]) -> Result<Solution, 
     let (bids, lambda) = fill(&curves, problem.budget);
     let share = |(host, bid): (usize, &f64)| curves[host].share(*bid).min(problem.hosts[host].max_share.unwrap_or(1.0));
     let shares: Vec<f64> = bids.iter().enumerate().map(share).collect();
-    let utility = shares.iter().zip(&problem.hosts).map(|(share, host)| share * host.weight).sum();
+    // An empty sum of floats is −0, and nobody wants to read that.
+    let utility = shares.iter().zip(&problem.hosts).map(|(share, host)| share * host.weight).sum::<f64>() + 0.0;
     // A difference within rounding is none.
     let rest = problem.budget - bids.iter().sum::<f64>();
     let unspent = if rest > problem.budget * 1e-12 { rest } else { 0.0 };

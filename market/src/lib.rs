@@ -3,8 +3,10 @@
 //! Everything here is **pure**: no input or output, no clock, no threads, no global state. Times and the
 //! world come in as arguments, so that a market can be simulated, replayed and tested.
 //!
-//! Start with [`credits`] (money), [`resource`] (what is sold), [`time`] and [`key`]; then
-//! [`bid`], [`auction`] and [`auctioneer`], which is the market of one host as a state machine.
+//! Start with [`credits`] (money), [`resource`] and [`unique`] (what is sold), [`time`] and [`key`]; then [`bid`] and
+//! [`bid_text`] (what is wanted), [`auction`] (who gets what of one resource) and [`auctioneer`], which is the market of
+//! one host as a state machine. [`best_response`] and [`prediction`] are the bidder's side: what to bid, and how sure it
+//! is. `docs/market.md` says all of it with worked examples, which the tests run.
 
 pub mod auction;
 pub mod auctioneer;

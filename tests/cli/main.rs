@@ -10,5 +10,6 @@ mod help;
 mod locking;
 mod pools;
 mod readme;
+mod simulation;
 mod time;
 mod up_and_down;

@@ -26,6 +26,9 @@ impl Resolver<'_> {
     /// Notes that something is being computed.
     pub(crate) fn enter(&mut self, instance: InstanceId, member: usize, asked: Span) -> Result<(), Poison> {
         if self.demands.len() >= self.options.max_chain {
+            if std::mem::replace(&mut self.chain_too_long, true) {
+                return Err(Poison);
+            }
             let message = format!("more than {} values wait for each other", self.options.max_chain);
             return self
                 .fail(Diagnostic::new("E0603", message, asked, "one too many").help("shorten the chain of values"));

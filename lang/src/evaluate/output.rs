@@ -1,6 +1,6 @@
 //! From instances to the tree that others see.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::compose::{Class, ClassId, Content, Flavor, Leaf, LeafState, Role};
@@ -15,8 +15,8 @@ use crate::value::Value;
 /// What instances of one class share.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
-    attributes: HashMap<ClassId, Arc<[Attribute]>>,
-    children: HashMap<ClassId, Arc<[Component]>>,
+    attributes: BTreeMap<ClassId, Arc<[Attribute]>>,
+    children: BTreeMap<ClassId, Arc<[Component]>>,
 }
 
 impl Resolver<'_> {
@@ -49,6 +49,7 @@ impl Resolver<'_> {
             return Ok(Arc::clone(known));
         }
         let mut children = Vec::new();
+        let mut ordered = Vec::new();
         let mut alike = true;
         for index in 0..self.class(class).members.len() {
             if matches!(self.class(class).members[index].content, Content::Leaf(_)) {
@@ -64,7 +65,10 @@ impl Resolver<'_> {
                     let need = need.and_then(|need| u32::try_from(need).ok());
                     let first = children.len();
                     for child in many.iter() {
-                        children.push(self.output(*child, shared)?);
+                        match self.class_of(*child).order {
+                            Some(order) => ordered.push((order, self.output(*child, shared)?)),
+                            None => children.push(self.output(*child, shared)?),
+                        }
                     }
                     if let Some(child) = children.get_mut(first) {
                         child.need = need;
@@ -72,6 +76,9 @@ impl Resolver<'_> {
                 }
             }
         }
+        // Ordered items of all words stand in one order: inherited ones first, then as they are written.
+        ordered.sort_by_key(|(order, _)| *order);
+        children.extend(ordered.into_iter().map(|(_, item)| item));
         let children: Arc<[Component]> = children.into();
         if alike {
             shared.children.insert(class, Arc::clone(&children));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::compose::choose::{against_final, deciding};
 use crate::compose::schema::{Declaration, Liveness};
-use crate::compose::{ClassId, Content, Leaf, LeafState, Plan, Role, Write};
+use crate::compose::{ClassId, Content, Flavor, Leaf, LeafState, Plan, Role, Write};
 use crate::diagnostic::Diagnostic;
 use crate::resolver::Resolver;
 use crate::source::Span;
@@ -91,11 +91,23 @@ impl Resolver<'_> {
             ([], Some(declaration)) if declaration.liveness == Liveness::Source => LeafState::Source,
             ([], Some(declaration)) if declaration.optional => LeafState::Constant(Value::Unset, None),
             ([], _) => LeafState::Missing,
-            _ => self.constant_state(&writes, deciding, declaration.as_deref()),
+            _ => self.constant_state(&writes, deciding, declaration.as_deref(), self.is_deployed(id)),
         };
         if let Content::Leaf(Leaf { state: place, .. }) = &mut self.class_mut(id).members[index].content {
             *place = state;
         }
+    }
+
+    /// False inside templates, which are never deployed by themselves.
+    fn is_deployed(&self, id: ClassId) -> bool {
+        let mut at = Some(id);
+        while let Some(class) = at {
+            if self.class(class).flavor == Flavor::Prototype {
+                return false;
+            }
+            at = self.class(class).parent;
+        }
+        true
     }
 
     /// Reads the deciding writes where all of them are literal.
@@ -104,6 +116,7 @@ impl Resolver<'_> {
         writes: &[Write],
         deciding: Vec<usize>,
         declaration: Option<&Declaration>,
+        is_deployed: bool,
     ) -> LeafState {
         let any = Type::Any;
         let ty = declaration.map_or(&any, |declaration| &declaration.ty);
@@ -130,8 +143,11 @@ impl Resolver<'_> {
             let Some(next) = self.literal_value(&writes[at], ty, declaration) else { return LeafState::Poison };
             match &value {
                 Some((known, first)) if *known != next => {
-                    let (known, first) = (known.clone(), *first);
-                    self.conflict(declaration, &writes[first], &known, &writes[at], &next);
+                    // Whoever uses a template may still decide, so there it is no error.
+                    if is_deployed {
+                        let (known, first) = (known.clone(), *first);
+                        self.conflict(declaration, &writes[first], &known, &writes[at], &next);
+                    }
                     return LeafState::Poison;
                 }
                 Some(_) => {}

@@ -113,6 +113,22 @@ impl Resolver<'_> {
         self.add_overlay(file, statements);
     }
 
+    /// Puts the statements of a test's `given` into the layer above the main file.
+    pub(crate) fn add_given(&mut self, main: FileId, given: &[StatementId]) {
+        let file = match self.overlay {
+            Some(file) => file,
+            None => {
+                let file = self.sources.add("given", Arc::from(""));
+                self.add_overlay(file, Vec::new());
+                file
+            }
+        };
+        debug_assert_eq!(self.main, Some(main));
+        if let Some(unit) = self.units.get_mut(&file) {
+            unit.statements.extend_from_slice(given);
+        }
+    }
+
     fn add_overlay(&mut self, file: FileId, statements: Vec<StatementId>) {
         self.add_unit(file, "command line", statements, false);
         self.overlay = Some(file);
@@ -126,10 +142,21 @@ impl Resolver<'_> {
 
     /// The pools at the top of a file: member and name.
     pub(crate) fn pools(&mut self, file: FileId) -> Vec<(usize, String)> {
+        self.components(file, "pool")
+    }
+
+    /// The components of a kind at the top of a file: member and name.
+    pub(crate) fn components(&mut self, file: FileId, kind: &str) -> Vec<(usize, String)> {
         let class = self.file_class(file);
         let members = self.class(class).members.iter().enumerate();
-        let pools = members.filter(|(_, member)| matches!(member.content, Content::Child(_)));
-        pools.map(|(index, member)| (index, self.text(member.name).to_owned())).collect()
+        let is_of_kind = |content: &Content| match content {
+            Content::Child(child) => {
+                child.creations.iter().any(|(_, statement, _)| self.text(self.statements[*statement].word()) == kind)
+            }
+            _ => false,
+        };
+        let found = members.filter(|(_, member)| is_of_kind(&member.content));
+        found.map(|(index, member)| (index, self.text(member.name).to_owned())).collect()
     }
 
     /// Warns of what is written but not used.

@@ -128,6 +128,9 @@ impl Resolver<'_> {
                 self.member_stop(instance, first, *declared).map(|stop| (stop, 1))
             }
             Root::Namespace { file } => {
+                if self.units.get(file).is_some_and(|unit| unit.is_broken) {
+                    return Err(Poison);
+                }
                 let instance = self.root_instance(*file)?;
                 let second = segments.get(1).ok_or(Poison)?;
                 let _ = span;

@@ -1,7 +1,7 @@
 //! The rules of the market of one host, one by one.
 
 use super::*;
-use crate::{AccountId, Amount, PoolName, Preference, PublicKey};
+use crate::{AccountId, Amount, Bid, PoolName, Preference, PublicKey};
 
 mod displacement;
 mod passing_time;

@@ -24,6 +24,8 @@ pub(super) struct Curve {
     pub(super) flat: f64,
     /// The bid for the greatest share; infinite for the whole host.
     pub(super) high: f64,
+    /// The greatest share: a token buys all of a free host, but no more than this is of use.
+    share_max: f64,
 }
 
 impl Curve {
@@ -43,7 +45,7 @@ impl Curve {
             // Any bid gets all of it: a token is bid before anything else.
             let high = if weight > 0.0 || min > 0.0 { TOKEN_BID } else { 0.0 };
             let low = if min > 0.0 { TOKEN_BID } else { 0.0 };
-            return Ok(Self { weight, price, floor, root, low, flat_at: 0.0, flat: high, high });
+            return Ok(Self { weight, price, floor, root, low, flat_at: 0.0, flat: high, high, share_max: max });
         }
         let cost = |share: f64| {
             let in_auction = match (share < 1.0, price > 0.0) {
@@ -56,7 +58,7 @@ impl Curve {
         let (low, high) = (cost(min), cost(max));
         let (flat_at, flat) =
             if floor > price { (floor.sqrt() / weight.sqrt(), (floor - price).clamp(low, high)) } else { (0.0, low) };
-        Ok(Self { weight, price, floor, root, low, flat_at, flat, high })
+        Ok(Self { weight, price, floor, root, low, flat_at, flat, high, share_max: max })
     }
 
     /// The best bid just above `s`.
@@ -81,11 +83,11 @@ impl Curve {
     /// The share of the host that a bid gets.
     pub(super) fn share(&self, bid: f64) -> f64 {
         if bid.is_infinite() {
-            1.0
+            self.share_max
         } else if bid == 0.0 {
             0.0
         } else {
-            bid / (bid + self.price).max(self.floor)
+            (bid / (bid + self.price).max(self.floor)).min(self.share_max)
         }
     }
 

@@ -9,8 +9,8 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use super::curve::{Curve, curves_of};
-use super::{BestResponseError, Problem, Solution, check_number, solve};
+use super::curve::{Curve, curves_of, least_of};
+use super::{BestResponseError, Problem, Solution, check_number, solve_with_floors};
 
 /// A gap of this part of the utility is none.
 const GAP_NONE: f64 = 1e-9;
@@ -31,7 +31,7 @@ pub struct ManyHosts {
 }
 
 /// Divides the budget over at most `max_hosts` hosts so that the utility is greatest; least shares count only for hosts
-/// that are used. Takes at most `max_steps` steps of branch and bound, each of them O(n log n).
+/// that are used. Takes at most `max_steps` steps of branch and bound, each of them O(n log n) times the halvings of λ.
 ///
 /// # Errors
 /// Numbers that are none.
@@ -40,11 +40,69 @@ pub fn solve_with_max_hosts(
     max_hosts: usize,
     max_steps: usize,
 ) -> Result<ManyHosts, BestResponseError> {
+    search(problem, &[], max_hosts, &[], max_steps)
+}
+
+/// The best response on all hosts, or on at most `max_hosts` of them, with a bound that proves it: price floors as in
+/// [`super::solve_with_floors`], and least shares that bind on every host that has one, so that those hosts are all used.
+///
+/// # Errors
+/// Numbers that are none, a budget below the cost of the least shares, and more hosts with a least share than may be used.
+pub fn solve_with_bound(
+    problem: &Problem,
+    floors: &[f64],
+    max_hosts: Option<usize>,
+    max_steps: usize,
+) -> Result<ManyHosts, BestResponseError> {
+    let Some(max_hosts) = max_hosts.filter(|most| *most < problem.hosts.len()) else {
+        let solution = solve_with_floors(problem, floors)?;
+        let bound = bound_at(problem, floors, solution.lambda)?.max(solution.utility);
+        let is_optimal = bound <= solution.utility * (1.0 + GAP_NONE);
+        return Ok(ManyHosts { bound, is_optimal, steps: 0, solution });
+    };
+    let must: Vec<usize> =
+        (0..problem.hosts.len()).filter(|&host| problem.hosts[host].min_share.unwrap_or(0.0) > 0.0).collect();
+    if must.len() > max_hosts {
+        return Err(BestResponseError::MaxHosts { needed: must.len(), max_hosts });
+    }
+    search(problem, floors, max_hosts, &must, max_steps)
+}
+
+/// D(λ), less its rounding: no bids within the bounds that cost at most the budget bring more (weak duality), whatever λ is.
+fn bound_at(problem: &Problem, floors: &[f64], lambda: f64) -> Result<f64, BestResponseError> {
+    let curves = curves_of(&problem.hosts, floors)?;
+    if problem.budget <= least_of(&curves) {
+        // Nothing is left to choose.
+        return Ok(curves.iter().map(|curve| curve.weight * curve.share(curve.low)).sum());
+    }
+    if lambda == 0.0 {
+        return Ok(curves.iter().map(|curve| curve.weight * curve.share(curve.high)).sum());
+    }
+    let s = 1.0 / lambda.sqrt();
+    let bound = problem.budget * lambda + curves.iter().map(|curve| curve.surplus(s)).sum::<f64>();
+    // The terms may be far larger than their sum: what is within their rounding is no gap.
+    let terms: f64 =
+        curves.iter().map(|curve| curve.bid(s)).map(|bid| if bid.is_finite() { bid * lambda } else { 0.0 }).sum();
+    let rounding = (bound + problem.budget * lambda + 2.0 * terms) * 16.0 * f64::EPSILON;
+    Ok(bound - rounding)
+}
+
+/// Branch and bound over the hosts, of which those in `must` are used in any case.
+fn search(
+    problem: &Problem,
+    floors: &[f64],
+    max_hosts: usize,
+    must: &[usize],
+    max_steps: usize,
+) -> Result<ManyHosts, BestResponseError> {
     check_number("budget", None, problem.budget)?;
-    let curves = curves_of(&problem.hosts, &[])?;
-    let mut search = Search { problem, curves: &curves, max_hosts, best: solution_on(problem, &[])? };
+    let curves = curves_of(&problem.hosts, floors)?;
+    let best = solution_on(problem, floors, must)?;
+    let mut search = Search { problem, floors, curves: &curves, max_hosts, best };
     let mut open = BinaryHeap::new();
-    let root = search.relax(vec![Choice::Open; curves.len()]);
+    let mut choices = vec![Choice::Open; curves.len()];
+    must.iter().for_each(|&host| choices[host] = Choice::In);
+    let root = search.relax(choices);
     let mut bound = root.bound;
     open.push(root);
     let mut steps = 0;
@@ -112,6 +170,7 @@ impl Ord for Node {
 
 struct Search<'a> {
     problem: &'a Problem,
+    floors: &'a [f64],
     curves: &'a [Curve],
     max_hosts: usize,
     best: Solution,
@@ -176,7 +235,7 @@ impl Search<'_> {
     }
 
     fn try_hosts(&mut self, hosts: &[usize]) {
-        if let Ok(solution) = solution_on(self.problem, hosts)
+        if let Ok(solution) = solution_on(self.problem, self.floors, hosts)
             && solution.utility > self.best.utility
         {
             self.best = solution;
@@ -185,9 +244,10 @@ impl Search<'_> {
 }
 
 /// The best response on exactly these hosts, in the order of all.
-fn solution_on(problem: &Problem, hosts: &[usize]) -> Result<Solution, BestResponseError> {
+fn solution_on(problem: &Problem, floors: &[f64], hosts: &[usize]) -> Result<Solution, BestResponseError> {
     let part = Problem { budget: problem.budget, hosts: hosts.iter().map(|&host| problem.hosts[host]).collect() };
-    let found = solve(&part)?;
+    let floors: Vec<f64> = hosts.iter().map(|&host| floors.get(host).copied().unwrap_or(0.0)).collect();
+    let found = solve_with_floors(&part, &floors)?;
     let mut solution =
         Solution { bids: vec![0.0; problem.hosts.len()], shares: vec![0.0; problem.hosts.len()], ..found.clone() };
     for ((&host, bid), share) in hosts.iter().zip(found.bids).zip(found.shares) {

@@ -330,3 +330,71 @@ fn at_most_k_of_many_hosts_is_proven() {
     assert!(found.bound <= found.solution.utility * 1.0001, "{} of {}", found.solution.utility, found.bound);
     assert!(found.is_optimal, "{} steps: {} of {}", found.steps, found.solution.utility, found.bound);
 }
+
+/// Random problems with floors and bounds.
+fn bounded_problems() -> impl Strategy<Value = (Problem, Vec<f64>)> {
+    let magnitude = || (-12_i32..=12).prop_map(|power| 10_f64.powi(power));
+    let amount = move || {
+        (0.1..10.0_f64, magnitude(), 0_u8..8).prop_map(
+            |(digits, scale, zero)| {
+                if zero == 0 { 0.0 } else { digits * scale }
+            },
+        )
+    };
+    let host = (amount(), amount(), amount(), 0_u8..4, 0.0..0.3_f64, 0.4..1.0_f64);
+    (amount(), prop::collection::vec(host, 0..9)).prop_map(|(budget, list)| {
+        let floors = list.iter().map(|(_, _, floor, has, ..)| if *has == 3 { *floor } else { 0.0 }).collect();
+        let hosts = list.into_iter().map(|(weight, price, _, has, min, max)| HostOffer {
+            min_share: (has == 1).then_some(min),
+            max_share: (has > 0).then_some(max),
+            ..HostOffer::new(weight, price)
+        });
+        (Problem { budget, hosts: hosts.collect() }, floors)
+    })
+}
+
+proptest! {
+    /// Whatever the magnitudes, the numbers are numbers, bounds hold, and weak duality proves the optimum.
+    #[test]
+    fn every_solution_comes_with_its_proof((problem, floors) in bounded_problems(), most in 1_usize..9) {
+        for max_hosts in [None, Some(most)] {
+            match solve_with_bound(&problem, &floors, max_hosts, 200) {
+                Ok(found) => {
+                    let solution = &found.solution;
+                    let all = [solution.utility, solution.lambda, solution.unspent, found.bound];
+                    prop_assert!(solution.bids.iter().chain(&solution.shares).chain(&all).all(|number| number.is_finite()));
+                    prop_assert!(found.bound >= solution.utility);
+                    let slack = found.bound - solution.utility;
+                    if max_hosts.is_none() {
+                        let size = found.bound + problem.budget * solution.lambda;
+                        prop_assert!(slack <= 1e-6 * size, "a gap of {slack} at {size}: {found:?}");
+                    }
+                    let spent: f64 = solution.bids.iter().sum();
+                    prop_assert!(spent <= problem.budget * (1.0 + 1e-9), "{spent} of {}", problem.budget);
+                    for (share, host) in solution.shares.iter().zip(&problem.hosts) {
+                        prop_assert!(*share >= host.min_share.unwrap_or(0.0) * (1.0 - 1e-9), "{found:?}");
+                        prop_assert!(*share <= host.max_share.unwrap_or(1.0) * (1.0 + 1e-9), "{found:?}");
+                    }
+                    if let Some(most) = max_hosts {
+                        prop_assert!(solution.bids.iter().filter(|bid| **bid > 0.0).count() <= most.max(1));
+                    }
+                }
+                Err(BestResponseError::Budget { needed, budget }) => prop_assert!(needed > budget),
+                Err(BestResponseError::MaxHosts { needed, max_hosts }) => prop_assert!(needed > max_hosts),
+                Err(other) => prop_assert!(false, "{other}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn least_shares_bind_however_few_hosts_may_be_used() {
+    let mut task = problem(1.0, &EXAMPLE);
+    task.hosts[3].min_share = Some(0.1);
+    let found = solve_with_bound(&task, &[], Some(2), 1000).unwrap();
+    assert!(close(found.solution.shares[3], 0.1, 1e-9), "the worst host is used all the same: {found:?}");
+    assert!(found.solution.bids[0] > 0.0 && found.is_optimal, "{found:?}");
+    task.hosts.iter_mut().for_each(|host| host.min_share = Some(0.01));
+    let refused = solve_with_bound(&task, &[], Some(2), 1000);
+    assert_eq!(refused, Err(BestResponseError::MaxHosts { needed: 4, max_hosts: 2 }));
+}

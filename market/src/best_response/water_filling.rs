@@ -32,32 +32,132 @@ struct Segment {
     places: Vec<Place>,
 }
 
-/// The segment at whose end, at the latest, `reached` turns true; it is false and then true as s grows.
-fn segment_where(curves: &[Curve], reached: impl Fn(f64) -> bool) -> Segment {
-    let mut turns: Vec<f64> = curves.iter().flat_map(Curve::turns).collect();
-    turns.sort_by(f64::total_cmp);
-    turns.dedup();
-    let next = turns.partition_point(|&turn| !reached(turn));
-    let from = if next == 0 { 0.0 } else { turns[next - 1] };
-    let to = turns.get(next).copied().unwrap_or(f64::INFINITY);
-    let place = |curve: &Curve| {
-        if curve.flat_at >= to && !curve.is_free() {
-            Place::Low
-        } else if curve.meets_high() <= from {
-            Place::High
-        } else if curve.leaves_flat() >= to {
-            Place::Flat
-        } else {
-            Place::Free
+/// What grows with s and is to reach a given amount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Goal {
+    /// The sum of the bids.
+    Spent,
+    /// The utility.
+    Utility,
+}
+
+impl Goal {
+    /// What one host adds at `s`.
+    fn of(self, curve: &Curve, s: f64) -> f64 {
+        let bid = curve.bid(s);
+        match self {
+            Self::Spent => bid,
+            Self::Utility => curve.weight * curve.share(bid),
         }
-    };
-    Segment { from, to, places: curves.iter().map(place).collect() }
+    }
+}
+
+/// The sum over the hosts whose bids do not change their form any more in what is left of s.
+#[derive(Clone, Copy, Debug, Default)]
+struct Settled {
+    /// Of the bids at a bound.
+    fixed: f64,
+    /// Of what is the same in all free bids.
+    level: f64,
+    /// Of √(w·y) of the free bids.
+    roots: f64,
+}
+
+impl Settled {
+    fn add(&mut self, goal: Goal, curve: &Curve, place: Place) {
+        match (place.bound(curve), goal) {
+            (Some(bid), Goal::Spent) => self.fixed += bid,
+            (Some(bid), Goal::Utility) => self.fixed += curve.weight * curve.share(bid),
+            (None, Goal::Spent) => {
+                self.level += curve.price;
+                self.roots += curve.root;
+            }
+            (None, Goal::Utility) => {
+                self.level += curve.weight;
+                self.roots += curve.root;
+            }
+        }
+    }
+
+    /// The sum at `s`, and how far it may be off by rounding.
+    fn at(&self, goal: Goal, s: f64) -> (f64, f64) {
+        let (sum, largest) = match goal {
+            // x = s·√(w·y) − y
+            Goal::Spent => (self.roots * s - self.level, self.roots * s + self.level),
+            // w·x/(x + y) = w − √(w·y)/s
+            Goal::Utility => (self.level - self.roots / s, self.level + self.roots / s),
+        };
+        (self.fixed + sum, (self.fixed + largest) * 1e-13)
+    }
+}
+
+/// The segment at whose end, at the latest, the goal reaches `amount`; it grows with s.
+///
+/// Turns are not sorted: an interval of s around the answer shrinks, by about half of the turns that are left at a time.
+/// Whose turns all lie outside is settled and only a part of a sum from then on, so that all of it is O(n).
+fn segment_where(curves: &[Curve], goal: Goal, amount: f64) -> Segment {
+    let (mut from, mut to) = (0.0_f64, f64::INFINITY);
+    let mut open: Vec<u32> = (0..curves.len() as u32).collect();
+    let mut settled = Settled::default();
+    loop {
+        let inside = |curve: &Curve| curve.turns().any(|turn| from < turn && turn < to);
+        open.retain(|&index| {
+            let curve = &curves[index as usize];
+            let stays = inside(curve);
+            if !stays {
+                settled.add(goal, curve, place_in(curve, from, to));
+            }
+            stays
+        });
+        let Some(pivot) = middle_turn(curves, &open, from, to) else { break };
+        let (sum, rounding) = settled.at(goal, pivot);
+        let sum = open.iter().map(|&index| goal.of(&curves[index as usize], pivot)).sum::<f64>() + sum;
+        let is_reached = if (sum - amount).abs() > rounding {
+            sum >= amount
+        } else {
+            // Too near to tell from sums of large numbers.
+            curves.iter().map(|curve| goal.of(curve, pivot)).sum::<f64>() >= amount
+        };
+        if is_reached {
+            to = pivot;
+        } else {
+            from = pivot;
+        }
+    }
+    Segment { from, to, places: curves.iter().map(|curve| place_in(curve, from, to)).collect() }
+}
+
+/// A turn between `from` and `to` that about half of those turns are below: the middle of a sample of them.
+fn middle_turn(curves: &[Curve], open: &[u32], from: f64, to: f64) -> Option<f64> {
+    const SAMPLE: usize = 255;
+    let every = (open.len() / SAMPLE).max(1);
+    let mut sample: Vec<f64> = Vec::with_capacity(3 * SAMPLE);
+    for &index in open.iter().step_by(every) {
+        sample.extend(curves[index as usize].turns().filter(|turn| from < *turn && *turn < to));
+    }
+    if sample.is_empty() {
+        return None;
+    }
+    let middle = sample.len() / 2;
+    Some(*sample.select_nth_unstable_by(middle, f64::total_cmp).1)
+}
+
+/// Where a bid is between `from` and `to`, where it does not change its form.
+fn place_in(curve: &Curve, from: f64, to: f64) -> Place {
+    if curve.flat_at >= to && !curve.is_free() {
+        Place::Low
+    } else if curve.meets_high() <= from {
+        Place::High
+    } else if curve.leaves_flat() >= to {
+        Place::Flat
+    } else {
+        Place::Free
+    }
 }
 
 /// The bids that spend `budget` best, and λ. The budget covers the least shares.
 pub(super) fn fill(curves: &[Curve], budget: f64) -> (Vec<f64>, f64) {
-    let spent = |s: f64| curves.iter().map(|curve| curve.bid(s)).sum::<f64>();
-    let segment = segment_where(curves, |s| spent(s) >= budget);
+    let segment = segment_where(curves, Goal::Spent, budget);
     let mut bids: Vec<f64> = vec![0.0; curves.len()];
     let (mut fixed, mut prices, mut roots) = (0.0, 0.0, 0.0);
     for ((bid, curve), place) in bids.iter_mut().zip(curves).zip(&segment.places) {
@@ -102,8 +202,7 @@ pub(super) fn budget_reaching(curves: &[Curve], utility: f64, limit: f64) -> Opt
     if utility > limit || (utility >= limit && open_ended) {
         return None;
     }
-    let reached = |s: f64| curves.iter().map(|curve| worth(curve, curve.bid(s))).sum::<f64>();
-    let segment = segment_where(curves, |s| reached(s) >= utility);
+    let segment = segment_where(curves, Goal::Utility, utility);
     let spent_before = |s: f64| curves.iter().map(|curve| curve.bid_before(s)).sum::<f64>();
     let worth_before = curves.iter().map(|curve| worth(curve, curve.bid_before(segment.to))).sum::<f64>();
     let budget = if segment.to.is_finite() && worth_before < utility {

@@ -131,13 +131,13 @@ mod tests {
     fn the_cut_distribution_has_the_mean_and_deviation_asked_for() {
         for deviation in [0.05, 0.3, 0.6, 0.9, 0.98] {
             let fitted = Truncated::with(1.0, deviation);
-            let count = 20_000;
+            let count = 4_000;
             let values: Vec<f64> =
                 (0..count).map(|index| fitted.quantile((index as f64 + 0.5) / f64::from(count))).collect();
             let mean = values.iter().sum::<f64>() / f64::from(count);
             let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / f64::from(count);
-            assert!((mean - 1.0).abs() < 1e-3, "{deviation}: {mean}");
-            assert!((variance.sqrt() - deviation).abs() < 3e-3, "{deviation}: {}", variance.sqrt());
+            assert!((mean - 1.0).abs() < 2e-3, "{deviation}: {mean}");
+            assert!((variance.sqrt() - deviation).abs() < 5e-3, "{deviation}: {}", variance.sqrt());
         }
         assert!(matches!(Truncated::with(1.0, 1.5), Truncated::Exponential { .. }));
     }
