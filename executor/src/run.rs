@@ -133,7 +133,8 @@ impl Runner {
         let clock = self.site.clock();
         let interrupted = journal::unfinished(journal.records()).is_some();
         // A pool that is gone although nobody saw it go is noted to be gone.
-        let is_news = plan.goal == Goal::Down && !journal.history().placements.is_empty();
+        let is_gone = plan.goal == Goal::Down && inventory.world.hosts.iter().all(|host| host.is_inspected);
+        let is_news = is_gone && !journal.history().placements.is_empty();
         if plan.is_empty() && !interrupted && !is_news {
             return self.finished(plan, engine::Report::default());
         }

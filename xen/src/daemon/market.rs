@@ -78,6 +78,20 @@ impl HostDaemon {
         })
     }
 
+    /// The same, where the hypervisor answers; otherwise the time up to now is charged at the next tick.
+    fn change_charged_if_possible<T>(
+        &self,
+        change: impl Fn(&mut State, Timestamp) -> Result<T, MarketError>,
+    ) -> Result<T, MarketError> {
+        match self.change_charged(None, &change) {
+            Err(MarketError::Daemon(error @ DaemonError::Hypervisor { .. })) => {
+                self.faults.note(self.clock.now(), "measuring what domains use", &error);
+                self.change(change)
+            }
+            outcome => outcome,
+        }
+    }
+
     /// Brings hypervisor and bank up to date.
     pub(super) fn follow_up(&self) {
         self.enforce();
@@ -200,10 +214,7 @@ impl HostDaemon {
             report(state, &id)
         };
         // A first look before an account is opened: what its domains used before is not charged to it.
-        let funded = self.change_charged(None, fund).or_else(|error| match error {
-            MarketError::Daemon(DaemonError::Hypervisor { .. }) => self.change(fund),
-            other => Err(other),
-        })?;
+        let funded = self.change_charged_if_possible(fund)?;
         self.follow_up();
         Ok(funded)
     }
@@ -246,9 +257,10 @@ impl HostDaemon {
         request: BidRequest,
     ) -> Result<AccountReport, MarketError> {
         let id = HostAccountId::new(account, pool.clone());
-        let report = self.change(|state, now| {
+        // A smaller bid is refused while the account's domains have more: what was shrunk or removed just now counts.
+        let report = self.change_charged_if_possible(|state, now| {
             check_generation(state, &id, request.generation)?;
-            apply(state, Event::Bid { account: id.clone(), bid: request.bid }, now)?;
+            apply(state, Event::Bid { account: id.clone(), bid: request.bid.clone() }, now)?;
             state.note_generation(&id, request.generation);
             report(state, &id)
         })?;
@@ -274,7 +286,7 @@ impl HostDaemon {
             state.note_generation(&id, request.generation);
             report(state, &id)
         };
-        let report = self.change_charged(None, refund)?;
+        let report = self.change_charged_if_possible(refund)?;
         self.follow_up();
         Ok(report)
     }

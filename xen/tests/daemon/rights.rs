@@ -215,6 +215,24 @@ fn nobody_gets_more_than_she_has_reserved() {
     assert_eq!(scene.domains().len(), 2);
 }
 
+/// A domain that was shrunk or removed a moment ago is not in the way of the smaller bid that follows.
+#[test]
+fn a_smaller_bid_is_taken_as_soon_as_the_domains_are_smaller() {
+    let scene = Scene::new();
+    scene.fund(ALICE, "hello", "10");
+    scene.bid(ALICE, "hello", bid(HOUR, 2)).unwrap();
+    for path in ["web.0", "web.1"] {
+        scene.start(ALICE, "hello", &spec(path));
+    }
+    scene.pass(10);
+    assert_eq!(code(scene.bid(ALICE, "hello", bid(HOUR, 1))), "host.below-use");
+    for request in unmaking("hello", &spec("web.1").path) {
+        scene.ask(ALICE, request).unwrap();
+    }
+    let report = scene.bid(ALICE, "hello", bid(HOUR, 1)).unwrap();
+    assert_eq!(report.allocation[&ResourceKind::Memory], Quantity::from_bytes(GIB));
+}
+
 /// Requests of one session run at the same time; together they have what is reserved, not each of them.
 #[test]
 fn two_requests_at_once_do_not_both_take_what_is_left() {
