@@ -36,6 +36,9 @@ pub struct Global {
     /// Print results and errors only
     #[arg(long, short, global = true)]
     pub quiet: bool,
+    /// The site of simulated hosts to use, by its description; the embedded one where none is given
+    #[arg(long, global = true, value_name = "FILE", env = "TYCOON_SITE")]
+    pub site: Option<String>,
     /// When to use colours
     #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
     pub color: ColorChoice,
@@ -80,7 +83,15 @@ pub enum Command {
     /// Your key, which is your account
     #[command(subcommand)]
     User(commands::user::UserCommand),
-    /// Explain an error code
+    /// Format descriptions: stable, and without losing a comment
+    Fmt(commands::fmt::FmtArgs),
+    /// Run the tests that a description has of itself
+    Test(commands::test::TestArgs),
+    /// Print the description with everything worked out, as JSON
+    Resolve(commands::resolve::ResolveArgs),
+    /// Draw the components of a pool and the order in which they start
+    Graph(commands::graph::GraphArgs),
+    /// Explain an error code, or why a value of a description is what it is
     Explain(commands::explain::ExplainArgs),
     /// Print a completion script for a shell
     Completions(commands::completions::CompletionsArgs),
@@ -100,7 +111,8 @@ pub struct DescriptionArgs {
     pub pool: Option<String>,
 }
 
-fn parse_param(text: &str) -> Result<(String, String), String> {
+/// Reads `NAME=VALUE`.
+pub fn parse_param(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("write NAME=VALUE, for example `-p workers=4`".to_owned()),

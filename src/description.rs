@@ -4,9 +4,11 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use tycoon_lang::{LoadError, Loaded, Loader, Options};
+use tycoon_lang::site::Site;
+use tycoon_lang::{Checked, Diagnostic, LoadError, Loaded, Loader, MemoryLoader, Options, Sources};
 
 use crate::cli::DescriptionArgs;
+use crate::exit::Exit;
 use crate::failure::{Failure, render_diagnostics};
 use crate::output::Output;
 
@@ -39,13 +41,63 @@ impl Loader for FileLoader {
     }
 }
 
+/// What a command needs to let the language read a description.
+pub fn loader(arguments: &DescriptionArgs) -> (impl Loader, Options) {
+    let options = Options { params: arguments.params.clone(), pool: arguments.pool.clone(), ..Options::default() };
+    (FileLoader { max_bytes: options.max_file_bytes }, options)
+}
+
 /// Loads the description that a command was given; warnings are shown.
 pub fn load(arguments: &DescriptionArgs, output: &Output) -> Result<Loaded, Failure> {
-    let options = Options { params: arguments.params.clone(), pool: arguments.pool.clone(), ..Options::default() };
-    let loader = FileLoader { max_bytes: options.max_file_bytes };
+    let (loader, options) = loader(arguments);
     let loaded = tycoon_lang::load(&arguments.file, &loader, &options).map_err(Failure::description)?;
-    if !loaded.warnings.is_empty() && !output.json {
-        output.error(&render_diagnostics(&loaded.sources, &loaded.warnings, output.stderr));
-    }
+    show_warnings(&loaded.sources, &loaded.warnings, output);
     Ok(loaded)
+}
+
+/// Checks a file, be it a pool or a library; warnings are shown.
+pub fn check(arguments: &DescriptionArgs, output: &Output) -> Result<Checked, Failure> {
+    let (loader, options) = loader(arguments);
+    let checked = tycoon_lang::check(&arguments.file, &loader, &options).map_err(Failure::description)?;
+    show_warnings(&checked.sources, &checked.warnings, output);
+    Ok(checked)
+}
+
+fn show_warnings(sources: &Sources, warnings: &[Diagnostic], output: &Output) {
+    if !warnings.is_empty() && !output.json {
+        output.error(&render_diagnostics(sources, warnings, output.stderr));
+    }
+}
+
+/// The text of one file.
+pub fn read_text(path: &str, options: &Options) -> Result<String, Failure> {
+    let failed = |error: &dyn std::error::Error| {
+        Failure::from_error(Exit::Failed, error).context(&format!("{path} cannot be read"))
+    };
+    let bytes = FileLoader { max_bytes: options.max_file_bytes }.read(path).map_err(|error| failed(&error))?;
+    if bytes.len() > options.max_file_bytes {
+        return Err(Failure::new(Exit::Failed, format!("{path} is larger than {} MiB", options.max_file_bytes >> 20)));
+    }
+    String::from_utf8(bytes).map_err(|error| failed(&error))
+}
+
+/// The description of the site that is used where no other is given.
+const EMBEDDED_SITE: &str = include_str!("site/embedded.kdl");
+/// The path under which it is shown.
+const EMBEDDED_SITE_PATH: &str = "embedded.kdl";
+
+/// Loads the description of the site that commands talk to: the one given by `--site`, or the embedded one.
+pub fn load_site(output: &Output) -> Result<Site, Failure> {
+    let options = Options::default();
+    let loaded = match &output.site {
+        Some(path) => {
+            let loader = FileLoader { max_bytes: options.max_file_bytes };
+            tycoon_lang::load_site(path, &loader, &options)
+        }
+        None => {
+            let loader = MemoryLoader::new().with(EMBEDDED_SITE_PATH, EMBEDDED_SITE);
+            tycoon_lang::load_site(EMBEDDED_SITE_PATH, &loader, &options)
+        }
+    };
+    Ok(loaded.map_err(Failure::description)?.site)
 }

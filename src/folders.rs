@@ -10,31 +10,31 @@ use crate::failure::Failure;
 /// The folders of one user.
 #[derive(Clone, Debug)]
 pub struct Folders {
-    /// What is remembered: the embedded site, and the pools' journals.
-    pub state: PathBuf,
+    /// What is remembered of the site that is used: its own state, and the pools' journals.
+    site: PathBuf,
     /// What the user owns: the key.
     pub config: PathBuf,
 }
 
 impl Folders {
-    /// The folders that the environment names; `XDG_STATE_HOME` and `XDG_CONFIG_HOME` move them.
-    pub fn find() -> Result<Self, Failure> {
+    /// The folders that the environment names, for a site; `XDG_STATE_HOME` and `XDG_CONFIG_HOME` move them.
+    pub fn find(site: &str) -> Result<Self, Failure> {
         let base = etcetera::choose_base_strategy().map_err(|_| {
             Failure::new(Exit::Failed, "there is no home directory to keep the state in")
                 .help("set HOME, or XDG_STATE_HOME and XDG_CONFIG_HOME")
         })?;
         let state = base.state_dir().unwrap_or_else(|| base.data_dir());
-        Ok(Self { state: state.join("tycoon"), config: base.config_dir().join("tycoon") })
+        Ok(Self { site: state.join("tycoon/sites").join(site), config: base.config_dir().join("tycoon") })
     }
 
     /// The folder of the pools' journals.
     pub fn journals(&self) -> PathBuf {
-        self.state.join("pools")
+        self.site.join("pools")
     }
 
-    /// The folder of the embedded site.
-    pub fn embedded_site(&self) -> PathBuf {
-        self.state.join("embedded-site")
+    /// The folder of the site.
+    pub fn site(&self) -> PathBuf {
+        self.site.clone()
     }
 }
 

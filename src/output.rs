@@ -56,8 +56,10 @@ impl Style {
 }
 
 /// The program's output.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Output {
+    /// The description of the site that was asked for.
+    pub site: Option<String>,
     /// True where data is printed as JSON.
     pub json: bool,
     /// True where only data is printed.
@@ -87,6 +89,7 @@ impl Output {
         };
         let (out, err) = (io::stdout().is_terminal(), io::stderr().is_terminal());
         Self {
+            site: global.site.clone(),
             json: global.json,
             quiet: global.quiet,
             stdout: style(out),
@@ -94,6 +97,11 @@ impl Output {
             can_ask: io::stdin().is_terminal() && err && !global.json,
             can_move: err && !dumb && !global.json && !global.quiet,
         }
+    }
+
+    /// The same, where nothing but data is shown.
+    pub fn silent(&self) -> Self {
+        Self { json: true, ..self.clone() }
     }
 
     /// Prints data.

@@ -38,7 +38,7 @@ struct Domain {
 impl Progress {
     /// Progress for this output.
     pub fn new(output: &Output) -> Self {
-        Self { output: *output, state: Mutex::default() }
+        Self { output: output.clone(), state: Mutex::default() }
     }
 
     fn begin(&self, state: &mut State, plan: &Plan) {
@@ -74,10 +74,6 @@ impl Progress {
     }
 
     fn step_ended(&self, state: &mut State, step: &Step, outcome: &Outcome) {
-        let style = self.output.stderr;
-        if let Outcome::Failed { error } = outcome {
-            self.line(state, &format!("{} {}: {error}", style.red("failed"), step.action.describe()));
-        }
         let Some(path) = step.action.domain() else { return };
         let Some(domain) = state.domains.get_mut(path) else { return };
         let line = match outcome {
@@ -86,7 +82,7 @@ impl Progress {
                 if !domain.open.is_empty() {
                     return;
                 }
-                done_line(path, domain, style)
+                done_line(path, domain, self.output.stderr)
             }
             Outcome::Failed { .. } | Outcome::Skipped => {
                 domain.open.clear();

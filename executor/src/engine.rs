@@ -9,29 +9,33 @@
 //! ```
 //!
 //! A step that fails stops only what needs it. Each step's beginning is in the journal before it is done, and its
-//! end before anything that needs it begins.
+//! end before anything that needs it begins. What begins or ends at the same time is written with one sync.
 
-use std::collections::{BTreeMap, VecDeque};
+mod order;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use petgraph::Direction;
-use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::graph::NodeIndex;
 use thiserror::Error;
-use tokio::task::JoinSet;
-use tycoon_market::HostId;
+use tokio::task::{JoinError, JoinSet};
 use tycoon_planner::plan::{Plan, Step};
 
 use crate::error::ExecutorError;
 use crate::journal::{Journal, Outcome, Record};
 use crate::link::Clock;
 use crate::progress::{Event, Observer};
+use order::Order;
 
 /// How many steps run at once on one host. A hypervisor serialises most of its work anyway.
-const AT_ONCE_ON_ONE_HOST: usize = 4;
+pub const AT_ONCE_ON_ONE_HOST: usize = 4;
+/// How many steps run at once in all; each has a thread of its own.
+pub const AT_ONCE: usize = 256;
 /// How often a step is tried when its fault may be transient.
-const ATTEMPTS: u32 = 3;
+pub const ATTEMPTS: u32 = 3;
+/// How often it is looked whether the run was asked to stop while nothing else happens.
+const STOP_POLL: Duration = Duration::from_millis(100);
 /// How long to wait before a step is tried again; twice as long each time.
 const BACKOFF: Duration = Duration::from_millis(50);
 
@@ -100,8 +104,8 @@ impl Report {
 /// Runs all steps of `plan`.
 ///
 /// # Errors
-/// [`ExecutorError`] where the journal cannot be written; steps that run are finished first. Failed steps are no
-/// error of the run: they are in the report.
+/// [`ExecutorError`] where the steps are not in an order, and where the journal cannot be written; steps that run are
+/// finished first. Failed steps are no error of the run: they are in the report.
 pub async fn run(
     plan: &Arc<Plan>,
     performer: Arc<dyn Performer>,
@@ -110,8 +114,8 @@ pub async fn run(
     observer: &dyn Observer,
     stop: &StopFlag,
 ) -> Result<Report, ExecutorError> {
-    let mut state = State::of(plan);
-    let mut running: JoinSet<(NodeIndex, Result<bool, StepError>)> = JoinSet::new();
+    let mut order = Order::of(plan)?;
+    let mut running: JoinSet<Ended> = JoinSet::new();
     let (retries, mut retried) = tokio::sync::mpsc::unbounded_channel();
     let mut broken: Option<ExecutorError> = None;
     let mut told = false;
@@ -120,17 +124,20 @@ pub async fn run(
             observer.observe(&Event::Stopping);
             told = true;
         }
-        if broken.is_none() && !stop.is_set() {
-            while let Some(node) = state.begin_next() {
-                let number = state.graph[node];
-                let step = &plan.steps[number];
-                observer.observe(&Event::StepBegun { step });
-                if let Err(error) = journal.write(clock.now(), Record::StepBegun { plan: plan.id, step: step.id }) {
-                    broken = Some(error.into());
-                    break;
-                }
+        if broken.is_none() && !told {
+            let beginning = order.begin(AT_ONCE.saturating_sub(running.len()));
+            let steps = || beginning.iter().map(|node| &plan.steps[order.number(*node)]);
+            let records = steps().map(|step| Record::StepBegun { plan: plan.id, step: step.id });
+            if let Err(error) = journal.write_all(clock.now(), records) {
+                // Nothing of it was begun.
+                broken = Some(error.into());
+                continue;
+            }
+            steps().for_each(|step| observer.observe(&Event::StepBegun { step }));
+            for node in beginning {
+                let number = order.number(node);
                 let (plan, performer, retries) = (plan.clone(), performer.clone(), retries.clone());
-                running.spawn(async move { (node, attempt(plan, performer, number, retries).await) });
+                running.spawn(async move { Ended { node, result: attempt(plan, performer, number, retries).await } });
             }
         }
         if running.is_empty() {
@@ -140,35 +147,53 @@ pub async fn run(
             Some((number, attempt, error)) = retried.recv() => {
                 observer.observe(&Event::StepRetried { step: &plan.steps[number], error: &error, attempt });
             }
-            Some(joined) = running.join_next() => {
-                // A step that panicked is a fault of this program; it must not take the others with it.
-                let (node, result) = match joined {
-                    Ok(ended) => ended,
-                    Err(error) => return Err(ExecutorError::Panicked { reason: error.to_string() }),
-                };
-                let outcome = match result {
-                    Ok(changed) => Outcome::Done { changed },
-                    Err(error) => Outcome::Failed { error: error.message },
-                };
-                let skipped = state.end(plan, node, outcome.clone()).into_iter();
-                let ended = std::iter::once((state.graph[node], outcome));
-                for (number, outcome) in ended.chain(skipped.map(|number| (number, Outcome::Skipped))) {
-                    let step = &plan.steps[number];
-                    observer.observe(&Event::StepEnded { step, outcome: &outcome });
-                    let record = Record::StepEnded { plan: plan.id, step: step.id, outcome };
-                    if let Err(error) = journal.write(clock.now(), record) {
-                        broken.get_or_insert(error.into());
+            Some(first) = running.join_next() => {
+                let mut ended = Vec::new();
+                let mut next = Some(first);
+                while let Some(joined) = next {
+                    match outcome_of(joined) {
+                        Ok((node, outcome)) => ended.extend(order.end(node, outcome)),
+                        // It is waited for the others all the same: their ends belong into the journal.
+                        Err(error) => broken = broken.or(Some(error)),
                     }
+                    next = running.try_join_next();
                 }
+                let outcomes: Vec<(&Step, Outcome)> =
+                    ended.into_iter().map(|(number, outcome)| (&plan.steps[number], outcome)).collect();
+                let record = |(step, outcome): &(&Step, Outcome)| Record::StepEnded {
+                    plan: plan.id,
+                    step: step.id,
+                    outcome: outcome.clone(),
+                };
+                if let Err(error) = journal.write_all(clock.now(), outcomes.iter().map(record)) {
+                    broken = broken.or(Some(error.into()));
+                }
+                outcomes.iter().for_each(|(step, outcome)| observer.observe(&Event::StepEnded { step, outcome }));
             }
-            () = tokio::time::sleep(Duration::from_millis(100)), if !told => {}
+            () = tokio::time::sleep(STOP_POLL), if !told => {}
         }
     }
     match broken {
         Some(error) => Err(error),
         None => {
-            Ok(Report { was_stopped: told && state.outcomes.iter().any(Option::is_none), outcomes: state.outcomes })
+            let outcomes = order.into_outcomes();
+            Ok(Report { was_stopped: told && outcomes.iter().any(Option::is_none), outcomes })
         }
+    }
+}
+
+/// A step that has ended, and how.
+struct Ended {
+    node: NodeIndex,
+    result: Result<bool, StepError>,
+}
+
+fn outcome_of(joined: Result<Ended, JoinError>) -> Result<(NodeIndex, Outcome), ExecutorError> {
+    match joined {
+        Ok(Ended { node, result: Ok(changed) }) => Ok((node, Outcome::Done { changed })),
+        Ok(Ended { node, result: Err(error) }) => Ok((node, Outcome::Failed { error: error.message })),
+        // Not the step, whose panic is its failure, but what runs it.
+        Err(error) => Err(ExecutorError::Panicked { reason: error.to_string() }),
     }
 }
 
@@ -195,98 +220,5 @@ async fn attempt(
             }
             result => return result,
         }
-    }
-}
-
-/// Which steps are done, running, ready and waiting.
-struct State {
-    /// The steps by their number in the plan; an edge leads from a step to one that needs it.
-    graph: DiGraph<usize, ()>,
-    /// How many needs of each step are not done yet.
-    missing: Vec<usize>,
-    outcomes: Vec<Option<Outcome>>,
-    hosts: BTreeMap<HostId, Queue>,
-}
-
-/// The steps of one host that can begin, and how many run.
-#[derive(Default)]
-struct Queue {
-    ready: VecDeque<NodeIndex>,
-    running: usize,
-}
-
-impl State {
-    fn of(plan: &Plan) -> Self {
-        let mut graph = DiGraph::with_capacity(plan.steps.len(), plan.steps.len() * 2);
-        let nodes: Vec<NodeIndex> = (0..plan.steps.len()).map(|number| graph.add_node(number)).collect();
-        let needs = plan
-            .steps
-            .iter()
-            .enumerate()
-            .flat_map(|(number, step)| step.needs.iter().map(move |need| (need.0 as usize, number)));
-        for (needed, number) in needs {
-            if let Some(needed) = nodes.get(needed) {
-                graph.update_edge(*needed, nodes[number], ());
-            }
-        }
-        let missing: Vec<usize> =
-            nodes.iter().map(|&node| graph.neighbors_directed(node, Direction::Incoming).count()).collect();
-        let mut hosts: BTreeMap<HostId, Queue> = BTreeMap::new();
-        for (number, step) in plan.steps.iter().enumerate() {
-            let queue = hosts.entry(step.host).or_default();
-            if missing[number] == 0 {
-                queue.ready.push_back(nodes[number]);
-            }
-        }
-        Self { graph, missing, outcomes: vec![None; plan.steps.len()], hosts }
-    }
-
-    /// Takes the next step that can begin, within its host's limit.
-    fn begin_next(&mut self) -> Option<NodeIndex> {
-        let queue =
-            self.hosts.values_mut().find(|queue| queue.running < AT_ONCE_ON_ONE_HOST && !queue.ready.is_empty())?;
-        queue.running += 1;
-        queue.ready.pop_front()
-    }
-
-    /// Notes how a step ended. Returns the steps that are skipped because of it.
-    fn end(&mut self, plan: &Plan, node: NodeIndex, outcome: Outcome) -> Vec<usize> {
-        let succeeded = matches!(outcome, Outcome::Done { .. });
-        let number = self.graph[node];
-        self.outcomes[number] = Some(outcome);
-        if let Some(queue) = self.hosts.get_mut(&plan.steps[number].host) {
-            queue.running = queue.running.saturating_sub(1);
-        }
-        if !succeeded {
-            return self.skip_after(node);
-        }
-        let successors: Vec<NodeIndex> = self.graph.neighbors(node).collect();
-        for successor in successors {
-            let number = self.graph[successor];
-            self.missing[number] = self.missing[number].saturating_sub(1);
-            if self.missing[number] == 0 && self.outcomes[number].is_none() {
-                self.hosts.entry(plan.steps[number].host).or_default().ready.push_back(successor);
-            }
-        }
-        Vec::new()
-    }
-
-    /// Marks everything that needs `node`, directly or not, as skipped.
-    fn skip_after(&mut self, node: NodeIndex) -> Vec<usize> {
-        let mut skipped = Vec::new();
-        let mut open = vec![node];
-        while let Some(node) = open.pop() {
-            let successors: Vec<NodeIndex> = self.graph.neighbors(node).collect();
-            for successor in successors {
-                let number = self.graph[successor];
-                if self.outcomes[number].is_none() {
-                    self.outcomes[number] = Some(Outcome::Skipped);
-                    skipped.push(number);
-                    open.push(successor);
-                }
-            }
-        }
-        skipped.sort_unstable();
-        skipped
     }
 }

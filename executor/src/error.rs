@@ -41,6 +41,14 @@ pub enum ExecutorError {
     /// Another process is at work on the pool.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// The plan makes no sense.
+    #[error(
+        "step {step} of the plan needs one that does not come before it; this is a fault of the planner, please report it"
+    )]
+    Order {
+        /// The number of the step.
+        step: u32,
+    },
     /// The threads that do the steps could not be started.
     #[error("the steps cannot be started")]
     Runtime(#[source] std::io::Error),

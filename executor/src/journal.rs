@@ -74,16 +74,31 @@ pub enum Outcome {
     Skipped,
 }
 
-/// A line of the file.
-#[derive(Serialize, Deserialize)]
-struct Line {
+/// A line of the file. Its checksum follows as the last value: the first half of the SHA-256 of the checksum of the line
+/// before and of everything in this line before its own.
+#[derive(Serialize)]
+struct Line<'a> {
+    number: u64,
+    at: Timestamp,
+    #[serde(flatten)]
+    record: &'a Record,
+}
+
+/// A line as it is read; its checksum was checked before.
+#[derive(Deserialize)]
+struct ReadLine {
     number: u64,
     at: Timestamp,
     #[serde(flatten)]
     record: Record,
-    /// The first half of the SHA-256 of the checksum before and of this line without its own.
-    checksum: String,
 }
+
+/// What comes before a line's checksum.
+const BEFORE_CHECKSUM: &str = r#","checksum":""#;
+/// What comes after it.
+const AFTER_CHECKSUM: &str = "\"}";
+/// The hexadecimal digits of a checksum.
+const CHECKSUM_DIGITS: usize = 32;
 
 /// Why a journal cannot be used.
 #[derive(Debug, Error)]
@@ -109,8 +124,17 @@ pub enum JournalError {
         /// What is wrong with it.
         reason: String,
     },
+    /// An earlier write has failed, so that it is not known what is in the file.
+    #[error("the journal {path} was not written to the end before; run the command again, which reads it anew")]
+    Broken {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file is larger than what is read.
-    #[error("the journal {path} has {bytes} bytes, more than the {MAX_BYTES} that are read")]
+    #[error(
+        "the journal {path} has {bytes} bytes, more than the {MAX_BYTES} that are read; \
+         move it away: what there is, the hosts and the bank know"
+    )]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -128,6 +152,10 @@ pub struct Journal {
     file: File,
     next: u64,
     checksum: String,
+    /// The length of the file up to its last whole line.
+    length: u64,
+    /// True from before a write until it is known to be on disk.
+    broken: bool,
     /// Every record, in order.
     records: Vec<(Timestamp, Record)>,
     torn: bool,
@@ -136,6 +164,9 @@ pub struct Journal {
 
 impl Journal {
     /// Opens or creates the journal at `path`. The caller holds the pool's lock. A torn last line is cut.
+    ///
+    /// # Errors
+    /// [`JournalError`] where the file cannot be used, or is not what was written.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
         let io = |action| move |source| JournalError::Io { path: path.to_owned(), action, source };
         let is_new = !path.exists();
@@ -155,6 +186,8 @@ impl Journal {
             file,
             next: read.records.len() as u64 + 1,
             checksum: read.checksum,
+            length: read.good_bytes,
+            broken: false,
             records: read.records,
             torn: read.torn,
             after_record: None,
@@ -182,20 +215,53 @@ impl Journal {
     }
 
     /// Writes a record; it is on disk on return.
+    ///
+    /// # Errors
+    /// [`JournalError`]; nothing more is written after one.
     pub fn write(&mut self, at: Timestamp, record: Record) -> Result<(), JournalError> {
-        let io = |source| JournalError::Io { path: self.path.clone(), action: "written", source };
-        let mut line = Line { number: self.next, at, record, checksum: String::new() };
-        line.checksum = checksum(&self.checksum, &line).map_err(|source| io(source.into()))?;
-        let mut text = serde_json::to_string(&line).map_err(|source| io(source.into()))?;
-        text.push('\n');
-        self.file.write_all(text.as_bytes()).map_err(io)?;
-        self.file.sync_data().map_err(io)?;
-        self.checksum = line.checksum;
-        self.records.push((at, line.record));
-        if let Some(hook) = &self.after_record {
-            hook(self.next);
+        self.write_all(at, [record])
+    }
+
+    /// Writes records with one sync; they are on disk on return.
+    ///
+    /// # Errors
+    /// [`JournalError`]; nothing more is written after one.
+    pub fn write_all(&mut self, at: Timestamp, records: impl IntoIterator<Item = Record>) -> Result<(), JournalError> {
+        if self.broken {
+            return Err(JournalError::Broken { path: self.path.clone() });
         }
-        self.next += 1;
+        let io = |source| JournalError::Io { path: self.path.clone(), action: "written", source };
+        let (mut text, mut checksum, mut written) = (String::new(), self.checksum.clone(), Vec::new());
+        for record in records {
+            let number = self.next + written.len() as u64;
+            let line =
+                serde_json::to_string(&Line { number, at, record: &record }).map_err(|error| io(error.into()))?;
+            // All but the brace that closes the line.
+            let body = line.strip_suffix('}').unwrap_or(&line);
+            checksum = checksum_after(&checksum, body.as_bytes());
+            text.extend([body, BEFORE_CHECKSUM, &checksum, AFTER_CHECKSUM, "\n"]);
+            written.push((at, record));
+        }
+        if written.is_empty() {
+            return Ok(());
+        }
+        self.broken = true;
+        if let Err(source) = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data()) {
+            // What got there of it must not stand before what others may write. Where even that fails, the torn line is
+            // cut, or the damage is named, when the journal is next opened.
+            let _ = self.file.set_len(self.length);
+            return Err(JournalError::Io { path: self.path.clone(), action: "written", source });
+        }
+        self.broken = false;
+        self.length += text.len() as u64;
+        self.checksum = checksum;
+        for written in written {
+            self.records.push(written);
+            if let Some(hook) = &self.after_record {
+                hook(self.next);
+            }
+            self.next += 1;
+        }
         Ok(())
     }
 }
@@ -227,11 +293,11 @@ pub fn history(records: &[(Timestamp, Record)]) -> History {
                 }
                 last = Some(plan);
             }
-            Record::PlanEnded { plan, succeeded: true, .. } => {
-                if last.is_some_and(|last| last.id == *plan && last.goal == Goal::Down) {
-                    history.period = None;
-                    history.placements = BTreeMap::new();
-                }
+            Record::PlanEnded { plan, succeeded: true, .. }
+                if last.is_some_and(|last| last.id == *plan && last.goal == Goal::Down) =>
+            {
+                history.period = None;
+                history.placements = BTreeMap::new();
             }
             _ => {}
         }
@@ -270,30 +336,42 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Parsed, JournalError> {
     let mut parsed = Parsed { records: Vec::new(), checksum: String::new(), good_bytes: 0, torn: false };
     for text in bytes.split_inclusive(|&byte| byte == b'\n') {
         let number = parsed.records.len() as u64 + 1;
-        if text.last() != Some(&b'\n') {
+        let damaged = |reason: String| JournalError::Damaged { path: path.to_owned(), line: number, reason };
+        let Some(line) = text.strip_suffix(b"\n") else {
+            // A whole line before the last byte: then that was its line feed, and was changed, not cut off.
+            let rest = text.split_last().map_or(text, |(_, rest)| rest);
+            if parse_line(rest, number, &parsed.checksum).is_ok() {
+                return Err(damaged("it does not end with a line feed".into()));
+            }
             parsed.torn = true;
             break;
-        }
-        let damaged = |reason: String| JournalError::Damaged { path: path.to_owned(), line: number, reason };
-        let line: Line = serde_json::from_slice(text).map_err(|error| damaged(error.to_string()))?;
-        if line.number != number {
-            return Err(damaged(format!("it says it is record {}", line.number)));
-        }
-        let expected = checksum(&parsed.checksum, &line).map_err(|error| damaged(error.to_string()))?;
-        if expected != line.checksum {
-            return Err(damaged("its checksum does not match".into()));
-        }
-        parsed.checksum = line.checksum;
-        parsed.records.push((line.at, line.record));
+        };
+        let (record, checksum) = parse_line(line, number, &parsed.checksum).map_err(damaged)?;
+        parsed.checksum = checksum;
+        parsed.records.push(record);
         parsed.good_bytes += text.len() as u64;
     }
     Ok(parsed)
 }
 
-fn checksum(before: &str, line: &Line) -> Result<String, serde_json::Error> {
-    let mut hash = Sha256::new();
-    hash.update(before);
-    hash.update(serde_json::to_vec(&(line.number, line.at, &line.record))?);
-    let half = &hash.finalize()[..16];
-    Ok(half.iter().map(|byte| format!("{byte:02x}")).collect())
+/// The record and the checksum of a line without its line feed, or what is wrong with it.
+fn parse_line(line: &[u8], number: u64, before: &str) -> Result<((Timestamp, Record), String), String> {
+    let tail_bytes = BEFORE_CHECKSUM.len() + CHECKSUM_DIGITS + AFTER_CHECKSUM.len();
+    let (body, tail) = line.split_at(line.len().saturating_sub(tail_bytes));
+    let expected = checksum_after(before, body);
+    if tail != [BEFORE_CHECKSUM, &expected, AFTER_CHECKSUM].concat().as_bytes() {
+        return Err("its checksum does not match".into());
+    }
+    let read: ReadLine = serde_json::from_slice(line)
+        .map_err(|error| format!("it cannot be understood ({error}); was it written by a newer version?"))?;
+    if read.number != number {
+        return Err(format!("it says it is record {}", read.number));
+    }
+    Ok(((read.at, read.record), expected))
+}
+
+/// The checksum of a line with this body after a line with the checksum `before`.
+fn checksum_after(before: &str, body: &[u8]) -> String {
+    let hash = Sha256::new().chain_update(before).chain_update(body).finalize();
+    hash[..CHECKSUM_DIGITS / 2].iter().map(|byte| format!("{byte:02x}")).collect()
 }

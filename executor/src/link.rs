@@ -14,6 +14,11 @@ pub use tycoon_rpc::Clock;
 use tycoon_xen::market::{AccountReport, BidRequest, CloseReport, OffersReport, Quote, QuoteRequest, RefundRequest};
 use tycoon_xen::protocol::{Answer, HostError, Request};
 
+/// The code with which a host says that it has no account of that name.
+pub const NO_ACCOUNT: &str = "host.no-account";
+/// The codes of refusals that may pass by themselves: a busy or starting service, a fault behind it.
+const PASSING: [&str; 5] = ["call.busy", "call.restarting", "host.hypervisor", "host.bank", "bank.failed"];
+
 /// Why a party did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum LinkError {
@@ -50,7 +55,8 @@ impl LinkError {
         match self {
             Self::Unreachable { .. } => true,
             Self::Host(error) => error.is_transient(),
-            Self::Refused { .. } | Self::Nonsense { .. } => false,
+            Self::Refused { code, .. } => PASSING.contains(&code.as_str()),
+            Self::Nonsense { .. } => false,
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tycoon_market::HostId;
+use tycoon_market::auctioneer::AccountState;
 use tycoon_planner::plan::{Action, Plan, Step};
 use tycoon_xen::market::{BidRequest, RefundRequest};
 use tycoon_xen::protocol::{Answer, Request};
@@ -13,7 +14,7 @@ use tycoon_xen::status::{DomainState, DomainStatus};
 
 use crate::engine::{Performer, StepError};
 use crate::inventory::domains;
-use crate::link::{LinkError, Site, SiteHost};
+use crate::link::{LinkError, NO_ACCOUNT, Site, SiteHost};
 
 /// How long a domain may take to shut down before it is destroyed, in milliseconds.
 const SHUTDOWN_GRACE_MS: u64 = 30_000;
@@ -47,15 +48,22 @@ impl SitePerformer {
                 Ok(true)
             }
             Action::Bid { bid } => {
-                host.link.bid(&pool, &BidRequest { generation, bid: bid.clone() })?;
-                Ok(true)
+                let report = host.link.bid(&pool, &BidRequest { generation, bid: bid.clone() })?;
+                match admitted(host, report.state) {
+                    None => Ok(true),
+                    Some(refusal) => Err(refusal),
+                }
             }
             Action::Refund { leave, .. } => {
                 host.link.refund(&pool, &RefundRequest { generation, leave: *leave })?;
                 Ok(true)
             }
             Action::CloseAccount => {
-                let report = host.link.close(&pool, generation)?;
+                let report = match host.link.close(&pool, generation) {
+                    // Domains can be left where there is no account: then the host has lost its records.
+                    Err(LinkError::Refused { code, .. }) if code == NO_ACCOUNT => return Ok(false),
+                    report => report?,
+                };
                 if report.is_settled {
                     return Ok(true);
                 }
@@ -128,6 +136,29 @@ impl Performer for SitePerformer {
             StepError { message: format!("{error}{help}"), is_transient: error.is_transient() }
         })
     }
+}
+
+/// Why a bid that the host has taken brings nothing now, where it does not.
+fn admitted(host: &SiteHost, state: AccountState) -> Option<LinkError> {
+    let (code, message, help) = match state {
+        AccountState::Active | AccountState::Warned { .. } => return None,
+        AccountState::Waiting => (
+            "host.waiting",
+            format!("the bid on {} stands and has to wait: others hold what it needs, or bid more for it", host.name),
+            "run the command again in a few minutes, or with a larger budget; what is not used comes back",
+        ),
+        AccountState::Idle => (
+            "host.idle",
+            format!("the bid on {} has no money behind it", host.name),
+            "run the command again: it puts in what is missing",
+        ),
+        AccountState::Stopped { reason, .. } => (
+            "host.stopped",
+            format!("the account on {} is stopped ({reason}), and the bid does not bring it back", host.name),
+            "run the command again with a larger budget, or take the pool down",
+        ),
+    };
+    Some(LinkError::Refused { code: code.to_owned(), message, help: Some(help.to_owned()) })
 }
 
 /// A domain is up when it runs and, where it has an interface, has its address.

@@ -132,7 +132,10 @@ impl Runner {
         let plan = Arc::new(plan);
         let clock = self.site.clock();
         let interrupted = journal::unfinished(journal.records()).is_some();
-        if plan.is_empty() && !interrupted {
+        // A pool that is gone although nobody saw it go is noted to be gone.
+        let is_gone = plan.goal == Goal::Down && inventory.world.hosts.iter().all(|host| host.is_inspected);
+        let is_news = is_gone && !journal.history().placements.is_empty();
+        if plan.is_empty() && !interrupted && !is_news {
             return self.finished(plan, engine::Report::default());
         }
         journal.write(clock.now(), Record::PlanBegun { plan: Box::new((*plan).clone()) })?;

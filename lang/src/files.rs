@@ -1,6 +1,6 @@
 //! Reading files, their imports, and the standard library.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
@@ -41,7 +41,7 @@ impl Resolver<'_> {
     /// Reads the main file with all its imports. Problems are reported; what could be read takes part.
     pub(crate) fn read_main(&mut self, path: &str) -> FileId {
         let normal = normalise_path(path);
-        let mut by_path = HashMap::new();
+        let mut by_path = BTreeMap::new();
         match self.read_bytes(&normal) {
             Ok(text) => self.read_unit(&normal, path, text, &mut by_path, &mut Vec::new()),
             Err(problem) => {
@@ -73,21 +73,23 @@ impl Resolver<'_> {
         let unit = Unit {
             path: path.to_owned(),
             statements,
-            imports: HashMap::new(),
-            templates: HashMap::new(),
+            imports: BTreeMap::new(),
+            templates: BTreeMap::new(),
             is_standard,
+            is_broken: false,
             class: None,
             instance: None,
         };
         self.units.insert(file, unit);
     }
 
-    /// Reads the statements of a text.
-    pub(crate) fn read_text(&mut self, file: FileId, text: &str) -> Vec<StatementId> {
+    /// Reads the statements of a text; says what is wrong with it.
+    pub(crate) fn read_text(&mut self, file: FileId, text: &str) -> (Vec<StatementId>, bool) {
         let mut problems = Vec::new();
         let statements = read::read(file, text, self.options, &mut self.names, &mut self.statements, &mut problems);
+        let broken = statements.is_empty() && !problems.is_empty();
         problems.into_iter().for_each(|problem| self.report(problem));
-        statements
+        (statements, broken)
     }
 
     fn read_unit(
@@ -95,13 +97,16 @@ impl Resolver<'_> {
         path: &str,
         shown: &str,
         text: Arc<str>,
-        by_path: &mut HashMap<String, FileId>,
+        by_path: &mut BTreeMap<String, FileId>,
         importing: &mut Vec<(String, Span)>,
     ) -> FileId {
         let file = self.sources.add(shown, Arc::clone(&text));
         by_path.insert(path.to_owned(), file);
-        let statements = self.read_text(file, &text);
+        let (statements, broken) = self.read_text(file, &text);
         self.add_unit(file, path, statements.clone(), false);
+        if let Some(unit) = self.units.get_mut(&file) {
+            unit.is_broken = broken;
+        }
         self.find_templates(file, &statements);
         for statement in statements {
             if self.statements[statement].is_single() && self.text(self.statements[statement].word()) == "import" {
@@ -140,10 +145,11 @@ impl Resolver<'_> {
         &mut self,
         file: FileId,
         statement: StatementId,
-        by_path: &mut HashMap<String, FileId>,
+        by_path: &mut BTreeMap<String, FileId>,
         importing: &mut Vec<(String, Span)>,
     ) {
         let Some((namespace, namespace_span)) = self.import_name(statement) else { return };
+        self.stray_in_import(statement);
         let Some((target, span)) = self.plain_text(statement, 0) else {
             let span = self.statements[statement].span;
             let error = Diagnostic::new("E0112", "an import needs the path of a file", span, "which file?");
@@ -168,6 +174,20 @@ impl Resolver<'_> {
             let message = format!("two imports are called `{}`", self.text(namespace));
             let error = Diagnostic::new("E0206", message, namespace_span, "the second one");
             self.report(error.label(earlier.span, "the first one").help("give one of them another name with `as=`"));
+        }
+    }
+
+    /// Reports what an import has besides its file, `as=` and `sha256=`.
+    fn stray_in_import(&mut self, statement: StatementId) {
+        let line = &self.statements[statement];
+        let extra = line.arguments.get(1).map(|literal| literal.span);
+        let unknown = line.body.iter().copied().find(|part| {
+            let part = &self.statements[*part];
+            !part.is_property || !matches!(self.text(part.word()), "as" | "sha256")
+        });
+        if let Some(span) = extra.or(unknown.map(|part| self.statements[part].span)) {
+            let error = Diagnostic::new("E0112", "an import has a file, `as=` and `sha256=` only", span, "unexpected");
+            self.report(error.help("write `import \"./lib/cluster.kdl\" as=vc`"));
         }
     }
 
@@ -222,7 +242,7 @@ impl Resolver<'_> {
         &mut self,
         path: &str,
         span: Span,
-        by_path: &mut HashMap<String, FileId>,
+        by_path: &mut BTreeMap<String, FileId>,
         importing: &mut Vec<(String, Span)>,
     ) -> Option<FileId> {
         if let Some(start) = importing.iter().position(|(open, _)| open == path) {
@@ -293,7 +313,7 @@ impl Resolver<'_> {
         let text = standard::text(name)?;
         let text: Arc<str> = Arc::from(text);
         let file = self.sources.add(&format!("std:{name}"), Arc::clone(&text));
-        let statements = self.read_text(file, &text);
+        let (statements, _) = self.read_text(file, &text);
         self.add_unit(file, name, statements.clone(), true);
         statements.first().copied()
     }

@@ -11,11 +11,15 @@
 pub mod codes;
 pub mod condition;
 pub mod diagnostic;
+pub mod explain;
 pub mod options;
 pub mod pool;
+pub mod reference;
 pub mod report;
+pub mod site;
 pub mod source;
 pub mod syntax;
+pub mod testing;
 pub mod tree;
 pub mod types;
 pub mod value;
@@ -34,7 +38,11 @@ mod symbol;
 
 pub use condition::{Condition, Environment, EvaluateError};
 pub use diagnostic::{Diagnostic, Edit, Label, Severity};
-pub use load::{Checked, Failure, Loaded, check, load};
+pub use explain::{Explanation, explain};
+pub use expression::ast::Operator;
+pub use expression::functions::Function;
+pub use load::{Checked, Failure, Loaded, LoadedSite, check, load, load_site};
 pub use options::Options;
 pub use source::{FileId, LoadError, Loader, MemoryLoader, Source, Sources, Span};
+pub use testing::{TestReport, run_tests};
 pub use value::Value;

@@ -9,6 +9,7 @@ use crate::evaluate::output::Shared;
 use crate::options::Options;
 use crate::pool::{self, Pool};
 use crate::resolver::Resolver;
+use crate::site::Site;
 use crate::source::{FileId, Loader, Sources, Span};
 use crate::tree::Component;
 
@@ -36,6 +37,17 @@ pub struct Checked {
     pub warnings: Vec<Diagnostic>,
 }
 
+/// A description of a site that is sound.
+#[derive(Clone, Debug)]
+pub struct LoadedSite {
+    /// All files that took part.
+    pub sources: Sources,
+    /// The site.
+    pub site: Site,
+    /// What looks unintended.
+    pub warnings: Vec<Diagnostic>,
+}
+
 /// A description that is not.
 #[derive(Clone, Debug)]
 pub struct Failure {
@@ -57,14 +69,23 @@ impl Failure {
 const STACK_BYTES: usize = 256 << 20;
 
 /// Runs work on a stack that is large enough for it. Pages that are not touched cost nothing.
-fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| {
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the caller waits for the one thread, which is there for its stack: a caller's own may have 2 MiB, and the KDL parser aborts the process when it overflows"
+)]
+pub(crate) fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let mut waiting = Some(work);
+    let done = std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("tycoon-lang".into()).stack_size(STACK_BYTES);
-        match thread.spawn_scoped(scope, work) {
-            Ok(handle) => handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            Err(error) => panic!("the system refuses a thread: {error}"),
-        }
-    })
+        let handle = thread.spawn_scoped(scope, || waiting.take().map(|work| work())).ok()?;
+        handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    match (done, waiting) {
+        (Some(result), _) => result,
+        // The system refuses a thread of that size: the caller's own stack suffices for all but extreme texts.
+        (None, Some(work)) => work(),
+        (None, None) => unreachable!("work that has been taken has given its result or its panic"),
+    }
 }
 
 /// Resolves the pool that the file at `path` describes.
@@ -97,22 +118,35 @@ pub fn check(path: &str, loader: &dyn Loader, options: &Options) -> Result<Check
     })
 }
 
+/// Resolves the site of simulated hosts that the file at `path` describes.
+///
+/// # Errors
+/// [`Failure`] with everything that is wrong.
+pub fn load_site(path: &str, loader: &dyn Loader, options: &Options) -> Result<LoadedSite, Failure> {
+    on_large_stack(|| {
+        let mut resolver = Resolver::new(options, loader);
+        let main = resolver.prepare(path);
+        resolver.load_site(main)
+    })
+}
+
 impl Resolver<'_> {
     /// Reads the main file and what it imports.
-    fn prepare(&mut self, path: &str) -> FileId {
+    pub(crate) fn prepare(&mut self, path: &str) -> FileId {
         let main = self.read_main(path);
         self.main = Some(main);
         self.add_params(main);
         main
     }
 
-    fn failure(self) -> Failure {
+    pub(crate) fn failure(self) -> Failure {
         Failure { sources: self.sources, diagnostics: self.problems.into_sorted() }
     }
 
     /// Composes and checks everything in a file.
-    fn check_file(&mut self, main: FileId, live: &mut Vec<LiveAssertion>) {
-        self.file_class(main);
+    pub(crate) fn check_file(&mut self, main: FileId, live: &mut Vec<LiveAssertion>) {
+        let top = self.file_class(main);
+        self.compile_class(top);
         self.compose_templates(main);
         if let Ok(root) = self.root_instance(main) {
             self.check_instance(root, live);
@@ -134,7 +168,55 @@ impl Resolver<'_> {
             Some((tree, pool)) => {
                 Ok(Loaded { sources: self.sources, tree, pool, warnings: self.problems.into_sorted() })
             }
+            None => {
+                if !self.problems.has_errors() {
+                    let top = Span::new(main, 0, 0);
+                    let error = Diagnostic::new(
+                        "E0604",
+                        "the description cannot be resolved, and no reason was found",
+                        top,
+                        "",
+                    );
+                    self.report(error.help("this is a defect of Tycoon; please report it with this file"));
+                }
+                Err(self.failure())
+            }
+        }
+    }
+
+    fn load_site(mut self, main: FileId) -> Result<LoadedSite, Failure> {
+        self.check_file(main, &mut Vec::new());
+        let sites = self.components(main, "site");
+        if self.problems.has_errors() {
+            return Err(self.failure());
+        }
+        let [(member, name)] = &sites[..] else {
+            let message =
+                if sites.is_empty() { "the file describes no site" } else { "the file describes several sites" };
+            let error = Diagnostic::new("E0504", message, Span::new(main, 0, 0), "one `site` is expected");
+            self.report(error.help("write `site name { simulated-host host1 { … }; }`, once"));
+            return Err(self.failure());
+        };
+        match self.single_tree(main, *member) {
+            Some(tree) => {
+                let site = crate::site::site(name, &tree);
+                Ok(LoadedSite { sources: self.sources, site, warnings: self.problems.into_sorted() })
+            }
             None => Err(self.failure()),
+        }
+    }
+
+    /// The tree of a component at the top of a file that stands there once.
+    fn single_tree(&mut self, main: FileId, member: usize) -> Option<Component> {
+        let root = self.root_instance(main).ok()?;
+        let span = self.class_of(root).members[member].span;
+        match self.children(root, member, span).ok()? {
+            Children::One(instance) => self.output(instance, &mut Shared::default()).ok(),
+            Children::Absent | Children::Many(_) => {
+                let error = Diagnostic::new("E0504", "a site stands once", span, "this one does not");
+                self.report(error.help("remove its `count`, `each` or `if`"));
+                None
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! The state of one run: what was read, composed and evaluated so far.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::compose::{Class, ClassId};
@@ -20,11 +20,13 @@ pub(crate) struct Unit {
     /// The statements at its top.
     pub(crate) statements: Vec<StatementId>,
     /// The namespaces it imports.
-    pub(crate) imports: HashMap<Symbol, Import>,
+    pub(crate) imports: BTreeMap<Symbol, Import>,
     /// Its templates by name.
-    pub(crate) templates: HashMap<Symbol, StatementId>,
+    pub(crate) templates: BTreeMap<Symbol, StatementId>,
     /// True for the standard library.
     pub(crate) is_standard: bool,
+    /// It could not be read as a whole, which has been said; so nothing is said about what it lacks.
+    pub(crate) is_broken: bool,
     /// The class of what stands at its top, once composed.
     pub(crate) class: Option<ClassId>,
     /// The instance of that class, once needed.
@@ -70,20 +72,27 @@ pub(crate) struct Resolver<'a> {
     pub(crate) names: Interner,
     pub(crate) statements: Statements,
     pub(crate) problems: Diagnostics,
-    pub(crate) units: HashMap<FileId, Unit>,
+    pub(crate) units: BTreeMap<FileId, Unit>,
     pub(crate) imported: usize,
-    pub(crate) kinds: HashMap<Symbol, Option<ClassId>>,
-    pub(crate) templates: HashMap<StatementId, Option<ClassId>>,
+    pub(crate) kinds: BTreeMap<Symbol, Option<ClassId>>,
+    pub(crate) templates: BTreeMap<StatementId, Option<ClassId>>,
     /// Prototypes that are being composed, with the place that asked for each.
     pub(crate) composing: Vec<(StatementId, Span)>,
     /// Endless containments that have been reported, as the statements that take part.
-    pub(crate) circles: HashSet<Vec<StatementId>>,
+    pub(crate) circles: BTreeSet<Vec<StatementId>>,
     pub(crate) forms: Vec<Form>,
+    /// Wrong lines and the attribute that each was meant for.
+    pub(crate) spoils: BTreeMap<StatementId, Symbol>,
     pub(crate) classes: Vec<Class>,
     pub(crate) instances: Vec<Instance>,
-    pub(crate) compiled: HashMap<LiteralId, Option<Arc<Expression>>>,
+    pub(crate) compiled: BTreeMap<LiteralId, Option<Arc<Expression>>>,
+    /// Members that are alike in all instances and have been checked.
+    pub(crate) checked: BTreeSet<(ClassId, usize)>,
+    /// Statements that declare a let, param or component that something reads.
+    pub(crate) used: BTreeSet<StatementId>,
     pub(crate) steps: u64,
     pub(crate) out_of_steps: bool,
+    pub(crate) chain_too_long: bool,
     /// Values that are being computed, with the place that asked for each.
     pub(crate) demands: Vec<crate::evaluate::demand::Demand>,
     /// While an assertion is explained: what its names stood for.
@@ -103,18 +112,22 @@ impl<'a> Resolver<'a> {
             names: Interner::default(),
             statements: Statements::default(),
             problems: Diagnostics::new(options.max_diagnostics),
-            units: HashMap::new(),
+            units: BTreeMap::new(),
             imported: 0,
-            kinds: HashMap::new(),
-            templates: HashMap::new(),
+            kinds: BTreeMap::new(),
+            templates: BTreeMap::new(),
             composing: Vec::new(),
-            circles: HashSet::new(),
+            circles: BTreeSet::new(),
             forms: Vec::new(),
+            spoils: BTreeMap::new(),
             classes: Vec::new(),
             instances: Vec::new(),
-            compiled: HashMap::new(),
+            compiled: BTreeMap::new(),
+            checked: BTreeSet::new(),
+            used: BTreeSet::new(),
             steps: 0,
             out_of_steps: false,
+            chain_too_long: false,
             demands: Vec::new(),
             trace: None,
             main: None,

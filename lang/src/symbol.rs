@@ -1,6 +1,6 @@
 //! Names as small numbers, so that comparing and looking up names costs nothing.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A name that was seen somewhere in the sources. Only meaningful together with its [`Interner`].
@@ -11,7 +11,7 @@ pub(crate) struct Symbol(u32);
 #[derive(Debug, Default)]
 pub(crate) struct Interner {
     names: Vec<Arc<str>>,
-    symbols: HashMap<Arc<str>, Symbol>,
+    symbols: BTreeMap<Arc<str>, Symbol>,
 }
 
 impl Interner {

@@ -1,9 +1,10 @@
 //! Every code: its example has it, its cure has not, its message is as recorded, and `docs/errors.md` explains it.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "reads docs/errors.md and the source")]
 
 use std::path::Path;
 
 use tycoon_lang::codes::{self, Code};
-use tycoon_lang::{Diagnostic, MemoryLoader, Options, Sources, check, load};
+use tycoon_lang::{Diagnostic, MemoryLoader, Options, Sources, check, load, run_tests};
 
 /// What the example of a code needs besides its text.
 fn options(code: &str, wrong: bool) -> Options {
@@ -33,6 +34,10 @@ fn diagnostics(code: &Code, text: &str, wrong: bool) -> (Sources, Vec<Diagnostic
         loader.insert("lib.kdl", code.library);
     }
     let options = options(code.code, wrong);
+    if matches!(code.code, "E0502" | "E0505") {
+        let report = run_tests("pool.kdl", &loader, &options).unwrap().remove(0);
+        return (report.sources, report.failures);
+    }
     let loaded = match load("pool.kdl", &loader, &options) {
         Ok(loaded) => Ok((loaded.sources, loaded.warnings)),
         Err(failure) => Err((failure.sources, failure.diagnostics)),
@@ -49,7 +54,8 @@ fn shown(sources: &Sources, diagnostics: &[Diagnostic]) -> String {
 #[test]
 fn the_example_of_every_code_has_it_and_nothing_else() {
     let mut others = String::new();
-    for code in codes::all() {
+    // E0604 stands for defects of the resolver; no text is known that has it.
+    for code in codes::all().filter(|code| code.code != "E0604") {
         let (sources, found) = diagnostics(code, code.example, true);
         let text = shown(&sources, &found);
         let codes: Vec<&str> = found.iter().map(|diagnostic| diagnostic.code).collect();

@@ -13,8 +13,11 @@ use crate::world::Offer;
 
 /// The least CPU that a domain is content with, in micro-CPUs for each virtual CPU.
 const LEAST_CPU_PER_VCPU: u64 = 100_000;
-/// How much more than the computed rate is bid for a reservation, so that rounding never leaves it short.
-const RESERVATION_MARGIN: f64 = 1.01;
+/// How much more than its price is bid for a reservation. A minimum costs price × amount however much is bid; who bids
+/// more than that is displaced later when others want the same, and does not run dry when the price rises.
+const RESERVATION_MARGIN: f64 = 1.25;
+/// How much more than the computed rate is bid where that is less, so that rounding never leaves it short.
+const ROUNDING_MARGIN: f64 = 1.01;
 /// Nobody can buy all of a resource: the price of the last part has no bound. This much can be planned.
 const LARGEST_SHARE: f64 = 0.95;
 /// A rate that is never zero: where nothing has a price, something is bid all the same.
@@ -116,6 +119,23 @@ pub fn rate_for(kind: ResourceKind, offer: &Offer, amount: Quantity) -> Option<f
     Some((share * price_of_all(kind, offer) / (1.0 - share)).max(LEAST_RATE))
 }
 
+/// The rate that is bid to reserve `amount` of memory or disk, in pico-credits per second; `None` where the host has
+/// less in all. The price of the reservation and a margin, and no more than what would hold it as a share.
+fn reservation_rate(kind: ResourceKind, offer: &Offer, amount: Quantity) -> Option<f64> {
+    let share = amount.amount() as f64 / offer.capacity.amount() as f64;
+    if !share.is_finite() || share > 1.0 {
+        return None;
+    }
+    let priced = share * price_of_all(kind, offer) * RESERVATION_MARGIN;
+    let held = rate_for(kind, offer, amount).map_or(f64::INFINITY, |rate| rate * ROUNDING_MARGIN);
+    Some(priced.min(held).max(LEAST_RATE))
+}
+
+/// True where a host could give `amount` of a resource to one pool, were it free.
+pub fn can_hold(kind: ResourceKind, offer: &Offer, amount: Quantity) -> bool {
+    if kind.is_reserved() { amount <= offer.capacity } else { rate_for(kind, offer, amount).is_some() }
+}
+
 /// The base price of the whole resource and all others' bids, in pico-credits per second.
 fn price_of_all(kind: ResourceKind, offer: &Offer) -> f64 {
     let units = offer.capacity.amount() as f64 / kind.price_unit().amount() as f64;
@@ -136,7 +156,7 @@ fn reservation_rates(offers: &BTreeMap<ResourceKind, Offer>, need: &Need) -> Opt
     let minima = need.minima();
     [ResourceKind::Memory, ResourceKind::Disk]
         .into_iter()
-        .map(|kind| Some((kind, rate_for(kind, offers.get(&kind)?, *minima.get(&kind)?)? * RESERVATION_MARGIN)))
+        .map(|kind| Some((kind, reservation_rate(kind, offers.get(&kind)?, *minima.get(&kind)?)?)))
         .collect()
 }
 
@@ -175,7 +195,7 @@ pub fn bid(hosts: &[(&BTreeMap<ResourceKind, Offer>, Need)], budget: f64) -> Res
         return Err(TooLittle { needed: reserved + least_cpu });
     }
     let solution = solve(&Problem { budget: budget - reserved, hosts: problem })
-        .map_err(|_| TooLittle { needed: reserved + least_cpu * RESERVATION_MARGIN })?;
+        .map_err(|_| TooLittle { needed: reserved + least_cpu * ROUNDING_MARGIN })?;
     let bids = hosts.iter().zip(all_rates).zip(solution.bids.iter().zip(&solution.shares));
     Ok(bids
         .map(|(((offers, need), mut rates), (cpu_rate, cpu_share))| {

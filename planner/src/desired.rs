@@ -25,8 +25,8 @@ pub fn spec_of(domain: &pool::Domain) -> Result<DomainSpec, PlanError> {
         memory_bytes: domain.memory_bytes,
         image: domain.image.clone(),
         boot: Boot {
-            kernel: domain.kernel.clone(),
-            ramdisk: domain.ramdisk.clone(),
+            kernel: domain.kernel.as_deref().map(exported_name),
+            ramdisk: domain.ramdisk.as_deref().map(exported_name),
             kernel_args: domain.kernel_args.clone(),
         },
         volumes: domain.volumes.iter().map(volume).collect::<Result<_, _>>()?,
@@ -50,8 +50,8 @@ fn volume(volume: &pool::Volume) -> Result<VolumeSpec, PlanError> {
         }
     };
     let store = volume.store.as_ref().map(|store| match store {
-        pool::Store::Loopback { directory } => directory.clone(),
-        pool::Store::Lvm { group } => group.clone(),
+        pool::Store::Loopback { directory } => exported_name(directory),
+        pool::Store::Lvm { group } => exported_name(group),
     });
     Ok(VolumeSpec {
         name: volume.name.clone(),
@@ -81,8 +81,26 @@ fn nic(nic: &pool::Nic) -> Result<NicSpec, PlanError> {
     Ok(NicSpec { name: nic.name.clone(), address })
 }
 
+/// The name under which a host's owner exports a kernel, a ramdisk or a directory. A description may write it as a path,
+/// as SmartDomains did (seed 002): `/boot/vmlinuz` is the export `boot-vmlinuz`. No path ever reaches a host.
+fn exported_name(text: &str) -> String {
+    text.trim_matches('/').replace('/', "-")
+}
+
 /// The length of the prefix of a netmask.
 fn prefix_of(netmask: Ipv4Addr) -> u8 {
     // At most 32.
     u32::from(netmask).leading_ones() as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_becomes_the_name_of_an_export() {
+        assert_eq!(exported_name("/boot/vmlinuz"), "boot-vmlinuz");
+        assert_eq!(exported_name("/data/xen/"), "data-xen");
+        assert_eq!(exported_name("vg1"), "vg1");
+    }
 }

@@ -240,7 +240,7 @@ pub fn too_little(host: &HostView, need: &Need) -> Option<Misfit> {
     need.minima().into_iter().find_map(|(kind, needed)| {
         let offer = host.offers.get(&kind);
         let available = offer.map_or(Quantity::ZERO, |offer| offer.available);
-        let is_sold = offer.is_some_and(|offer| crate::bidding::rate_for(kind, offer, needed).is_some());
+        let is_sold = offer.is_some_and(|offer| crate::bidding::can_hold(kind, offer, needed));
         (needed > available || !is_sold).then_some(Misfit::TooLittle { kind, available, needed })
     })
 }

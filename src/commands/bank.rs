@@ -6,7 +6,6 @@ use tycoon_bank::ledger::{Cause, Entry};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::folders::Folders;
 use crate::output::{Output, table};
 use crate::site::Session;
 use crate::time::local;
@@ -28,7 +27,7 @@ pub enum BankCommand {
 
 /// Asks the bank.
 pub fn run(command: &BankCommand, output: &Output) -> Result<Exit, Failure> {
-    let session = Session::open(Folders::find()?, output, "tycoon bank")?;
+    let session = Session::open(output, "tycoon bank")?;
     let exit = match command {
         BankCommand::Balance => balance(&session, output),
         BankCommand::History { limit } => history(&session, usize::from(*limit), output),

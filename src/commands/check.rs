@@ -16,20 +16,31 @@ pub struct CheckArgs {
     description: DescriptionArgs,
 }
 
-/// Checks a description.
+/// Checks a description, be it a pool or a library.
 pub fn run(arguments: &CheckArgs, output: &Output) -> Result<Exit, Failure> {
-    let loaded = description::load(&arguments.description, output)?;
-    let count = loaded.pool.domains.len();
+    let file = &arguments.description.file;
+    let checked = description::check(&arguments.description, output)?;
+    let warnings = diagnostics_json(&checked.sources, &checked.warnings);
+    // A file with one pool is resolved to its last value; a library and a file of several pools are only checked.
+    let pool = match (&arguments.description.pool, checked.pools.as_slice()) {
+        (Some(_), _) | (None, [_]) => Some(description::load(&arguments.description, &output.silent())?.pool),
+        _ => None,
+    };
     if output.json {
         output.print_json(&json!({
             "ok": true,
-            "pool": loaded.pool.name,
-            "domains": count,
-            "warnings": diagnostics_json(&loaded.sources, &loaded.warnings),
+            "pools": checked.pools,
+            "domains": pool.as_ref().map(|pool| pool.domains.len()),
+            "warnings": warnings,
         }));
-    } else {
-        let domains = if count == 1 { "1 domain".to_owned() } else { format!("{count} domains") };
-        output.print(&format!("{}: pool {} with {domains}, no errors\n", arguments.description.file, loaded.pool.name));
+        return Ok(Exit::Ok);
     }
+    let what = match (&pool, checked.pools.as_slice()) {
+        (Some(pool), _) if pool.domains.len() == 1 => format!("pool {} with 1 domain", pool.name),
+        (Some(pool), _) => format!("pool {} with {} domains", pool.name, pool.domains.len()),
+        (None, []) => "a library without pools".to_owned(),
+        (None, pools) => format!("pools {}", pools.join(", ")),
+    };
+    output.print(&format!("{file}: {what}, no errors\n"));
     Ok(Exit::Ok)
 }

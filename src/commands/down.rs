@@ -10,7 +10,6 @@ use crate::cli::DescriptionArgs;
 use crate::commands::up::{exit_of, failures_json};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::folders::Folders;
 use crate::output::Output;
 use crate::site::Session;
 use crate::{description, plan_view};
@@ -29,7 +28,7 @@ pub struct DownArgs {
 /// Undoes a pool.
 pub fn run(arguments: &DownArgs, output: &Output) -> Result<Exit, Failure> {
     let pool = pool_name(&arguments.pool, output)?;
-    let session = Session::open(Folders::find()?, output, &format!("tycoon down {pool}"))?;
+    let session = Session::open(output, &format!("tycoon down {pool}"))?;
     let mut approve = |plan: &Plan| arguments.yes || approved(plan, output);
     let run = session.runner(output).down(&pool, &mut approve).map_err(|error| Failure::from_executor(error, None))?;
     session.close()?;

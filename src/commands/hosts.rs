@@ -8,7 +8,6 @@ use tycoon_xen::market::OfferToAccount;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::folders::Folders;
 use crate::output::{Output, table};
 use crate::site::Session;
 
@@ -18,7 +17,7 @@ pub struct HostsArgs {}
 
 /// Lists the hosts.
 pub fn run(_arguments: &HostsArgs, output: &Output) -> Result<Exit, Failure> {
-    let session = Session::open(Folders::find()?, output, "tycoon hosts")?;
+    let session = Session::open(output, "tycoon hosts")?;
     let site = session.site();
     let hosts = site.hosts().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
     // Offers depend on the pool that asks; this is what a pool of which nothing is there yet would see.

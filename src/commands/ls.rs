@@ -5,7 +5,6 @@ use tycoon_executor::status::all_pools;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::folders::Folders;
 use crate::output::Output;
 use crate::site::Session;
 use crate::status_view;
@@ -16,7 +15,7 @@ pub struct LsArgs {}
 
 /// Lists the pools.
 pub fn run(_arguments: &LsArgs, output: &Output) -> Result<Exit, Failure> {
-    let session = Session::open(Folders::find()?, output, "tycoon ls")?;
+    let session = Session::open(output, "tycoon ls")?;
     let pools = all_pools(&*session.site()).map_err(|error| Failure::from_executor(error, None))?;
     session.close()?;
     if output.json {

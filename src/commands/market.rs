@@ -92,7 +92,7 @@ fn best_response(arguments: &BestResponseArgs, output: &Output) -> Result<Exit, 
     let gap = match (found.bound - solution.utility, solution.utility) {
         (none, _) if none <= 0.0 => 0.0,
         // A gap of some utility to none has no measure; all of the bound is open then.
-        (_, utility) if utility == 0.0 => 1.0,
+        (_, 0.0) => 1.0,
         (open, utility) => (open / utility).min(f64::MAX),
     };
     if output.json {

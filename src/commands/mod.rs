@@ -5,12 +5,16 @@ pub mod check;
 pub mod completions;
 pub mod down;
 pub mod explain;
+pub mod fmt;
+pub mod graph;
 pub mod hosts;
 pub mod ls;
 pub mod market;
 pub mod plan;
+pub mod resolve;
 pub mod sim;
 pub mod status;
+pub mod test;
 pub mod up;
 pub mod user;
 
@@ -33,6 +37,10 @@ pub fn run(command: &Command, output: &Output) -> Result<Exit, Failure> {
         Command::Market(command) => market::run(command, output),
         Command::Sim(arguments) => sim::run(arguments, output),
         Command::User(command) => user::run(command, output),
+        Command::Fmt(arguments) => fmt::run(arguments, output),
+        Command::Test(arguments) => test::run(arguments, output),
+        Command::Resolve(arguments) => resolve::run(arguments, output),
+        Command::Graph(arguments) => graph::run(arguments, output),
         Command::Explain(arguments) => explain::run(arguments, output),
         Command::Completions(arguments) => completions::run(arguments, output),
     }

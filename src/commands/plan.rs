@@ -3,12 +3,12 @@
 use clap::Args;
 
 use crate::cli::DescriptionArgs;
+use crate::description;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::plan_view;
 use crate::site::Session;
-use crate::{description, folders::Folders};
 
 /// Arguments of `tycoon plan`.
 #[derive(Args, Debug)]
@@ -23,7 +23,7 @@ pub struct PlanArgs {
 /// Shows a plan.
 pub fn run(arguments: &PlanArgs, output: &Output) -> Result<Exit, Failure> {
     let loaded = description::load(&arguments.description, output)?;
-    let session = Session::open(Folders::find()?, output, &format!("tycoon plan {}", arguments.description.file))?;
+    let session = Session::open(output, &format!("tycoon plan {}", arguments.description.file))?;
     let plan = session
         .runner(output)
         .plan(&loaded.pool)

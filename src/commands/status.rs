@@ -6,7 +6,6 @@ use tycoon_executor::status::{all_pools, pool_status};
 use crate::commands::down::pool_name;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::folders::Folders;
 use crate::output::Output;
 use crate::site::Session;
 use crate::status_view;
@@ -22,7 +21,7 @@ pub struct StatusArgs {
 /// Shows one pool or all.
 pub fn run(arguments: &StatusArgs, output: &Output) -> Result<Exit, Failure> {
     let pool = arguments.pool.as_deref().map(|text| pool_name(text, output)).transpose()?;
-    let session = Session::open(Folders::find()?, output, "tycoon status")?;
+    let session = Session::open(output, "tycoon status")?;
     let (site, now) = (session.site(), session.now());
     let failed = |error| Failure::from_executor(error, None);
     let pools = match &pool {

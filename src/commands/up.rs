@@ -13,7 +13,6 @@ use crate::cli::DescriptionArgs;
 use crate::description;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::folders::Folders;
 use crate::output::{Output, Style};
 use crate::site::Session;
 use crate::{plan_view, status_view};
@@ -34,7 +33,7 @@ pub struct UpArgs {
 /// Makes a pool real.
 pub fn run(arguments: &UpArgs, output: &Output) -> Result<Exit, Failure> {
     let loaded = description::load(&arguments.description, output)?;
-    let session = Session::open(Folders::find()?, output, &format!("tycoon up {}", arguments.description.file))?;
+    let session = Session::open(output, &format!("tycoon up {}", arguments.description.file))?;
     let mut approve = |plan: &Plan| {
         if !plan.is_empty() {
             output.message(plan_view::headline(plan, output.stderr).trim_end());

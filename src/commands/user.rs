@@ -4,6 +4,7 @@ use clap::Subcommand;
 use serde_json::json;
 use tycoon_rpc::Signer as _;
 
+use crate::description::load_site;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::folders::Folders;
@@ -26,7 +27,8 @@ pub fn run(command: &UserCommand, output: &Output) -> Result<Exit, Failure> {
 }
 
 fn show(output: &Output) -> Result<Exit, Failure> {
-    let identity = Identity::find_or_make(&Folders::find()?, &Surroundings::find()?, output)?;
+    let site = load_site(output)?;
+    let identity = Identity::find_or_make(&Folders::find(&site.name)?, &Surroundings::find()?, output)?;
     let key = identity.key.public_key();
     if output.json {
         output.print_json(&json!({

@@ -1,7 +1,8 @@
-//! The embedded site: bank, service location service and four simulated hosts in this process, for whoever has no
-//! site yet. It is the same code as the services, without the network.
+//! A site in this process: bank, service location service and simulated hosts, for whoever has no real site yet. It is
+//! the same code as the services, without the network. Which hosts it has says a description: `embedded.kdl` beside
+//! this file, or the one given by `--site`.
 //!
-//! Its state is under the XDG state directory. One process at a time has it open. The simulated hosts live on while no
+//! Its state is under the XDG state directory, by the site's name. One process at a time has it open. The simulated hosts live on while no
 //! process has it open: when it is opened, the time since the last time is accounted for.
 
 use std::collections::BTreeMap;
@@ -15,12 +16,13 @@ use tycoon_bank::journal::Check;
 use tycoon_bank::ledger::AccountKind;
 use tycoon_bank::store::SledStore;
 use tycoon_bank::{Bank, BankClient, BankService, Options, Registration, api};
+use tycoon_executor::HostLink;
 use tycoon_executor::link::{BankLink, LinkError, SiteHost};
 use tycoon_executor::lock::Lock;
-use tycoon_executor::{HostLink, Site};
+use tycoon_lang::site::{SimulatedHost, Site};
 use tycoon_market::auctioneer::HostConfig;
 use tycoon_market::ids::TransferId;
-use tycoon_market::{AccountId, Credits, HostName, Quantity, Rate, ResourceKind, TimeSpan};
+use tycoon_market::{AccountId, HostName, Quantity, Rate, ResourceKind, TimeSpan};
 use tycoon_rpc::nonce::{CountedNonces, NonceSource, RandomNonces};
 use tycoon_rpc::{Caller, Clock, InProcess, ReplayPolicy, SecretKey, Signer, Transport};
 use tycoon_sls::client::{NamedCaller, SlsClient};
@@ -42,38 +44,15 @@ use crate::folders::Folders;
 use crate::identity::Identity;
 use crate::output::Output;
 
-/// What a new account gets from the embedded bank.
-const OPENING_BALANCE: Credits = match Credits::from_whole(1_000) {
-    Some(credits) => credits,
-    None => Credits::ZERO,
-};
 /// How long another process may have the site open before it is said who has.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// Time that passed while nobody looked is led through in steps of this: the bank returns escrows of which it hears
 /// nothing for a day, so that hosts have to report more often than that.
 const CATCH_UP_STEP: TimeSpan = TimeSpan::from_seconds(12 * 3_600);
 
-/// A simulated host: its size and what it costs.
-struct SimulatedHost {
-    name: &'static str,
-    cpus: u32,
-    memory_gib: u64,
-    disk_gib: u64,
-    /// Credits per hour of one CPU, one GiB of memory and one GiB of disk.
-    prices: (f64, f64, f64),
-    rack: &'static str,
-}
-
-/// The hosts of every embedded site.
-const HOSTS: [SimulatedHost; 4] = [
-    SimulatedHost { name: "sim1", cpus: 4, memory_gib: 8, disk_gib: 100, prices: (0.50, 0.10, 0.002), rack: "a" },
-    SimulatedHost { name: "sim2", cpus: 8, memory_gib: 16, disk_gib: 200, prices: (0.60, 0.10, 0.002), rack: "a" },
-    SimulatedHost { name: "sim3", cpus: 2, memory_gib: 4, disk_gib: 50, prices: (0.30, 0.08, 0.001), rack: "b" },
-    SimulatedHost { name: "sim4", cpus: 16, memory_gib: 64, disk_gib: 1_000, prices: (1.00, 0.20, 0.004), rack: "b" },
-];
-
-/// The embedded site, open.
+/// A site in this process, open.
 pub struct EmbeddedSite {
+    description: Site,
     account: AccountId,
     clock: Arc<SiteClock>,
     database: sled::Db,
@@ -116,14 +95,16 @@ impl Callers {
 impl EmbeddedSite {
     /// Opens the site of this user, or makes it.
     pub fn open(
+        description: Site,
         folders: &Folders,
         identity: &Identity,
         surroundings: &Surroundings,
         command: &str,
         output: &Output,
     ) -> Result<Self, Failure> {
-        let folder = StateFolder::at(folders.embedded_site())?;
-        let lock = Lock::take(&folder.lock_file(), "the embedded site", command, LOCK_PATIENCE)
+        let folder = StateFolder::at(folders.site())?;
+        let what = format!("the site `{}`", description.name);
+        let lock = Lock::take(&folder.lock_file(), &what, command, LOCK_PATIENCE)
             .map_err(|error| Failure::from_lock(&error))?;
         let seed = folder.prepare(surroundings.seed)?;
         let database = store::open_database(&folder)?;
@@ -159,8 +140,8 @@ impl EmbeddedSite {
         let bank_of = |signer| BankClient::new(callers.caller(signer, &bank_key, bank_service.clone()));
         let owner = AccountId::of(&keys.of("owner").public_key());
         let mut hosts = Vec::new();
-        for (number, host) in HOSTS.iter().enumerate() {
-            let signer: Arc<dyn Signer> = keys.of(host.name);
+        for (number, host) in description.hosts.iter().enumerate() {
+            let signer: Arc<dyn Signer> = keys.of(&host.address);
             let daemon = open_host(number, host, &database, &signer, owner, bank_of(signer.clone()), &clock)?;
             let transport: Arc<dyn Transport> = Arc::new(InProcess(daemon.clone()));
             let client = HostClient::new(callers.caller(user.clone(), &signer, transport));
@@ -168,6 +149,7 @@ impl EmbeddedSite {
             hosts.push((daemon, link));
         }
         let site = Self {
+            description,
             account: identity.account(),
             clock,
             database,
@@ -193,7 +175,7 @@ impl EmbeddedSite {
         output: &Output,
     ) -> Result<(), Failure> {
         let failed = |error: tycoon_rpc::CallError| {
-            Failure::from_error(Exit::Failed, &error).context("the embedded bank cannot open your account")
+            Failure::from_error(Exit::Failed, &error).context("the site's bank cannot open your account")
         };
         let unreadable = |error: tycoon_bank::BankError| Failure::from_error(Exit::Failed, &error);
         let found = self.bank.read(|store| store.account(&self.account)).map_err(unreadable)?;
@@ -211,14 +193,15 @@ impl EmbeddedSite {
         let request = api::IssueRequest {
             id: TransferId::from_bytes(id),
             to: self.account,
-            amount: OPENING_BALANCE,
+            amount: self.description.opening_balance,
             memo: "opening balance".into(),
         };
         bank_of(keys.of("issuer")).issue(&request).map_err(failed)?;
         output.message(&format!(
-            "made an embedded site of {} simulated hosts; its bank gave you {} credits",
-            HOSTS.len(),
-            OPENING_BALANCE
+            "made a site `{}` of {} simulated hosts; its bank gave you {} credits",
+            self.description.name,
+            self.hosts.len(),
+            self.description.opening_balance
         ));
         Ok(())
     }
@@ -243,13 +226,12 @@ impl EmbeddedSite {
 
     /// Registers every host.
     fn register(&self, keys: &Keys, sls_of: &dyn Fn(Arc<dyn Signer>) -> SlsClient) -> Result<(), Failure> {
-        for ((daemon, _), host) in self.hosts.iter().zip(&HOSTS) {
-            let labels =
-                BTreeMap::from([("site".to_owned(), "embedded".to_owned()), ("rack".to_owned(), host.rack.to_owned())]);
-            let record =
-                daemon.record(labels, Vec::new()).map_err(|error| Failure::from_error(Exit::Failed, &error))?;
+        for ((daemon, _), host) in self.hosts.iter().zip(&self.description.hosts) {
+            let record = daemon
+                .record(host.labels.clone(), Vec::new())
+                .map_err(|error| Failure::from_error(Exit::Failed, &error))?;
             let signed = daemon.sign(&record).map_err(|error| Failure::from_error(Exit::Failed, &error))?;
-            for outcome in sls_of(keys.of(host.name)).register(&signed) {
+            for outcome in sls_of(keys.of(&host.address)).register(&signed) {
                 outcome.map_err(|error| Failure::from_error(Exit::Failed, &error))?;
             }
         }
@@ -288,12 +270,10 @@ fn open_bank(
     output: &Output,
 ) -> Result<Arc<Bank>, Failure> {
     let failed = |error: &dyn std::error::Error| {
-        Failure::from_error(Exit::Failed, error).context("the books of the embedded bank cannot be opened").help(
-            format!(
-                "nothing was changed. Restore {} from a backup; or move it aside, and a new embedded site is made",
-                folder.path().display()
-            ),
-        )
+        Failure::from_error(Exit::Failed, error).context("the books of the site's bank cannot be opened").help(format!(
+            "nothing was changed. Restore {} from a backup; or move it aside, and a new site is made",
+            folder.path().display()
+        ))
     };
     let mut options = Options::new(folder.bank_journal());
     options.check = Check::Tail;
@@ -323,25 +303,32 @@ fn open_host(
     clock: &Arc<SiteClock>,
 ) -> Result<Arc<HostDaemon>, Failure> {
     let failed = |error: &dyn std::error::Error| {
-        Failure::from_error(Exit::Failed, error).context(&format!("the simulated host {} cannot be opened", host.name))
+        Failure::from_error(Exit::Failed, error)
+            .context(&format!("the simulated host {} cannot be opened", host.address))
     };
-    let tree = |kind: &str| database.open_tree(format!("{}.{kind}", host.name)).map_err(|error| failed(&error));
+    let tree = |kind: &str| database.open_tree(format!("host {} {kind}", host.address)).map_err(|error| failed(&error));
     let machine = MemoryHostConfig {
+        architecture: host.architecture.clone(),
         cpus: host.cpus,
-        memory_bytes: (host.memory_gib + 1) << 30,
-        disk_bytes: host.disk_gib << 30,
+        memory_bytes: host.memory_bytes.saturating_add(CONTROL_MEMORY_BYTES),
+        control_memory_bytes: CONTROL_MEMORY_BYTES,
+        disk_bytes: host.disk_bytes,
+        boot_time: host.boot_time,
         seed: number as u64,
-        images: IMAGES.iter().map(|image| (*image).to_owned()).collect(),
+        images: host.images.iter().cloned().collect(),
         network: PrivateNetwork::numbered(number as u32 + 1),
         ..MemoryHostConfig::default()
     };
     let hypervisor = Arc::new(MemoryHost::open(tree("machine")?, machine).map_err(|error| failed(&error))?);
     let facts = hypervisor.facts().map_err(|error| failed(&error))?;
     let capacity: BTreeMap<ResourceKind, Quantity> = facts.capacity.into_iter().collect();
-    let (cpu, memory, disk) = host.prices;
-    let prices = [(ResourceKind::Cpu, cpu), (ResourceKind::Memory, memory), (ResourceKind::Disk, disk)];
-    let base_price = prices.map(|(kind, credits)| (kind, Rate::from_credits_per_hour(credits)));
-    let name: HostName = host.name.parse().map_err(|error: tycoon_market::name::NameError| failed(&error))?;
+    let prices = [
+        (ResourceKind::Cpu, host.cpu_price),
+        (ResourceKind::Memory, host.memory_price),
+        (ResourceKind::Disk, host.disk_price),
+    ];
+    let base_price = prices.map(|(kind, credits)| (kind, Rate::of(credits, HOUR).unwrap_or_default()));
+    let name: HostName = host.address.parse().map_err(|error: tycoon_market::name::NameError| failed(&error))?;
     let bank_key = bank.bank();
     let daemon = HostDaemon::open(HostParts {
         identity: HostIdentity { name, signer: signer.clone(), owner, bank: bank_key },
@@ -355,10 +342,12 @@ fn open_host(
     daemon.map(Arc::new).map_err(|error| failed(&error))
 }
 
-/// The images that the simulated hosts pretend to have, besides the tiny one that every host has.
-const IMAGES: [&str; 3] = ["alma-9", "debian-12", "ubuntu-24.04"];
+/// The memory of a simulated control domain, in bytes.
+const CONTROL_MEMORY_BYTES: u64 = 1 << 30;
+/// What prices are for.
+const HOUR: TimeSpan = TimeSpan::from_seconds(3_600);
 
-impl Site for EmbeddedSite {
+impl tycoon_executor::Site for EmbeddedSite {
     fn account(&self) -> AccountId {
         self.account
     }

@@ -1,5 +1,5 @@
-//! The site a command talks to. Today that is the embedded one: bank, service location service and simulated hosts in
-//! this very process.
+//! The site a command talks to. Today that is one in this very process: bank, service location service and simulated
+//! hosts, as a description of a site says.
 
 pub mod clock;
 pub mod embedded;
@@ -14,6 +14,7 @@ use tycoon_executor::engine::StopFlag;
 use tycoon_executor::run::Runner;
 use tycoon_market::Timestamp;
 
+use crate::description;
 use crate::failure::Failure;
 use crate::folders::{self, Folders};
 use crate::identity::Identity;
@@ -34,11 +35,13 @@ pub struct Session {
 
 impl Session {
     /// Opens the site. `command` is what others are told while it is open.
-    pub fn open(folders: Folders, output: &Output, command: &str) -> Result<Self, Failure> {
+    pub fn open(output: &Output, command: &str) -> Result<Self, Failure> {
+        let description = description::load_site(output)?;
+        let folders = Folders::find(&description.name)?;
         let surroundings = Surroundings::find()?;
         folders::make(&folders.journals())?;
         let identity = Identity::find_or_make(&folders, &surroundings, output)?;
-        let site = EmbeddedSite::open(&folders, &identity, &surroundings, command, output)?;
+        let site = EmbeddedSite::open(description, &folders, &identity, &surroundings, command, output)?;
         let stop = world::stop_on_interrupt()?;
         Ok(Self { folders, identity, surroundings, site: Arc::new(site), command: command.to_owned(), stop })
     }

@@ -36,17 +36,12 @@ impl Surroundings {
         Ok(Self { clock, seed: number("TYCOON_SEED")? })
     }
 
-    /// Where a test asks for it, ends the program as if it were killed after a record of the journal. Only programs
-    /// built for tests have this.
+    /// Where a test asks for it, ends or interrupts the program after a record of the journal. Only programs built for
+    /// tests have this.
     #[cfg(debug_assertions)]
     pub fn after_record(&self) -> Option<AfterRecord> {
-        let at = crash_point("journal")?;
-        let seen = std::sync::atomic::AtomicU64::new(0);
-        Some(Arc::new(move |_| {
-            if seen.fetch_add(1, Ordering::SeqCst) + 1 == at {
-                std::process::abort();
-            }
-        }))
+        let strike = strike("journal")?;
+        Some(Arc::new(move |_| strike()))
     }
 
     /// Programs that are not built for tests are never ended.
@@ -56,12 +51,35 @@ impl Surroundings {
     }
 }
 
-/// The number after `what:` in `TYCOON_CRASH_AFTER`: after how many writes of `what` a test wants the program ended.
+/// What a test wants to happen at a write of `what`: `TYCOON_CRASH_AFTER=what:N` ends the program at the Nth as if it
+/// were killed, `TYCOON_INTERRUPT_AFTER=what:N` presses Ctrl-C.
 #[cfg(debug_assertions)]
-pub fn crash_point(what: &str) -> Option<u64> {
-    let wish = std::env::var("TYCOON_CRASH_AFTER").ok()?;
-    let (where_to, count) = wish.split_once(':')?;
-    (where_to == what).then(|| count.parse().ok()).flatten()
+fn strike(what: &str) -> Option<impl Fn() + Send + Sync + use<>> {
+    let wish = |variable: &str| {
+        let wish = std::env::var(variable).ok()?;
+        let (place, count) = wish.split_once(':')?;
+        (place == what).then(|| count.parse::<u64>().ok()).flatten()
+    };
+    let (crash_at, interrupt_at) = (wish("TYCOON_CRASH_AFTER"), wish("TYCOON_INTERRUPT_AFTER"));
+    crash_at.or(interrupt_at)?;
+    let seen = std::sync::atomic::AtomicU64::new(0);
+    Some(move || {
+        let now = Some(seen.fetch_add(1, Ordering::SeqCst) + 1);
+        if now == crash_at {
+            die();
+        }
+        if now == interrupt_at {
+            // A test that cannot interrupt fails by itself.
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::INT);
+        }
+    })
+}
+
+/// Ends the program without any cleaning up, as `kill -9` would.
+#[cfg(debug_assertions)]
+#[expect(clippy::disallowed_methods, reason = "that no destructor runs is the point: tests see what a kill leaves")]
+fn die() -> ! {
+    std::process::abort()
 }
 
 fn number(variable: &str) -> Result<Option<u64>, Failure> {
@@ -86,16 +104,11 @@ pub fn stop_on_interrupt() -> Result<StopFlag, Failure> {
     Ok(StopFlag::of(interrupted))
 }
 
-/// Where a test asks for it, ends the program as if it were killed at a write of the bank.
+/// Where a test asks for it, ends or interrupts the program at a write of the bank.
 #[cfg(debug_assertions)]
 pub fn bank_hook() -> Option<tycoon_bank::journal::FaultHook> {
-    let at = crash_point("bank")?;
-    let seen = std::sync::atomic::AtomicU64::new(0);
-    Some(Arc::new(move |_| {
-        if seen.fetch_add(1, Ordering::SeqCst) + 1 == at {
-            std::process::abort();
-        }
-    }))
+    let strike = strike("bank")?;
+    Some(Arc::new(move |_| strike()))
 }
 
 /// Programs that are not built for tests are never ended.

@@ -115,3 +115,6 @@ pub const UNFINISHED: &[&str] = &[
 
 /// Folders that are no part of the project: made by git, cargo, `make` and editors. See .gitignore.
 pub const FOREIGN_FOLDERS: &[&str] = &[".git", "target", "bin", ".idea", ".vscode"];
+
+/// Files that are copied into the disk images of the lab's own machines, where root lives where root always lives.
+pub(crate) const IMAGE_CONTENT: &[&str] = &["tests/lab/guest", "tests/lab/host"];

@@ -99,3 +99,18 @@ fn down_goes_on_after_a_crash_at_any_write_of_the_bank() {
         assert_down(environment, when);
     });
 }
+
+#[test]
+fn an_interrupt_finishes_what_has_begun_and_the_next_up_goes_on() {
+    for count in [1, 5, 12, 20] {
+        let environment = Environment::new();
+        let arguments = ["up", "hello.kdl"];
+        let mut command = environment.command(&arguments);
+        command.env("TYCOON_INTERRUPT_AFTER", format!("journal:{count}"));
+        let ran = environment.ran(&arguments, command).ends_with(130);
+        assert!(ran.stderr.contains("finishing what has begun"), "{ran}");
+        environment.audited_balance();
+        environment.run(&["up", "hello.kdl"]).ok();
+        assert_up(&environment, &format!("after an interrupt at record {count}"));
+    }
+}

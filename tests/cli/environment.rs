@@ -35,7 +35,7 @@ impl Environment {
 
     /// The folder of the embedded site.
     pub fn site(&self) -> PathBuf {
-        self.path().join(".local/state/tycoon/embedded-site")
+        self.path().join(".local/state/tycoon/sites/embedded")
     }
 
     /// Writes a file.

@@ -105,3 +105,42 @@ fn a_domain_that_outgrows_its_host_moves() {
     environment.run(&["down", "hello"]).ok();
     assert_eq!(environment.audited_balance(), 1_000_000_000);
 }
+
+/// Every example but the workflow of `release-test.kdl`, which is checked and planned, and not run yet.
+#[test]
+fn the_examples_come_up_on_the_example_site() {
+    let environment = Environment::new();
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    for file in [
+        "site.kdl",
+        "batch.kdl",
+        "cluster.kdl",
+        "scheduler.kdl",
+        "smartdomains.kdl",
+        "release-test.kdl",
+        "lib/cluster.kdl",
+    ] {
+        environment.write(file, &std::fs::read_to_string(source.join(file)).expect("the example can be read"));
+    }
+    for (file, pool, count) in [
+        ("batch.kdl", "batch", 10),
+        ("cluster.kdl", "physics", 25),
+        ("scheduler.kdl", "dispatched", 3),
+        ("smartdomains.kdl", "lhc-testbed", 4),
+    ] {
+        let site = ["--site", "site.kdl"];
+        insta::assert_snapshot!(
+            format!("example_{pool}"),
+            environment.run(&[&site[..], &["plan", file]].concat()).ok()
+        );
+        let up = environment.run(&[&site[..], &["up", file]].concat()).ok();
+        assert!(environment.run(&[&site[..], &["up", file]].concat()).ok().stdout.contains("nothing to do"), "{up}");
+        let status = environment.json(&[&site[..], &["status", pool]].concat());
+        let domains = status["domains"].as_array().expect("domains");
+        assert_eq!(domains.len(), count, "{file}");
+        assert!(domains.iter().all(|domain| domain["state"] == "running"), "{status}");
+        environment.run(&[&site[..], &["down", pool]].concat()).ok();
+    }
+    environment.run(&["check", "release-test.kdl"]).ok();
+    assert_eq!(environment.json(&["--site", "site.kdl", "bank", "balance"])["balance_micro"], 2_000_000_000_i64);
+}

@@ -98,7 +98,7 @@ fn down_takes_the_description_as_well_as_the_name() {
 fn down_works_when_the_local_journal_is_lost() {
     let environment = Environment::new();
     environment.run(&["up", "hello.kdl"]).ok();
-    std::fs::remove_dir_all(environment.path().join(".local/state/tycoon/pools")).expect("the journals can be removed");
+    std::fs::remove_dir_all(environment.site().join("pools")).expect("the journals can be removed");
     environment.run(&["down", "hello"]).ok();
     assert!(environment.domains("hello").is_empty());
     assert_eq!(environment.audited_balance(), 1_000_000_000);

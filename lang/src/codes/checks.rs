@@ -13,6 +13,14 @@ pub(super) const CODES: &[Code] = &[
         library: "",
     },
     Code {
+        code: "E0502",
+        title: "an expectation of a test does not hold",
+        explanation: "`tycoon test` resolves the file with what `given` says written over it, and judges every `expect`.",
+        example: "pool p {\n    domain web count=2 { image \"std:tiny\"; memory \"1GiB\"; }\n}\ntest \"the second one is larger\" {\n    expect \"p.web.1.memory > p.web.0.memory\"\n}\n",
+        cure: "pool p {\n    domain web count=2 { image \"std:tiny\"; memory \"1GiB\"; }\n    web.1.memory \"2GiB\"\n}\ntest \"the second one is larger\" {\n    expect \"p.web.1.memory > p.web.0.memory\"\n}\n",
+        library: "",
+    },
+    Code {
         code: "E0503",
         title: "more are needed than there are",
         explanation: "`need=` says how many instances must live; it lies between 0 and `count`.",
@@ -26,6 +34,14 @@ pub(super) const CODES: &[Code] = &[
         explanation: "`tycoon up` deploys one pool. Where a file describes several, `--pool` chooses; a library without one is checked with `tycoon check`.",
         example: "template Worker extends=domain { memory \"64MiB\"; }\n",
         cure: "template Worker extends=domain { memory \"64MiB\"; }\npool p {\n    domain wn extends=Worker image=\"std:tiny\"\n}\n",
+        library: "",
+    },
+    Code {
+        code: "E0505",
+        title: "an error that a test expects did not come",
+        explanation: "`expect-error` names the code of an error that the description must have once `given` is written over it.",
+        example: "param workers type=integer default=1 max=4\npool p {\n    domain web count=($)workers { image \"std:tiny\"; memory \"1GiB\"; }\n}\ntest \"five are too many\" {\n    given { workers 4; }\n    expect-error E0403\n}\n",
+        cure: "param workers type=integer default=1 max=4\npool p {\n    domain web count=($)workers { image \"std:tiny\"; memory \"1GiB\"; }\n}\ntest \"five are too many\" {\n    given { workers 5; }\n    expect-error E0403\n}\n",
         library: "",
     },
     Code {
@@ -61,11 +77,27 @@ pub(super) const CODES: &[Code] = &[
         library: "",
     },
     Code {
+        code: "E0604",
+        title: "a defect of Tycoon",
+        explanation: "The description was refused without a reason. This must not happen; please report it with the file.",
+        example: "// No description is known that has it.\npool p {\n}\n",
+        cure: "pool p {\n}\n",
+        library: "",
+    },
+    Code {
         code: "W0001",
         title: "an import is not used",
         explanation: "Nothing of what the file imports is used.",
         example: "import \"./lib.kdl\" as=lib\npool p {\n}\n",
         cure: "import \"./lib.kdl\" as=lib\npool p {\n    domain web extends=lib.Web\n}\n",
         library: "template Web extends=domain {\n    image \"std:tiny\"\n    memory \"64MiB\"\n}\n",
+    },
+    Code {
+        code: "W0002",
+        title: "a let or param is not used",
+        explanation: "Nothing reads it: it is left over, or its name is misspelt where it was meant.",
+        example: "let size \"64MiB\"\npool p {\n    domain web { image \"std:tiny\"; memory \"64MiB\"; }\n}\n",
+        cure: "let size \"64MiB\"\npool p {\n    domain web { image \"std:tiny\"; memory ($)size; }\n}\n",
+        library: "",
     },
 ];

@@ -44,7 +44,7 @@ pub fn find(code: &str) -> Option<&'static Code> {
 
 impl Code {
     /// The explanation as Markdown: title, text, example and cure.
-    pub fn to_markdown(&self) -> String {
+    pub fn to_markdown(self) -> String {
         let block = |text: &str| format!("```kdl\n{}\n```\n", text.trim_end());
         let mut out = format!("### {}: {}\n\n{}\n\n", self.code, self.title, self.explanation);
         if !self.library.is_empty() {

@@ -8,15 +8,19 @@
 //! amends it. Layers are partly ordered: a layer *dominates* those it was written over. `A ◁ B` makes every layer of
 //! `B` dominate those of `A`; `A ⊕ B` leaves them side by side. What a leaf holds is decided in [`choose`].
 
+pub(crate) mod amend;
 pub(crate) mod build;
 pub(crate) mod children;
 pub(crate) mod choose;
+pub(crate) mod create;
+pub(crate) mod declare;
 pub(crate) mod layers;
 pub(crate) mod names;
+pub(crate) mod parts;
 pub(crate) mod prototypes;
 pub(crate) mod schema;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::compose::layers::{Layer, Piece};
@@ -60,10 +64,12 @@ pub(crate) struct Class {
     /// From the farthest to the nearest: a layer stands behind all that it dominates.
     pub(crate) layers: Arc<[Layer]>,
     pub(crate) members: Vec<Member>,
-    pub(crate) index: HashMap<Symbol, usize>,
+    pub(crate) index: BTreeMap<Symbol, usize>,
     pub(crate) asserts: Vec<Assertion>,
     /// The kinds of components that may be created in it.
     pub(crate) contains: Vec<Symbol>,
+    /// Where an ordered item stands among all ordered items of its component: layer and statement.
+    pub(crate) order: Option<(usize, StatementId)>,
     /// What does not depend on instances; made when the first instance is.
     pub(crate) plan: Option<Plan>,
 }

@@ -248,6 +248,9 @@ impl Resolver<'_> {
         if let Some(found) = found {
             return Some(Prototype::Template(*found));
         }
+        if self.units.get(&target).is_some_and(|unit| unit.is_broken) {
+            return None;
+        }
         let known: Vec<Symbol> =
             self.units.get(&target).map(|u| u.templates.keys().copied().collect()).unwrap_or_default();
         let known: Vec<String> = known.iter().map(|name| self.text(*name).to_owned()).collect();

@@ -132,6 +132,14 @@ impl Resolver<'_> {
             self.report(Diagnostic::new("E0208", message, span, "not a name").help(help));
             return None;
         }
+        if word != "let"
+            && word != "output"
+            && let Some(extra) = self.statements[statement].arguments.get(1)
+        {
+            let error = Diagnostic::new("E0212", format!("a `{word}` has one name"), extra.span, "one too many");
+            self.report(error.help("remove it; a default is written `default=…`, a prototype `extends=…`"));
+            return None;
+        }
         Some((self.names.intern(&name), span))
     }
 
@@ -207,6 +215,11 @@ impl Resolver<'_> {
 
     fn one_of(&mut self, statement: StatementId, ty: &Type) -> Vec<(Value, Span)> {
         let literals = self.statements[statement].arguments.clone();
+        if literals.is_empty() {
+            let span = self.statements[statement].span;
+            let error = Diagnostic::new("E0212", "`one-of` lists no choices", span, "choices are missing");
+            self.report(error.help("write them behind it: `one-of small large`"));
+        }
         literals
             .iter()
             .filter_map(|literal| self.literal_of_type(&literal.token, literal.reading, literal.span, ty))

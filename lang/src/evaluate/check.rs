@@ -8,7 +8,7 @@ use crate::condition::Residue;
 use crate::diagnostic::Diagnostic;
 use crate::evaluate::compute::Context;
 use crate::evaluate::instance::{Children, InstanceId};
-use crate::expression::ast::{Root, Segment};
+use crate::expression::ast::{Expression, Root, Segment};
 use crate::resolver::{Poison, Resolver};
 use crate::source::Span;
 use crate::value::Value;
@@ -43,6 +43,13 @@ impl Resolver<'_> {
                     }
                 }
                 Content::Record(_) | Content::Items(_) | Content::Child(_) => {
+                    // What is alike in all instances is checked in one of them.
+                    if self.checked.contains(&(class, index)) {
+                        continue;
+                    }
+                    if self.is_alike(class, index) {
+                        self.checked.insert((class, index));
+                    }
                     match self.children(id, index, span) {
                         Ok(Children::One(child)) => self.check_instance(child, live),
                         Ok(Children::Many(children)) => {
@@ -70,16 +77,16 @@ impl Resolver<'_> {
 
     fn judge(&mut self, id: InstanceId, assertion: &Assertion, live: &mut Vec<LiveAssertion>) {
         let literal = self.statements[assertion.statement].arguments[0].clone();
-        let Some(expression) = self.compile(&literal, assertion.scope, &assertion.frames, &[], id) else { return };
+        let Some(expression) = self.compile(&literal, assertion.scope, &assertion.frames, &[], self.instance(id).class)
+        else {
+            return;
+        };
         let context = Context::new(id, Arc::clone(&assertion.frames));
         let Ok(value) = self.compute(&expression, &context) else { return };
         match value {
             Value::Boolean(true) => {}
             Value::Boolean(false) => {
-                self.trace = Some(Vec::new());
-                // Computed before, so this cannot fail; it only notes the operands.
-                let _ = self.compute(&expression, &context);
-                let operands = self.trace.take().unwrap_or_default();
+                let operands = self.traced(&expression, &context);
                 let Ok(message) = self.assertion_message(id, assertion) else { return };
                 let title = self.instance_title(id);
                 let text = self.sources.text(literal.span).trim_matches(['"', '#']).to_owned();
@@ -89,12 +96,8 @@ impl Resolver<'_> {
                         Diagnostic::new("E0501", format!("`{text}` does not hold"), literal.span, "this does not hold")
                     }
                 };
-                let mut seen: Vec<String> = Vec::new();
                 for operand in operands {
-                    if !seen.contains(&operand.text) {
-                        error = error.label(operand.span, format!("`{}` is {}", operand.text, operand.value));
-                        seen.push(operand.text);
-                    }
+                    error = error.label(operand.span, format!("`{}` is {}", operand.text, operand.value));
                 }
                 if title != "the file" {
                     error = error.note(format!("in {title}"));
@@ -118,6 +121,21 @@ impl Resolver<'_> {
         }
     }
 
+    /// What the names of an expression stood for, each once. The expression has been computed before.
+    pub(crate) fn traced(&mut self, expression: &Expression, context: &Context) -> Vec<Operand> {
+        self.trace = Some(Vec::new());
+        // Nothing new is computed here; this only notes the operands.
+        let _ = self.compute(expression, context);
+        let mut operands = self.trace.take().unwrap_or_default();
+        let mut seen: Vec<String> = Vec::new();
+        operands.retain(|operand| {
+            let fresh = !seen.contains(&operand.text);
+            seen.push(operand.text.clone());
+            fresh
+        });
+        operands
+    }
+
     /// The text of `else=`.
     fn assertion_message(&mut self, id: InstanceId, assertion: &Assertion) -> Result<Option<Arc<str>>, Poison> {
         let Some(property) = self.property(assertion.statement, "else") else { return Ok(None) };
@@ -128,7 +146,9 @@ impl Resolver<'_> {
                 return Ok(Some(Arc::clone(text)));
             }
             _ => {
-                let expression = self.compile(&literal, assertion.scope, &assertion.frames, &[], id).ok_or(Poison)?;
+                let expression = self
+                    .compile(&literal, assertion.scope, &assertion.frames, &[], self.instance(id).class)
+                    .ok_or(Poison)?;
                 self.compute(&expression, &context)?
             }
         };

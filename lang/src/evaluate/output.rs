@@ -1,9 +1,9 @@
 //! From instances to the tree that others see.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::compose::{Class, ClassId, Content, Flavor, Leaf, LeafState, Role};
+use crate::compose::{ClassId, Content, Flavor, Leaf, LeafState, Role};
 use crate::condition::{Live, Residue};
 use crate::evaluate::instance::{Children, InstanceId, Key};
 use crate::resolver::{Poison, Resolver};
@@ -15,8 +15,8 @@ use crate::value::Value;
 /// What instances of one class share.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
-    attributes: HashMap<ClassId, Arc<[Attribute]>>,
-    children: HashMap<ClassId, Arc<[Component]>>,
+    attributes: BTreeMap<ClassId, Arc<[Attribute]>>,
+    children: BTreeMap<ClassId, Arc<[Component]>>,
 }
 
 impl Resolver<'_> {
@@ -49,6 +49,7 @@ impl Resolver<'_> {
             return Ok(Arc::clone(known));
         }
         let mut children = Vec::new();
+        let mut ordered = Vec::new();
         let mut alike = true;
         for index in 0..self.class(class).members.len() {
             if matches!(self.class(class).members[index].content, Content::Leaf(_)) {
@@ -64,7 +65,10 @@ impl Resolver<'_> {
                     let need = need.and_then(|need| u32::try_from(need).ok());
                     let first = children.len();
                     for child in many.iter() {
-                        children.push(self.output(*child, shared)?);
+                        match self.class_of(*child).order {
+                            Some(order) => ordered.push((order, self.output(*child, shared)?)),
+                            None => children.push(self.output(*child, shared)?),
+                        }
                     }
                     if let Some(child) = children.get_mut(first) {
                         child.need = need;
@@ -72,6 +76,9 @@ impl Resolver<'_> {
                 }
             }
         }
+        // Ordered items of all words stand in one order: inherited ones first, then as they are written.
+        ordered.sort_by_key(|(order, _)| *order);
+        children.extend(ordered.into_iter().map(|(_, item)| item));
         let children: Arc<[Component]> = children.into();
         if alike {
             shared.children.insert(class, Arc::clone(&children));
@@ -121,22 +128,24 @@ impl Resolver<'_> {
                 }
                 _ => return None,
             };
-            Some(self.attribute(class, member.span, leaf, name, value))
+            Some(self.attribute(member.span, leaf, name, value))
         });
         let attributes: Arc<[Attribute]> = attributes.collect();
         shared.attributes.insert(id, Arc::clone(&attributes));
         attributes
     }
 
-    fn attribute(&self, _class: &Class, declared: Span, leaf: &Leaf, name: Arc<str>, value: Value) -> Attribute {
+    fn attribute(&self, declared: Span, leaf: &Leaf, name: Arc<str>, value: Value) -> Attribute {
         let write = match &leaf.state {
             LeafState::Constant(_, write) => *write,
             LeafState::Computed(deciding) => deciding.first().copied(),
             _ => None,
         };
+        let default = leaf.declaration.as_ref().and_then(|declaration| declaration.default);
+        let written = write.is_some_and(|write| Some(leaf.writes[write].statement) != default);
         let span = write.map_or(declared, |write| self.statements[leaf.writes[write].holder].value_span());
         let ty = leaf.declaration.as_ref().map_or_else(|| Type::of(&value), |declaration| declaration.ty.clone());
-        Attribute { name, value, ty, span, output: leaf.role == Role::Output, written: write.is_some() }
+        Attribute { name, value, ty, span, output: leaf.role == Role::Output, written }
     }
 
     fn own_attributes(&mut self, id: InstanceId) -> Result<Box<[Attribute]>, Poison> {
@@ -153,7 +162,7 @@ impl Resolver<'_> {
             let member = &self.class(class).members[index];
             let Content::Leaf(leaf) = &member.content else { continue };
             let name = Arc::clone(self.names.text(member.name));
-            own.push(self.attribute(self.class(class), span, leaf, name, value));
+            own.push(self.attribute(span, leaf, name, value));
         }
         Ok(own.into())
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::compose::choose::{against_final, deciding};
 use crate::compose::schema::{Declaration, Liveness};
-use crate::compose::{ClassId, Content, Leaf, LeafState, Plan, Role, Write};
+use crate::compose::{ClassId, Content, Flavor, Leaf, LeafState, Plan, Role, Write};
 use crate::diagnostic::Diagnostic;
 use crate::resolver::Resolver;
 use crate::source::Span;
@@ -80,6 +80,7 @@ impl Resolver<'_> {
         let role = leaf.role;
         let spoiled = leaf.spoiled;
         self.check_final(&layers, &writes);
+        self.check_literals(&writes, declaration.as_deref());
         let deciding: Vec<usize> = if role == Role::Let { vec![writes.len() - 1] } else { deciding(&layers, &writes) };
         // A context param falls back on its default only where nothing around has its name.
         let only_default = declaration
@@ -91,11 +92,38 @@ impl Resolver<'_> {
             ([], Some(declaration)) if declaration.liveness == Liveness::Source => LeafState::Source,
             ([], Some(declaration)) if declaration.optional => LeafState::Constant(Value::Unset, None),
             ([], _) => LeafState::Missing,
-            _ => self.constant_state(&writes, deciding, declaration.as_deref()),
+            _ => self.constant_state(&writes, deciding, declaration.as_deref(), self.is_deployed(id)),
         };
         if let Content::Leaf(Leaf { state: place, .. }) = &mut self.class_mut(id).members[index].content {
             *place = state;
         }
+    }
+
+    /// Reads every literal, so that a wrong one is found even where something nearer is written over it.
+    fn check_literals(&mut self, writes: &[Write], declaration: Option<&Declaration>) {
+        let Some(declaration) = declaration.filter(|declaration| !declaration.ty.reads_expressions()) else { return };
+        for write in writes {
+            let literals = self.statements[write.holder].arguments[write.first..write.end].to_vec();
+            for literal in &literals {
+                if matches!(literal.reading, Reading::Plain | Reading::Foreign)
+                    && let Err(mismatch) = self.read_literal(literal, &declaration.ty)
+                {
+                    self.report_mismatch(&mismatch, literal.span, Some(declaration));
+                }
+            }
+        }
+    }
+
+    /// False inside templates, which are never deployed by themselves.
+    fn is_deployed(&self, id: ClassId) -> bool {
+        let mut at = Some(id);
+        while let Some(class) = at {
+            if self.class(class).flavor == Flavor::Prototype {
+                return false;
+            }
+            at = self.class(class).parent;
+        }
+        true
     }
 
     /// Reads the deciding writes where all of them are literal.
@@ -104,6 +132,7 @@ impl Resolver<'_> {
         writes: &[Write],
         deciding: Vec<usize>,
         declaration: Option<&Declaration>,
+        is_deployed: bool,
     ) -> LeafState {
         let any = Type::Any;
         let ty = declaration.map_or(&any, |declaration| &declaration.ty);
@@ -130,8 +159,11 @@ impl Resolver<'_> {
             let Some(next) = self.literal_value(&writes[at], ty, declaration) else { return LeafState::Poison };
             match &value {
                 Some((known, first)) if *known != next => {
-                    let (known, first) = (known.clone(), *first);
-                    self.conflict(declaration, &writes[first], &known, &writes[at], &next);
+                    // Whoever uses a template may still decide, so there it is no error.
+                    if is_deployed {
+                        let (known, first) = (known.clone(), *first);
+                        self.conflict(declaration, &writes[first], &known, &writes[at], &next);
+                    }
                     return LeafState::Poison;
                 }
                 Some(_) => {}

@@ -52,6 +52,7 @@ impl Resolver<'_> {
                 let span = line.span;
                 if let Some(class) = self.template_class(statement, span) {
                     self.plan(class);
+                    self.compile_class(class);
                 }
             }
         }
@@ -113,6 +114,22 @@ impl Resolver<'_> {
         self.add_overlay(file, statements);
     }
 
+    /// Puts the statements of a test's `given` into the layer above the main file.
+    pub(crate) fn add_given(&mut self, main: FileId, given: &[StatementId]) {
+        let file = match self.overlay {
+            Some(file) => file,
+            None => {
+                let file = self.sources.add("given", Arc::from(""));
+                self.add_overlay(file, Vec::new());
+                file
+            }
+        };
+        debug_assert_eq!(self.main, Some(main));
+        if let Some(unit) = self.units.get_mut(&file) {
+            unit.statements.extend_from_slice(given);
+        }
+    }
+
     fn add_overlay(&mut self, file: FileId, statements: Vec<StatementId>) {
         self.add_unit(file, "command line", statements, false);
         self.overlay = Some(file);
@@ -126,15 +143,27 @@ impl Resolver<'_> {
 
     /// The pools at the top of a file: member and name.
     pub(crate) fn pools(&mut self, file: FileId) -> Vec<(usize, String)> {
+        self.components(file, "pool")
+    }
+
+    /// The components of a kind at the top of a file: member and name.
+    pub(crate) fn components(&mut self, file: FileId, kind: &str) -> Vec<(usize, String)> {
         let class = self.file_class(file);
         let members = self.class(class).members.iter().enumerate();
-        let pools = members.filter(|(_, member)| matches!(member.content, Content::Child(_)));
-        pools.map(|(index, member)| (index, self.text(member.name).to_owned())).collect()
+        let is_of_kind = |content: &Content| match content {
+            Content::Child(child) => {
+                child.creations.iter().any(|(_, statement, _)| self.text(self.statements[*statement].word()) == kind)
+            }
+            _ => false,
+        };
+        let found = members.filter(|(_, member)| is_of_kind(&member.content));
+        found.map(|(index, member)| (index, self.text(member.name).to_owned())).collect()
     }
 
     /// Warns of what is written but not used.
     pub(crate) fn unused(&mut self, file: FileId) {
         let Some(unit) = self.units.get(&file) else { return };
+        let statements = unit.statements.clone();
         let unused: Vec<(String, Span)> = unit
             .imports
             .iter()
@@ -144,6 +173,31 @@ impl Resolver<'_> {
         for (name, span) in unused {
             let warning = Diagnostic::new("W0001", format!("the import `{name}` is not used"), span, "not used");
             self.report(warning.help("remove it"));
+        }
+        // What tests read is known only when they run.
+        let mut words = statements.iter().map(|id| self.text(self.statements[*id].word()));
+        if !words.any(|word| word == "test") {
+            self.unused_values(&statements);
+        }
+    }
+
+    /// Warns of params and lets of the main file, and of lets inside its components, that nothing reads.
+    fn unused_values(&mut self, statements: &[StatementId]) {
+        for id in statements {
+            let line = &self.statements[*id];
+            let word = Arc::clone(self.names.text(line.word()));
+            let (body, at_top) = (line.body.clone(), line.parent.is_none());
+            let counts = &*word == "let" || (&*word == "param" && at_top);
+            if counts
+                && line.is_single()
+                && !self.used.contains(id)
+                && let Some((name, span)) = self.plain_text(*id, 0)
+            {
+                let warning = Diagnostic::new("W0002", format!("the `{word}` `{name}` is not used"), span, "not used");
+                self.report(warning.help("remove it"));
+            } else if !matches!(&*word, "let" | "param" | "template" | "import") {
+                self.unused_values(&body);
+            }
         }
     }
 }

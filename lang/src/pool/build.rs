@@ -406,8 +406,8 @@ fn scheduler(path: &str, node: &Component) -> Scheduler {
 
 /// Fills in where the volumes of all domains are kept: a volume names its store by path.
 pub(crate) fn stores(root: &Component, pool: &mut Pool) {
-    let mut known: std::collections::HashMap<String, Store> = std::collections::HashMap::new();
-    let mut wanted: std::collections::HashMap<String, Vec<(String, String)>> = std::collections::HashMap::new();
+    let mut known: std::collections::BTreeMap<String, Store> = std::collections::BTreeMap::new();
+    let mut wanted: std::collections::BTreeMap<String, Vec<(String, String)>> = std::collections::BTreeMap::new();
     root.walk(&mut |path, node| match &*node.kind {
         "loopback" => {
             known.insert(path.to_owned(), Store::Loopback { directory: text(node, "directory").unwrap_or_default() });

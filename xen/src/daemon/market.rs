@@ -78,6 +78,20 @@ impl HostDaemon {
         })
     }
 
+    /// The same, where the hypervisor answers; otherwise the time up to now is charged at the next tick.
+    fn change_charged_if_possible<T>(
+        &self,
+        change: impl Fn(&mut State, Timestamp) -> Result<T, MarketError>,
+    ) -> Result<T, MarketError> {
+        match self.change_charged(None, &change) {
+            Err(MarketError::Daemon(error @ DaemonError::Hypervisor { .. })) => {
+                self.faults.note(self.clock.now(), "measuring what domains use", &error);
+                self.change(change)
+            }
+            outcome => outcome,
+        }
+    }
+
     /// Brings hypervisor and bank up to date.
     pub(super) fn follow_up(&self) {
         self.enforce();
@@ -200,17 +214,15 @@ impl HostDaemon {
             report(state, &id)
         };
         // A first look before an account is opened: what its domains used before is not charged to it.
-        let funded = self.change_charged(None, fund).or_else(|error| match error {
-            MarketError::Daemon(DaemonError::Hypervisor { .. }) => self.change(fund),
-            other => Err(other),
-        })?;
+        let funded = self.change_charged_if_possible(fund)?;
         self.follow_up();
         Ok(funded)
     }
 
     /// Refuses receipts from which nothing, or less than they say, can be drawn. Those that are credited already pass.
     fn check_new_receipt(&self, terms: &ReceiptTerms) -> Result<(), MarketError> {
-        let refused = |reason: String| Err(MarketError::Receipt(reason));
+        let refused = |reason: &str| Err(MarketError::Receipt(reason.to_owned()));
+        let now = self.clock.now();
         let (founded_at, memory) = {
             let state = self.lock();
             if state.auctioneer.receipt(terms.escrow).is_some() {
@@ -218,25 +230,20 @@ impl HostDaemon {
             }
             (state.founded_at, state.auctioneer.config().receipt_memory)
         };
-        if terms.longest > memory {
-            return refused(format!(
-                "its escrow lasts {}, and this host remembers receipts for {memory}; set money aside for less long",
-                terms.longest
-            ));
+        if terms.opened_at.plus(terms.longest) <= now {
+            return refused("the time for which its escrow may be drawn is over");
         }
-        if terms.opened_at.plus(terms.longest) <= self.clock.now() {
-            return refused(format!("its escrow was to last {}, which is over", terms.longest));
-        }
-        if terms.opened_at >= founded_at {
+        // What is as old as this may have been credited before, and forgotten with the account or with a whole memory
+        // that was lost. Then the bank has heard of it.
+        let is_remembered = terms.opened_at >= founded_at && now.since(terms.opened_at) < memory;
+        if is_remembered {
             return Ok(());
         }
-        // An earlier memory of this host, which is lost, may have credited it: then the bank has heard of that.
         let info = self.bank.escrow(&terms.escrow).map_err(|error| MarketError::Unchecked(error.to_string()))?;
         if info.escrow.end.is_some() || info.escrow.statement.is_some() {
             return refused(
-                "it is older than this host's records, which were lost, and was drawn from before; \
-                 what is left of it returns to the payer by itself within a day"
-                    .to_owned(),
+                "it is older than what this host remembers, and was credited before; what is left of it returns to the \
+                 payer by itself within a day",
             );
         }
         Ok(())
@@ -250,9 +257,10 @@ impl HostDaemon {
         request: BidRequest,
     ) -> Result<AccountReport, MarketError> {
         let id = HostAccountId::new(account, pool.clone());
-        let report = self.change(|state, now| {
+        // A smaller bid is refused while the account's domains have more: what was shrunk or removed just now counts.
+        let report = self.change_charged_if_possible(|state, now| {
             check_generation(state, &id, request.generation)?;
-            apply(state, Event::Bid { account: id.clone(), bid: request.bid }, now)?;
+            apply(state, Event::Bid { account: id.clone(), bid: request.bid.clone() }, now)?;
             state.note_generation(&id, request.generation);
             report(state, &id)
         })?;
@@ -278,7 +286,7 @@ impl HostDaemon {
             state.note_generation(&id, request.generation);
             report(state, &id)
         };
-        let report = self.change_charged(None, refund)?;
+        let report = self.change_charged_if_possible(refund)?;
         self.follow_up();
         Ok(report)
     }

@@ -1,0 +1,24 @@
+//! `tycoon resolve`: the description with everything worked out, as data.
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::DescriptionArgs;
+use crate::description;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// Arguments of `tycoon resolve`.
+#[derive(Args, Debug)]
+pub struct ResolveArgs {
+    #[command(flatten)]
+    description: DescriptionArgs,
+}
+
+/// Prints the resolved tree, always as JSON: every value with its type and the place it comes from.
+pub fn run(arguments: &ResolveArgs, output: &Output) -> Result<Exit, Failure> {
+    let loaded = description::load(&arguments.description, output)?;
+    output.print_json(&json!({ "pool": loaded.pool.name, "tree": loaded.tree }));
+    Ok(Exit::Ok)
+}

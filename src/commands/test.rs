@@ -1,0 +1,43 @@
+//! `tycoon test`: the expectations that a description has of itself.
+
+use clap::Args;
+use serde_json::json;
+use tycoon_lang::run_tests;
+
+use crate::cli::DescriptionArgs;
+use crate::description;
+use crate::exit::Exit;
+use crate::failure::{Failure, diagnostics_json, render_diagnostics};
+use crate::output::Output;
+
+/// Arguments of `tycoon test`.
+#[derive(Args, Debug)]
+pub struct TestArgs {
+    #[command(flatten)]
+    description: DescriptionArgs,
+}
+
+/// Runs the tests of a file.
+pub fn run(arguments: &TestArgs, output: &Output) -> Result<Exit, Failure> {
+    let (loader, options) = description::loader(&arguments.description);
+    let reports = run_tests(&arguments.description.file, &loader, &options).map_err(Failure::description)?;
+    let failed = reports.iter().filter(|report| !report.passed()).count();
+    if output.json {
+        let tests: Vec<_> = reports
+            .iter()
+            .map(|report| {
+                let failures = diagnostics_json(&report.sources, &report.failures);
+                json!({ "name": report.name, "passed": report.passed(), "failures": failures })
+            })
+            .collect();
+        output.print_json(&tests);
+    } else {
+        for report in &reports {
+            let word = if report.passed() { output.stdout.green("ok") } else { output.stdout.red("FAILED") };
+            output.print(&format!("{word}  {}\n", report.name));
+            output.error(&render_diagnostics(&report.sources, &report.failures, output.stderr));
+        }
+        output.print(&format!("{} passed, {failed} failed\n", reports.len() - failed));
+    }
+    Ok(if failed == 0 { Exit::Ok } else { Exit::Failed })
+}

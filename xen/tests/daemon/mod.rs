@@ -1,0 +1,11 @@
+//! Tests of the host daemon, by subject.
+
+mod bank_line;
+mod enforcement;
+mod keys;
+mod random_operations;
+mod receipts;
+mod restarts;
+mod rights;
+mod scene;
+mod whole_life;

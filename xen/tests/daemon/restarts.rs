@@ -1,0 +1,264 @@
+//! The daemon ends and starts again, at any moment; or comes back with other settings, or without its memory.
+
+use tycoon_market::auctioneer::AccountState;
+use tycoon_market::{Credits, Quantity, Rate, ResourceKind, TimeSpan};
+use tycoon_xen::daemon::DaemonError;
+use tycoon_xen::market::{QuoteRequest, RefundRequest};
+use tycoon_xen::status::DomainState;
+
+use super::scene::*;
+
+/// One thing that is done in a whole life.
+type Operation = fn(&Scene);
+
+/// A whole life of two accounts, operation by operation. Each may be repeated.
+fn life() -> Vec<(&'static str, Operation)> {
+    let mut life: Vec<(&'static str, Operation)> = vec![
+        ("quote", |scene| {
+            let minima = [(ResourceKind::Memory, Quantity::from_bytes(GIB))].into_iter().collect();
+            scene.host(ALICE).quote(&QuoteRequest { pool: pool("hello"), minima }).unwrap();
+        }),
+        ("fund", |scene| redeem(scene, ALICE, 1)),
+        ("fund Bob", |scene| redeem(scene, BOB, 2)),
+        ("bid", |scene| {
+            scene.bid(ALICE, "hello", bid(10 * HOUR, 1)).unwrap();
+        }),
+        ("bid Bob", |scene| {
+            scene.bid(BOB, "hello", bid(10 * HOUR, 1)).unwrap();
+        }),
+        ("start", |scene| scene.start(ALICE, "hello", &spec("web.0"))),
+        ("start Bob", |scene| scene.start(BOB, "hello", &spec("web.0"))),
+    ];
+    life.extend([("an hour", (|scene| scene.pass(HOUR)) as Operation); 3]);
+    life.extend([
+        ("fund again", (|scene| redeem(scene, ALICE, 3)) as Operation),
+        ("half an hour", |scene| scene.pass(1_800)),
+        ("refund", |scene| {
+            scene.host(ALICE).refund(&pool("hello"), &RefundRequest { generation: 1, leave: credits("3") }).unwrap();
+        }),
+        ("close", |scene| {
+            scene.close(ALICE, "hello").unwrap();
+        }),
+        ("an hour more", |scene| scene.pass(HOUR)),
+        ("close Bob", |scene| {
+            scene.close(BOB, "hello").unwrap();
+        }),
+        ("ten seconds", |scene| scene.pass(10)),
+    ]);
+    life
+}
+
+/// Hands in the escrow of this number of 10 credits, which is opened where it is not open yet.
+fn redeem(scene: &Scene, party: Party, number: u8) {
+    let order = tycoon_bank::ledger::EscrowOrder {
+        id: tycoon_market::EscrowId::from_bytes([number; 16]),
+        ..scene.order(party, "hello", "10")
+    };
+    let receipt = scene.bank_client(party).open_escrow(&order).unwrap();
+    scene.host(party).fund(&pool("hello"), &receipt).unwrap();
+}
+
+/// All that the payers can see of the scene. (The owner may be told of what he earned a little earlier: a statement
+/// whose acknowledgement was forgotten is sent again, brought up to date.)
+fn picture(scene: &Scene) -> String {
+    let accounts = [ALICE, BOB].map(|party| scene.account(party, "hello"));
+    let balances = [ALICE, BOB].map(|party| scene.balance(party));
+    format!("{accounts:?} {balances:?} {:?}", scene.domains())
+}
+
+#[test]
+fn a_daemon_that_is_killed_after_any_operation_goes_on_as_if_nothing_had_happened() {
+    let undisturbed = Scene::new();
+    let mut pictures = Vec::new();
+    for (_, operation) in life() {
+        operation(&undisturbed);
+        pictures.push(picture(&undisturbed));
+    }
+    let earned = undisturbed.balance(OWNER);
+    for killed in 0..life().len() {
+        let mut scene = Scene::new();
+        for (number, (name, operation)) in life().into_iter().enumerate() {
+            operation(&scene);
+            if number == killed {
+                scene.reopen();
+            }
+            assert_eq!(picture(&scene), pictures[number], "killed after {}, seen after {name}", life()[killed].0);
+            scene.check_money();
+        }
+        assert_eq!(scene.balance(OWNER), earned);
+    }
+    let mut scene = Scene::new();
+    for (number, (name, operation)) in life().into_iter().enumerate() {
+        operation(&scene);
+        scene.reopen();
+        assert_eq!(picture(&scene), pictures[number], "killed after everything, seen after {name}");
+        scene.check_money();
+    }
+    assert_eq!(scene.balance(OWNER), earned);
+    assert_eq!(scene.bank.books().unwrap().in_escrow, Credits::ZERO);
+}
+
+/// The daemon is killed in the middle of its call to the bank: the answer, or the call, is lost, and so is what was in
+/// its memory only.
+#[test]
+fn a_daemon_that_is_killed_while_it_speaks_to_the_bank_tells_it_again() {
+    let live = |fault: Option<(u64, Line)>| {
+        let mut scene = Scene::new();
+        if let Some((number, line)) = fault {
+            scene.wire.fail(number, line);
+        }
+        for (_, operation) in life() {
+            let (before, fails_at) = (scene.wire.calls(), fault.map(|(number, _)| number));
+            operation(&scene);
+            if fails_at.is_some_and(|number| (before..scene.wire.calls()).contains(&number)) {
+                scene.reopen();
+            }
+            scene.check_money();
+        }
+        scene.pass(10);
+        assert_eq!(scene.bank.books().unwrap().in_escrow, Credits::ZERO, "{fault:?}");
+        ([ALICE, BOB, OWNER].map(|party| scene.balance(party)), scene.wire.calls())
+    };
+    let (end, calls) = live(None);
+    for number in 0..calls {
+        for line in [Line::Cut, Line::Deaf] {
+            assert_eq!(live(Some((number, line))).0, end, "call {number} {line:?}");
+        }
+    }
+}
+
+#[test]
+fn a_lost_memory_never_deletes_or_stops_anybody_s_domains() {
+    let mut scene = Scene::new();
+    scene.bring_up(ALICE, "hello", "10", 10 * HOUR);
+    scene.bring_up(BOB, "hello", "10", 10 * HOUR);
+    scene.pass_hours(2);
+    scene.reopen_from("empty");
+    scene.daemon().resume(Some(TimeSpan::from_seconds(120))).unwrap();
+    scene.pass_hours(30 * 24);
+    for party in [ALICE, BOB] {
+        assert_eq!(scene.domain(party, "hello").unwrap().state, DomainState::Running);
+    }
+    // Whoever has domains here is let in to look after them, and nobody else; an old plan is still an old one.
+    assert_eq!(scene.daemon().account_of_key(&ALICE.key()).unwrap(), Some(ALICE.account()));
+    let stale =
+        tycoon_xen::protocol::Request::EnsureAbsent { pool: pool("hello"), generation: 0, path: spec("web.0").path };
+    assert!(scene.ask(ALICE, stale).is_err());
+    for request in unmaking("hello", &spec("web.0").path) {
+        scene.ask(ALICE, request).unwrap();
+    }
+    assert_eq!(scene.domain(ALICE, "hello"), None);
+    assert!(scene.domain(BOB, "hello").is_some());
+
+    // New money, and Bob's domain is his as before; what it used meanwhile is not charged to it.
+    scene.fund(BOB, "hello", "10");
+    scene.bid(BOB, "hello", bid(100 * HOUR, 1)).unwrap();
+    scene.pass(10);
+    let report = scene.account(BOB, "hello").unwrap();
+    assert!(report.charged < credits("0.01"), "{report:?}");
+    assert_eq!(report.state, AccountState::Active);
+    scene.close(BOB, "hello").unwrap();
+    assert_eq!(scene.domains(), []);
+    scene.check_money();
+}
+
+#[test]
+fn what_the_owner_has_set_anew_holds_after_a_restart() {
+    for has_account in [false, true] {
+        let mut scene = Scene::new();
+        if has_account {
+            scene.bring_up(ALICE, "hello", "100", 1_000 * HOUR);
+            scene.pass(HOUR);
+        }
+        let before = scene.account(ALICE, "hello").map(|report| report.charged);
+        let price = Rate::from_credits_per_hour(7.0);
+        scene.config.base_price.insert(ResourceKind::Cpu, price);
+        scene.config.base_price.remove(&ResourceKind::Disk);
+        scene.config.capacity.insert(ResourceKind::Memory, Quantity::from_bytes(6 * GIB));
+        scene.reopen();
+        scene.daemon().resume(None).unwrap();
+        assert_eq!(scene.account(ALICE, "hello").map(|report| report.charged), before, "the past keeps its price");
+        let offers = scene.host(BOB).offers(&pool("hello")).unwrap().offers;
+        assert_eq!(offers[&ResourceKind::Cpu].base_price, price);
+        assert_eq!(offers[&ResourceKind::Disk].base_price, Rate::ZERO);
+        assert_eq!(offers[&ResourceKind::Memory].capacity, Quantity::from_bytes(6 * GIB));
+        scene.check_money();
+    }
+}
+
+#[test]
+fn the_owner_changes_prices_while_the_host_runs() {
+    let scene = Scene::new();
+    let mut config = scene.config.clone();
+    config.base_price.insert(ResourceKind::Cpu, Rate::from_credits_per_hour(9.0));
+    scene.daemon().configure(config.clone()).unwrap();
+    scene.pass(60);
+    let offers = scene.host(BOB).offers(&pool("hello")).unwrap().offers;
+    assert_eq!(offers[&ResourceKind::Cpu].base_price, Rate::from_credits_per_hour(9.0));
+    config.capacity.clear();
+    assert!(matches!(scene.daemon().configure(config), Err(DaemonError::Config { .. })));
+}
+
+#[test]
+fn time_alone_is_not_written_to_disk_while_nobody_is_here() {
+    let scene = Scene::new();
+    scene.bring_up(ALICE, "hello", "10", HOUR);
+    scene.close(ALICE, "hello").unwrap();
+    scene.pass(10);
+    let tree = scene.database.open_tree("daemon").unwrap();
+    let mut writes = tree.watch_prefix("");
+    (0..100).for_each(|_| scene.pass(10));
+    scene.fund(BOB, "hello", "1");
+    let mut count = 0;
+    while writes.next_timeout(std::time::Duration::from_millis(10)).is_ok() {
+        count += 1;
+    }
+    assert_eq!(count, 1, "funding is written once, a hundred ticks not at all");
+}
+
+/// One call, one write: what was decided, and the statements that it makes due.
+#[test]
+fn each_call_is_written_once() {
+    let scene = Scene::new();
+    let tree = scene.database.open_tree("daemon").unwrap();
+    let mut writes = tree.watch_prefix("");
+    let mut count = |what: &str, expected: usize| {
+        let mut count = 0;
+        while writes.next_timeout(std::time::Duration::from_millis(10)).is_ok() {
+            count += 1;
+        }
+        assert_eq!(count, expected, "{what}");
+    };
+    scene.fund(ALICE, "hello", "10");
+    count("funding", 1);
+    scene.bid(ALICE, "hello", bid(10 * HOUR, 1)).unwrap();
+    count("bidding", 1);
+    scene.start(ALICE, "hello", &spec("web.0"));
+    count("domains", 0);
+    scene.pass(HOUR);
+    count("a tick with a statement", 1);
+    scene.refund(ALICE, "hello", "3").unwrap();
+    count("a refund", 1);
+    scene.close(ALICE, "hello").unwrap();
+    count("closing", 1);
+}
+
+#[test]
+fn a_damaged_memory_stops_the_start_and_is_named() {
+    let mut scene = Scene::new();
+    scene.fund(ALICE, "hello", "10");
+    let tree = scene.database.open_tree("daemon").unwrap();
+    let good = tree.get("state").unwrap().unwrap();
+    let open = |scene: &mut Scene| {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| scene.reopen()))
+            .map_err(|panic| panic.downcast_ref::<String>().cloned().unwrap_or_default())
+    };
+    for (text, expected) in [("{", "Damaged"), (r#"{"version":99}"#, "Version"), (r#"{"version":2}"#, "Damaged")] {
+        tree.insert("state", text).unwrap();
+        let said = open(&mut scene).unwrap_err();
+        assert!(said.contains(expected), "{text}: {said}");
+    }
+    tree.insert("state", good).unwrap();
+    open(&mut scene).unwrap();
+    assert_eq!(scene.account(ALICE, "hello").unwrap().funded, credits("10"));
+}
