@@ -31,9 +31,9 @@ pub fn svg(outcomes: &[Outcome]) -> String {
     );
     let rounds =
         outcomes.iter().filter_map(|outcome| samples(outcome).last()).map(|last| last.round).max().unwrap_or(0);
-    panel(&mut text, outcomes, "efficiency", TOP, f64::from(rounds.max(1)), |sample| sample.efficiency);
+    panel(&mut text, outcomes, "efficiency", TOP, f64::from(rounds.max(1)), false, |sample| sample.efficiency);
     let below = TOP + PANEL + GAP;
-    panel(&mut text, outcomes, "mean price of a host, credits per second", below, f64::from(rounds.max(1)), |sample| {
+    panel(&mut text, outcomes, "mean price of a host, credits per second", below, f64::from(rounds.max(1)), true, |sample| {
         sample.price
     });
     for (index, outcome) in outcomes.iter().enumerate() {
@@ -50,10 +50,10 @@ fn samples(outcome: &Outcome) -> &[Sample] {
     outcome.runs.first().map_or(&[], |run| run.samples.as_slice())
 }
 
-fn panel(text: &mut String, outcomes: &[Outcome], title: &str, top: f64, rounds: f64, value: impl Fn(&Sample) -> f64) {
+fn panel(text: &mut String, outcomes: &[Outcome], title: &str, top: f64, rounds: f64, starts_at_zero: bool, value: impl Fn(&Sample) -> f64) {
     let all = || outcomes.iter().flat_map(samples).map(&value).filter(|value| value.is_finite());
     let (least, most) = (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
-    let (low, high, step) = scale(least, most);
+    let (low, high, step) = scale(if starts_at_zero { least.min(0.0) } else { least }, most);
     let x = |round: f64| LEFT + (WIDTH - LEFT - RIGHT) * round / rounds;
     let y = |value: f64| top + PANEL * (1.0 - (value - low) / (high - low));
     let _ = writeln!(text, "<text x=\"{LEFT}\" y=\"{}\" font-weight=\"bold\">{}</text>", top - 10.0, escape(title));
