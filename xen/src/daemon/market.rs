@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tycoon_market::auctioneer::{AccountState, Effect, Event, HostConfig, ReceiptTotals, Refusal};
+use tycoon_market::bid::Bid;
 use tycoon_market::receipt::{Receipt, ReceiptTerms};
 use tycoon_market::{
     AccountId, Credits, HostAccountId, PoolName, PublicKey, Quantity, ResourceKind, TimeSpan, Timestamp,
@@ -10,6 +11,7 @@ use tycoon_market::{
 
 use super::state::{AccountNotes, ClosedNotes, State};
 use super::statements::StatementNotes;
+use super::usage::usage_of;
 use super::{DaemonError, HostDaemon, alone};
 use crate::hypervisor::HypervisorError;
 use crate::market::{
@@ -63,30 +65,32 @@ impl HostDaemon {
         Ok(result)
     }
 
-    /// Changes the state like [`HostDaemon::change`], after charging for the time up to now by what was used.
+    /// Changes the state like [`HostDaemon::change`], after charging for the time up to now by what was used. `change` is
+    /// given what was found on the hypervisor.
     fn change_charged<T>(
         &self,
         downtime_limit: Option<TimeSpan>,
-        change: impl FnOnce(&mut State, Timestamp) -> Result<T, MarketError>,
+        change: impl FnOnce(&mut State, Timestamp, &[DomainStatus]) -> Result<T, MarketError>,
     ) -> Result<T, MarketError> {
         // One look at the CPU times at a time: they only grow from one to the next.
         let _one_at_a_time = alone(&self.measuring);
         let domains = self.hypervisor.domains(self.clock.now()).map_err(|error| self.hypervisor_failed(error))?;
         self.change(|state, now| {
             state.pass_time(&domains, downtime_limit, now);
-            change(state, now)
+            change(state, now, &domains)
         })
     }
 
-    /// The same, where the hypervisor answers; otherwise the time up to now is charged at the next tick.
+    /// The same, where the hypervisor answers; otherwise the time up to now is charged at the next tick, and `change` is
+    /// told of no domains.
     fn change_charged_if_possible<T>(
         &self,
-        change: impl Fn(&mut State, Timestamp) -> Result<T, MarketError>,
+        change: impl Fn(&mut State, Timestamp, &[DomainStatus]) -> Result<T, MarketError>,
     ) -> Result<T, MarketError> {
         match self.change_charged(None, &change) {
             Err(MarketError::Daemon(error @ DaemonError::Hypervisor { .. })) => {
                 self.faults.note(self.clock.now(), "measuring what domains use", &error);
-                self.change(change)
+                self.change(|state, now| change(state, now, &[]))
             }
             outcome => outcome,
         }
@@ -101,7 +105,7 @@ impl HostDaemon {
     /// Charges for the time since the last event.
     pub(super) fn account_for_time(&self, downtime_limit: Option<TimeSpan>) -> Result<(), DaemonError> {
         let settings = alone(&self.settings).clone();
-        let charged = self.change_charged(downtime_limit, |state, now| {
+        let charged = self.change_charged(downtime_limit, |state, now, _| {
             state.adopt_settings(&settings, now);
             state.forget(now);
             Ok(())
@@ -194,7 +198,7 @@ impl HostDaemon {
             // What an earlier account of the same name left behind goes before a new one may have anything.
             self.enforce();
         }
-        let fund = |state: &mut State, now| {
+        let fund = |state: &mut State, now, _: &[DomainStatus]| {
             state.keys.learn(terms);
             if state.keys.account_of(sender) != Some(terms.payer) {
                 return Err(MarketError::Receipt("the key is no longer one of the payer's".to_owned()));
@@ -258,8 +262,9 @@ impl HostDaemon {
     ) -> Result<AccountReport, MarketError> {
         let id = HostAccountId::new(account, pool.clone());
         // A smaller bid is refused while the account's domains have more: what was shrunk or removed just now counts.
-        let report = self.change_charged_if_possible(|state, now| {
+        let report = self.change_charged_if_possible(|state, now, domains| {
             check_generation(state, &id, request.generation)?;
+            check_covers(&request.bid, state.auctioneer.config(), &id, domains)?;
             apply(state, Event::Bid { account: id.clone(), bid: request.bid.clone() }, now)?;
             state.note_generation(&id, request.generation);
             report(state, &id)
@@ -276,7 +281,7 @@ impl HostDaemon {
         request: RefundRequest,
     ) -> Result<AccountReport, MarketError> {
         let id = HostAccountId::new(account, pool.clone());
-        let refund = |state: &mut State, now| {
+        let refund = |state: &mut State, now, _: &[DomainStatus]| {
             check_generation(state, &id, request.generation)?;
             let view = state.auctioneer.account(&id).ok_or_else(|| MarketError::NoAccount(pool.clone()))?;
             let amount = view.balance.saturating_sub_at_zero(request.leave).min(view.refundable);
@@ -306,7 +311,7 @@ impl HostDaemon {
             state.auctioneer.account(&id).is_some()
         };
         if is_open {
-            self.change_charged(None, |state, now| {
+            self.change_charged(None, |state, now, _| {
                 check_generation(state, &id, generation)?;
                 state.note_generation(&id, generation);
                 // The time that passed may have closed it.
@@ -347,7 +352,22 @@ impl State {
         if limit.is_none() {
             self.end_overdue(now);
         }
-        let usage = self.measure(domains);
+        let mut usage = self.measure(domains);
+        if limit.is_some() {
+            // Only who ran is charged for a downtime.
+            let runs = |id: &HostAccountId| {
+                domains.iter().any(|domain| {
+                    let own = domain.ownership.as_ref();
+                    domain.state.is_active() && own.is_some_and(|own| own.account == id.account && own.pool == id.pool)
+                })
+            };
+            usage.retain(|id, _| runs(id));
+        } else {
+            // Who has nothing any more uses nothing.
+            self.accounts.keys().for_each(|id| {
+                usage.entry(id.clone()).or_default();
+            });
+        }
         // A tick is never refused.
         let _ = apply(self, Event::Tick { usage, downtime_limit: limit }, now);
         // After a downtime: the time that was left out may have reached the end of an escrow too.
@@ -421,6 +441,20 @@ fn move_quote(state: &mut State, from: HostAccountId, to: &HostAccountId, now: T
     let _ = apply(state, Event::Quote { account: to.clone(), minima: quote.minima, valid_for }, now);
 }
 
+/// Refuses a bid whose minima do not cover what the account has on the host. The market sees to that for who is active; a
+/// bid of somebody else takes effect when money comes in, and must not then stand for less than is there.
+fn check_covers(bid: &Bid, config: &HostConfig, id: &HostAccountId, domains: &[DomainStatus]) -> Result<(), Refusal> {
+    let used = usage_of(id, domains);
+    for (kind, used) in [(ResourceKind::Memory, used.memory), (ResourceKind::Disk, used.disk)] {
+        let minimum = bid.preferences().get(&kind).map(|preference| preference.min.of(config.capacity_of(kind)));
+        let share = minimum.unwrap_or_default();
+        if used > share {
+            return Err(Refusal::BelowUse { kind, used, share });
+        }
+    }
+    Ok(())
+}
+
 /// Refuses a plan that is older than the newest seen for the pool.
 fn check_generation(state: &State, id: &HostAccountId, asked: u64) -> Result<(), MarketError> {
     match state.generation(id) {
@@ -460,8 +494,17 @@ fn report(state: &State, id: &HostAccountId) -> Result<AccountReport, MarketErro
     })
 }
 
-/// What an account's domains may have of a resource.
-pub(super) fn reserved(state: &State, id: &HostAccountId, kind: ResourceKind) -> Quantity {
+/// What an account has of a resource now.
+pub(super) fn share(state: &State, id: &HostAccountId, kind: ResourceKind) -> Quantity {
     let view = state.auctioneer.account(id);
     view.and_then(|view| view.allocation.get(&kind).copied()).unwrap_or_default()
+}
+
+/// What an account's domains may have of memory or disk: what its bid reserves. What the auction gives beyond that can
+/// go to others at any time, and a domain cannot give it back.
+pub(super) fn reserved(state: &State, id: &HostAccountId, kind: ResourceKind) -> Quantity {
+    let Some(view) = state.auctioneer.account(id) else { return Quantity::ZERO };
+    let preference = view.bid.as_ref().and_then(|bid| bid.preferences().get(&kind));
+    let minimum = preference.map(|preference| preference.min.of(state.auctioneer.config().capacity_of(kind)));
+    minimum.unwrap_or_default().min(view.allocation.get(&kind).copied().unwrap_or_default())
 }
