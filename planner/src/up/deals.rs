@@ -56,6 +56,8 @@ impl Draft<'_> {
             .history
             .period
             .is_some_and(|before| (before.budget, before.duration) != (budget.amount, budget.duration));
+        // What is left of a bid after its end is spread thin over a month: a new period needs a new bid.
+        let is_new_period = period.started_at == self.world.collected_at;
         let mut kept_rate = 0.0;
         let (mut open, mut kept) = (Vec::new(), Vec::new());
         for (number, host) in self.world.hosts.iter().enumerate() {
@@ -65,6 +67,8 @@ impl Draft<'_> {
             let stands = host.account.as_ref().filter(|account| {
                 !budget_changed
                     && !self.changes_on(number)
+                    && !is_new_period
+                    && account.minima == self.rooms[number].need.minima()
                     && is_funded(account, self.world)
                     && host.unredeemed.is_empty()
             });
