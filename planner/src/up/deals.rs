@@ -47,7 +47,14 @@ impl Draft<'_> {
     }
 
     /// The market side of every host that the pool uses or leaves.
-    pub(super) fn deals(&self, budget: &pool::Budget, period: &Period) -> Result<Vec<Deal>, PlanError> {
+    ///
+    /// A new period needs new bids: what is left of a bid after its end is spread thin over a month.
+    pub(super) fn deals(
+        &self,
+        budget: &pool::Budget,
+        period: &Period,
+        is_new_period: bool,
+    ) -> Result<Vec<Deal>, PlanError> {
         let left = period.ends_at().since(self.world.collected_at);
         let spent = self.charged().checked_sub(period.charged_before).unwrap_or(Credits::ZERO);
         let available = budget.amount.saturating_sub_at_zero(spent);
@@ -56,8 +63,6 @@ impl Draft<'_> {
             .history
             .period
             .is_some_and(|before| (before.budget, before.duration) != (budget.amount, budget.duration));
-        // What is left of a bid after its end is spread thin over a month: a new period needs a new bid.
-        let is_new_period = period.started_at == self.world.collected_at;
         let mut kept_rate = 0.0;
         let (mut open, mut kept) = (Vec::new(), Vec::new());
         for (number, host) in self.world.hosts.iter().enumerate() {
