@@ -81,6 +81,19 @@ packages: ## install the Debian packages that a build needs
 toolchain: ## check for the Rust toolchain of rust-toolchain.toml
 	$(step) "toolchain" scripts/toolchain
 
+# Where the lab cannot run, it says so in a line that begins with SKIPPED, and ends with 77.
+.PHONY: lab
+lab: ## bring up real Xen hosts under emulation (HOSTS=2 PROFILE=fast)
+	@tests/lab/lab up --profile $(or $(PROFILE),fast) $(or $(HOSTS),2) || [ $$? -eq 77 ]
+
+.PHONY: lab-down
+lab-down: ## stop the lab's hosts and forget what was on them
+	@tests/lab/lab down
+
+.PHONY: lab-ssh
+lab-ssh: ## open a shell on a host of the lab (HOST=1)
+	@tests/lab/lab ssh $(or $(HOST),1)
+
 .PHONY: clean
 clean: ## remove what was built, not the pools and not the money
 	cargo clean

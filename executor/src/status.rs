@@ -115,7 +115,7 @@ pub fn pool_status(site: &dyn Site, pool: &PoolName) -> Result<PoolStatus, Execu
             Err(error) => status.unknown.push((host.name.clone(), error.to_string())),
         }
     }
-    status.domains.sort_by(|a, b| natural(&a.path).cmp(&natural(&b.path)));
+    status.domains.sort_by(|a, b| a.path.natural_order().cmp(&b.path.natural_order()));
     Ok(status)
 }
 
@@ -152,7 +152,7 @@ pub fn all_pools(site: &dyn Site) -> Result<Vec<PoolStatus>, ExecutorError> {
     let mut pools: Vec<PoolStatus> = pools.into_values().collect();
     for pool in &mut pools {
         pool.unknown.clone_from(&unknown);
-        pool.domains.sort_by(|a, b| natural(&a.path).cmp(&natural(&b.path)));
+        pool.domains.sort_by(|a, b| a.path.natural_order().cmp(&b.path.natural_order()));
     }
     Ok(pools)
 }
@@ -187,9 +187,4 @@ fn add_host(status: &mut PoolStatus, host: &SiteHost, account: Option<&AccountRe
             expires_at: account.expires_at,
         });
     }
-}
-
-/// The order people expect: `web.2` before `web.10`.
-fn natural(path: &DomainPath) -> Vec<(Option<u64>, &str)> {
-    path.as_str().split('.').map(|part| (part.parse().ok(), part)).collect()
 }

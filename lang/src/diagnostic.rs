@@ -180,23 +180,30 @@ fn label_text(label: &Label, sources: &Sources) -> String {
     out
 }
 
+/// Code, primary place and its label: what makes two diagnostics one.
+type Sameness = (&'static str, Option<(Span, String)>);
+
 /// Collects diagnostics, without saying the same thing twice.
 #[derive(Debug, Default)]
 pub(crate) struct Diagnostics {
     list: Vec<Diagnostic>,
-    seen: std::collections::BTreeMap<(&'static str, Option<Span>), usize>,
+    /// Which of the list has this code with this primary place and label.
+    seen: std::collections::BTreeMap<Sameness, usize>,
     limit: usize,
+    left_out: usize,
 }
 
 impl Diagnostics {
     /// At most `limit` diagnostics.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { list: Vec::new(), seen: Default::default(), limit }
+        Self { list: Vec::new(), seen: Default::default(), limit, left_out: 0 }
     }
 
-    /// Adds one; where the same code was already given at the same primary place it is only counted.
+    /// Adds one. The same code with the same words at the same place, as in the next instance of a `count`, is only
+    /// counted.
     pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
-        let key = (diagnostic.code, diagnostic.primary());
+        let primary = diagnostic.labels.iter().find(|label| label.primary);
+        let key = (diagnostic.code, primary.map(|label| (label.span, label.text.clone())));
         if let Some(known) = self.seen.get(&key) {
             if let Some(known) = self.list.get_mut(*known)
                 && known.message != diagnostic.message
@@ -206,6 +213,7 @@ impl Diagnostics {
             return;
         }
         if self.list.len() >= self.limit {
+            self.left_out += 1;
             return;
         }
         self.seen.insert(key, self.list.len());
@@ -220,6 +228,9 @@ impl Diagnostics {
     /// All, errors first, then by file and place.
     pub(crate) fn into_sorted(mut self) -> Vec<Diagnostic> {
         self.list.sort_by_key(|d| (d.severity, d.primary().map(|span| (span.file, span.start)), d.code));
+        if let Some(last) = self.list.last_mut().filter(|_| self.left_out > 0) {
+            last.notes.push(format!("{} more errors and warnings were left out", self.left_out));
+        }
         self.list
     }
 }

@@ -14,6 +14,7 @@ pub mod diagnostic;
 pub mod explain;
 pub mod options;
 pub mod pool;
+pub mod reference;
 pub mod report;
 pub mod site;
 pub mod source;

@@ -74,13 +74,18 @@ const STACK_BYTES: usize = 256 << 20;
     reason = "the caller waits for the one thread, which is there for its stack: a caller's own may have 2 MiB, and the KDL parser aborts the process when it overflows"
 )]
 pub(crate) fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| {
+    let mut waiting = Some(work);
+    let done = std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("tycoon-lang".into()).stack_size(STACK_BYTES);
-        match thread.spawn_scoped(scope, work) {
-            Ok(handle) => handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            Err(error) => panic!("the system refuses a thread: {error}"),
-        }
-    })
+        let handle = thread.spawn_scoped(scope, || waiting.take().map(|work| work())).ok()?;
+        handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    match (done, waiting) {
+        (Some(result), _) => result,
+        // The system refuses a thread of that size: the caller's own stack suffices for all but extreme texts.
+        (None, Some(work)) => work(),
+        (None, None) => unreachable!("work that has been taken has given its result or its panic"),
+    }
 }
 
 /// Resolves the pool that the file at `path` describes.
@@ -140,7 +145,8 @@ impl Resolver<'_> {
 
     /// Composes and checks everything in a file.
     pub(crate) fn check_file(&mut self, main: FileId, live: &mut Vec<LiveAssertion>) {
-        self.file_class(main);
+        let top = self.file_class(main);
+        self.compile_class(top);
         self.compose_templates(main);
         if let Ok(root) = self.root_instance(main) {
             self.check_instance(root, live);

@@ -88,6 +88,8 @@ pub(crate) struct Resolver<'a> {
     pub(crate) compiled: BTreeMap<LiteralId, Option<Arc<Expression>>>,
     /// Members that are alike in all instances and have been checked.
     pub(crate) checked: BTreeSet<(ClassId, usize)>,
+    /// Statements that declare a let, param or component that something reads.
+    pub(crate) used: BTreeSet<StatementId>,
     pub(crate) steps: u64,
     pub(crate) out_of_steps: bool,
     pub(crate) chain_too_long: bool,
@@ -122,6 +124,7 @@ impl<'a> Resolver<'a> {
             instances: Vec::new(),
             compiled: BTreeMap::new(),
             checked: BTreeSet::new(),
+            used: BTreeSet::new(),
             steps: 0,
             out_of_steps: false,
             chain_too_long: false,

@@ -38,3 +38,30 @@ pub(crate) fn text(kind: &str) -> Option<&'static str> {
 pub(crate) fn is_kind(name: &str) -> bool {
     name == ANY_COMPONENT || text(name).is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Options;
+    use crate::resolver::Resolver;
+    use crate::source::MemoryLoader;
+
+    #[test]
+    fn every_kind_is_sound_and_its_names_are_known() {
+        let (options, loader) = (Options::default(), MemoryLoader::new());
+        for (name, text) in KINDS {
+            let mut resolver = Resolver::new(&options, &loader);
+            let symbol = resolver.names.intern(name);
+            let class = resolver.kind_class(symbol).unwrap_or_else(|| panic!("{name} is no kind"));
+            resolver.fill(class);
+            resolver.compose_children(class);
+            resolver.plan(class);
+            resolver.compile_class(class);
+            let sources = std::mem::take(&mut resolver.sources);
+            let problems = std::mem::take(&mut resolver.problems).into_sorted();
+            let shown: Vec<String> = problems.iter().map(|problem| problem.to_text(&sources)).collect();
+            assert!(shown.is_empty(), "{name}:\n{}", shown.join("\n"));
+            assert!(text.contains("doc="), "{name} says what it is");
+        }
+    }
+}

@@ -165,7 +165,7 @@ impl Resolver<'_> {
         let literal = self.statements[expectation].arguments[0].clone();
         let Ok(root) = self.root_instance(main) else { return };
         let frames: Frames = [Frame::Root(main)].into();
-        let Some(expression) = self.compile(&literal, None, &frames, &[], root) else { return };
+        let Some(expression) = self.compile(&literal, None, &frames, &[], self.instance(root).class) else { return };
         let context = Context::new(root, frames);
         let Ok(value) = self.compute(&expression, &context) else { return };
         match value {

@@ -58,7 +58,7 @@ pub struct Attribute {
     pub span: Span,
     /// True for an `output`.
     pub output: bool,
-    /// True where somebody wrote it, be it as a default.
+    /// True where somebody wrote it; false where it is the default of its declaration.
     pub written: bool,
 }
 

@@ -42,7 +42,9 @@ fn hello_is_three_small_machines() {
 #[test]
 fn every_example_resolves() {
     for path in ["hello.kdl", "batch.kdl", "cluster.kdl", "release-test.kdl", "scheduler.kdl", "smartdomains.kdl"] {
-        resolved(path);
+        let loaded = resolved(path);
+        let warnings: Vec<String> = loaded.warnings.iter().map(|warning| warning.to_text(&loaded.sources)).collect();
+        assert!(warnings.is_empty(), "{path}:\n{}", warnings.join("\n"));
     }
 }
 

@@ -15,7 +15,7 @@ fn manual() -> (std::path::PathBuf, String) {
 }
 
 #[test]
-fn the_table_of_functions_is_complete() {
+fn the_tables_of_functions_and_kinds_are_complete() {
     let (path, text) = manual();
     let rows: String = Function::ALL
         .iter()
@@ -25,6 +25,11 @@ fn the_table_of_functions_is_complete() {
     let start = text.find("| function | |\n|---|---|\n").unwrap() + "| function | |\n|---|---|\n".len();
     let end = start + text[start..].find("Evaluation is total").unwrap();
     let wanted = format!("{}{rows}\n{}", &text[..start], &text[end..]);
+    let intro = "above.\n\n";
+    let kinds = wanted.find("## 15. Kinds").map(|at| at + wanted[at..].find(intro).unwrap() + intro.len()).unwrap();
+    let reference: String =
+        tycoon_lang::reference::kinds().iter().map(tycoon_lang::reference::Schema::to_markdown).collect();
+    let wanted = format!("{}{}\n", &wanted[..kinds], reference.trim_end());
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, &wanted).unwrap();
         return;

@@ -235,3 +235,39 @@ proptest! {
         load_bytes(format!("let a 1\nlet b \"2GiB\"\nlet c ($)\"{text}\"\n{POOL}").as_bytes());
     }
 }
+
+#[test]
+fn syntax_errors_say_what_to_do() {
+    for text in [
+        "pool p { a=1 }",
+        "pool p { a \"x }",
+        "pool p { a 10g; }",
+        "pool p { a true; }",
+        "pool p { a, b; }",
+        "pool p { \"a\"\"b\"; }",
+        "}",
+        "pool",
+        "pool p { { } }",
+        "pool p { 1; }",
+        "/-",
+        "pool p { /- ; }",
+        "pool p { a b=; }",
+        "pool p { a (x; }",
+        "pool p { a [1]; }",
+        "a;;b",
+        "pool p { a #inf; }",
+        "pool p { } }",
+        "pool p { } x",
+        "pool p { a \"\"\"x\"\"\"; }",
+        "pool p { a \"\"\"\n  x\n y\n  \"\"\"; }",
+        "a \"\"\"\n\\\n x\n  \"\"\"",
+        "pool p { a (x)b=1; }",
+        "pool p { a 1=2; }",
+    ] {
+        let loader = MemoryLoader::new().with("pool.kdl", text);
+        let Err(failure) = load("pool.kdl", &loader, &Options::default()) else { panic!("sound: {text}") };
+        assert!(failure.diagnostics.iter().all(|diagnostic| diagnostic.help.is_some()), "{}", failure.to_text());
+        let syntax = failure.diagnostics.iter().filter(|diagnostic| diagnostic.code == "E0105").count();
+        assert!(syntax <= 1, "{}", failure.to_text());
+    }
+}

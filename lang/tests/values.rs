@@ -278,3 +278,64 @@ fn a_let_may_have_a_type() {
     let untyped = messages("let base \"2GiB\"\npool p { domain a { image \"a\"; memory ($)\"base * 2\"; }; }");
     assert!(untyped.contains("E0408") && untyped.contains("`2GiB` is text here"), "{untyped}");
 }
+
+#[test]
+fn what_is_never_computed_is_checked_as_well() {
+    assert_eq!(codes("template T extends=domain { memory ($)nothing; }\npool p { }"), ["E0203"], "an unused template");
+    assert_eq!(codes("pool p { domain a { image \"a\"; memory \"abc\"; }; template x; }"), ["E0401", "E0207"]);
+    let overridden = "template T extends=domain { image \"a\"; memory \"1GiB\"; vcpus (f)\"${gone}\"; }\npool p { domain a extends=T vcpus=2; }";
+    assert_eq!(codes(overridden), ["E0203"]);
+    let literal = "pool p { domain a count=1 { image \"a\"; memory \"abc\"; }; a.0.memory \"1GiB\"; }";
+    assert_eq!(codes(literal), ["E0401"]);
+}
+
+#[test]
+fn what_nothing_reads_is_a_warning() {
+    let warnings = |text: &str| resolve(text).loaded.warnings.iter().map(|warning| warning.code).collect::<Vec<_>>();
+    assert_eq!(warnings("let a 1\nparam b type=integer default=1\npool p { let c 2; }"), ["W0002", "W0002", "W0002"]);
+    assert_eq!(
+        warnings("let a 1\nlet b ($)a\npool p { domain d image=\"a\" memory=\"1GiB\" vcpus=($)b; }"),
+        Vec::<&str>::new()
+    );
+    let context = "template T extends=domain { param size type=bytes context=#true; image \"a\"; memory ($)size; }\npool p { let size \"1GiB\"; domain d extends=T; }";
+    assert_eq!(warnings(context), Vec::<&str>::new());
+}
+
+#[test]
+fn long_lists_count_as_many_steps() {
+    let text = "pool p { domain a count=2000 { image \"a\"; memory ($)\"sum(b.*.memory)\"; }; domain b count=2000 image=\"a\" memory=\"1MiB\"; }";
+    let options = Options { max_steps: 1_000_000, ..Options::default() };
+    let Err(failure) = load_files(text, &[], &options) else { panic!("sound, against expectation") };
+    assert_eq!(failure.diagnostics[0].code, "E0602");
+}
+
+#[test]
+fn every_missing_value_is_named() {
+    assert_eq!(codes("pool p { domain a; }"), ["E0405", "E0405"]);
+    let shown = messages("pool p { domain a count=3; }");
+    assert!(shown.contains("`image` is missing") && shown.contains("`memory` is missing"), "{shown}");
+    assert!(shown.contains("the same 2 more times"), "{shown}");
+}
+
+#[test]
+fn a_host_name_that_gets_too_long_is_an_error_where_the_domain_is() {
+    let name = "a".repeat(63);
+    let text = format!("pool p {{ domain {name} count=1 image=\"a\" memory=\"1GiB\"; }}");
+    let found = refused(&text);
+    assert_eq!(found[0].code, "E0401");
+    assert!(messages(&text).contains("--> pool.kdl:1:17"), "{}", messages(&text));
+}
+
+#[test]
+fn a_row_may_not_have_the_name_of_a_member() {
+    let text = "let rows { image x=1; }\npool p { domain a each=rows { image \"a\"; memory \"1GiB\"; }; }";
+    assert_eq!(codes(text), ["E0208"]);
+}
+
+#[test]
+fn only_what_somebody_wrote_counts_as_written() {
+    let resolved = resolve("pool p { domain a { image \"a\"; memory \"1GiB\"; }; }");
+    let domain = resolved.loaded.tree.child("a").unwrap();
+    assert!(domain.attribute("memory").unwrap().written);
+    assert!(!domain.attribute("vcpus").unwrap().written && !domain.attribute("hostname").unwrap().written);
+}

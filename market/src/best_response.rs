@@ -13,12 +13,14 @@
 
 mod curve;
 mod max_hosts;
+mod selection;
 mod water_filling;
 
 use thiserror::Error;
 
 use self::curve::{curves_of, least_of};
 pub use self::max_hosts::{ManyHosts, solve_with_bound, solve_with_max_hosts};
+use self::selection::solve_plain;
 use self::water_filling::{budget_reaching, fill};
 
 /// Rates, prices and weights are zero, or between this and its inverse.
@@ -152,6 +154,19 @@ pub fn solve(problem: &Problem) -> Result<Solution, BestResponseError> {
 /// As [`solve`].
 pub fn solve_with_floors(problem: &Problem, floors: &[f64]) -> Result<Solution, BestResponseError> {
     check_number("budget", None, problem.budget)?;
+    // What the others bid reaches such a floor already.
+    let is_reached =
+        |(floor, host): (&f64, &HostOffer)| check_number("price floor", None, *floor).is_ok() && *floor <= host.price();
+    if floors.iter().zip(&problem.hosts).all(is_reached)
+        && let Some(solution) = solve_plain(problem)
+    {
+        return Ok(solution);
+    }
+    solve_over_curves(problem, floors)
+}
+
+/// The general way: with floors, least and greatest shares, free hosts, and any magnitudes.
+fn solve_over_curves(problem: &Problem, floors: &[f64]) -> Result<Solution, BestResponseError> {
     let curves = curves_of(&problem.hosts, floors)?;
     let least = least_of(&curves);
     if least > problem.budget {

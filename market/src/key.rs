@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
+use crate::hex_id::hex_id;
+
 /// The key type word of OpenSSH.
 const SSH_KEY_TYPE: &str = "ssh-ed25519";
 /// Bytes before the key itself in an OpenSSH public key blob: two length-prefixed strings.
@@ -103,98 +105,37 @@ impl From<PublicKey> for String {
     }
 }
 
-/// Why a text is not an id.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("`{0}` is not an id: 32 lower-case hexadecimal digits are expected")]
-pub struct IdError(String);
-
-impl IdError {
-    /// The error for `text`, of which only the beginning is kept.
-    pub(crate) fn of(text: &str) -> Self {
-        Self(text.chars().take(64).collect())
-    }
-}
-
-pub(crate) fn parse_hex(text: &str) -> Option<[u8; 16]> {
-    if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
-        return None;
-    }
-    u128::from_str_radix(text, 16).ok().map(u128::to_be_bytes)
-}
-
-macro_rules! key_id {
-    ($(#[$doc:meta])* $name:ident, $domain:literal) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name([u8; 16]);
-
-        impl $name {
-            /// The id of the holder of `key`.
-            pub fn of(key: &PublicKey) -> Self {
-                let digest = Sha256::new().chain_update($domain).chain_update(key.as_bytes()).finalize();
-                let mut id = [0; 16];
-                id.copy_from_slice(&digest[..16]);
-                Self(id)
-            }
-
-            /// The id's 16 bytes.
-            pub const fn as_bytes(&self) -> &[u8; 16] {
-                &self.0
-            }
-
-            /// The first eight digits, for people.
-            pub fn short(&self) -> String {
-                self.to_string()[..8].to_owned()
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{:032x}", u128::from_be_bytes(self.0))
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!(stringify!($name), "({})"), self)
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = IdError;
-
-            fn from_str(text: &str) -> Result<Self, IdError> {
-                parse_hex(text).map(Self).ok_or_else(|| IdError::of(text))
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = IdError;
-
-            fn try_from(text: String) -> Result<Self, IdError> {
-                text.parse()
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(id: $name) -> Self {
-                id.to_string()
-            }
-        }
-    };
-}
-
-key_id!(
+hex_id!(
     /// An account at the bank: the hash of its first key. It never changes, even when keys are replaced.
-    AccountId,
-    b"tycoon account v1\0"
+    AccountId
 );
-key_id!(
+
+impl AccountId {
+    /// The account of which `key` is the first key.
+    pub fn of(key: &PublicKey) -> Self {
+        Self(digest(b"tycoon account v1\0", key))
+    }
+}
+
+hex_id!(
     /// A host: the hash of its daemon's key.
-    HostId,
-    b"tycoon host v1\0"
+    HostId
 );
+
+impl HostId {
+    /// The host whose daemon has `key`.
+    pub fn of(key: &PublicKey) -> Self {
+        Self(digest(b"tycoon host v1\0", key))
+    }
+}
+
+/// The first half of the hash of a key, for one purpose.
+fn digest(purpose: &[u8], key: &PublicKey) -> [u8; 16] {
+    let hash = Sha256::new().chain_update(purpose).chain_update(key.as_bytes()).finalize();
+    let mut half = [0; 16];
+    half.copy_from_slice(&hash[..16]);
+    half
+}
 
 #[cfg(test)]
 mod tests {

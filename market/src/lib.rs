@@ -16,6 +16,7 @@ pub mod bid_text;
 pub mod credits;
 pub mod duration_text;
 mod fine;
+pub mod hex_id;
 pub mod host_account;
 pub mod ids;
 pub mod key;

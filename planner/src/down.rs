@@ -1,7 +1,5 @@
 //! The way back: every domain of a pool removed, every host account closed, everything left refunded.
 
-use std::collections::BTreeMap;
-
 use tycoon_market::{Credits, PoolName};
 
 use crate::error::PlanError;
@@ -42,7 +40,7 @@ pub fn plan_down(pool: &PoolName, world: &World) -> Result<Plan, PlanError> {
         let prepared = prepare_host(&mut steps, host, &[], None, &removals);
         finish_host(&mut steps, host, &prepared, &[], false);
     }
-    domains.sort_by(|a, b| a.path.cmp(&b.path));
+    domains.sort_by(|a, b| a.path.natural_order().cmp(&b.path.natural_order()));
     let refund = Credits::checked_sum(hosts.iter().map(|host| host.refund));
     let silent = world.hosts.iter().filter(|host| !host.is_inspected);
     let notes = silent.map(|host| format!("{} does not answer: what it holds of the pool is not known", host.name));
@@ -69,19 +67,13 @@ pub fn plan_down(pool: &PoolName, world: &World) -> Result<Plan, PlanError> {
     Ok(plan)
 }
 
-fn leave(host: &HostView) -> HostPlan {
+/// The market side of a host that a pool leaves.
+pub(crate) fn leave(host: &HostView) -> HostPlan {
     HostPlan {
-        id: host.id,
-        name: host.name.clone(),
-        is_simulated: host.is_simulated,
-        bid: None,
-        minima: BTreeMap::new(),
-        expected: BTreeMap::new(),
-        escrow: None,
         // A receipt that the host never saw is handed to it first: closing then returns its money too.
         redeem: host.unredeemed.iter().map(|escrow| escrow.escrow).collect(),
         refund: host.account.as_ref().map_or(Credits::ZERO, |account| account.balance),
-        leave: Credits::ZERO,
         closes: true,
+        ..HostPlan::untouched(host)
     }
 }

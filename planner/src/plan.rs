@@ -12,7 +12,7 @@ use tycoon_market::{
 };
 use tycoon_xen::spec::{DomainPath, DomainSpec};
 
-use crate::world::Period;
+use crate::world::{HostView, Period};
 
 /// A plan, complete: the executor has no choice left to make. It never changes once made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -236,6 +236,25 @@ pub struct HostPlan {
     pub leave: Credits,
     /// True where the host account is closed and everything in it comes back.
     pub closes: bool,
+}
+
+impl HostPlan {
+    /// A host on whose market nothing happens.
+    pub(crate) fn untouched(host: &HostView) -> Self {
+        Self {
+            id: host.id,
+            name: host.name.clone(),
+            is_simulated: host.is_simulated,
+            bid: None,
+            minima: BTreeMap::new(),
+            expected: BTreeMap::new(),
+            escrow: None,
+            redeem: Vec::new(),
+            refund: Credits::ZERO,
+            leave: Credits::ZERO,
+            closes: false,
+        }
+    }
 }
 
 /// The bid a plan leaves standing.

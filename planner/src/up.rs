@@ -311,7 +311,7 @@ impl<'a> Draft<'a> {
                 rate: None,
             });
         }
-        plans.sort_by(|a, b| natural(&a.path).cmp(&natural(&b.path)).then(a.host_name.cmp(&b.host_name)));
+        plans.sort_by(|a, b| a.path.natural_order().cmp(&b.path.natural_order()).then(a.host_name.cmp(&b.host_name)));
         plans
     }
 
@@ -378,9 +378,4 @@ fn describe(spec: &DomainSpec) -> String {
         show_bytes(spec.disk_bytes()),
         spec.image
     )
-}
-
-/// The order people expect: `web.2` before `web.10`.
-fn natural(path: &DomainPath) -> Vec<(Option<u64>, String)> {
-    path.as_str().split('.').map(|part| (part.parse().ok(), part.to_owned())).collect()
 }

@@ -1,4 +1,4 @@
-"""Writes initial ram disks: cpio archives of the "newc" kind, as the kernel's early user space document describes them."""
+"""Writes initial ram disks: cpio archives of the "newc" kind, as the kernel's documentation describes them."""
 
 import stat
 

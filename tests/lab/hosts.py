@@ -33,7 +33,8 @@ def run_folder():
     folder, for a second lab beside the first.
     """
     named = os.environ.get("TYCOON_LAB_RUN")
-    folder = pathlib.Path(named or f"{os.environ.get('XDG_RUNTIME_DIR') or tempfile.gettempdir()}/tycoon-lab-{os.getuid()}")
+    parent = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+    folder = pathlib.Path(named or f"{parent}/tycoon-lab-{os.getuid()}")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
@@ -87,25 +88,28 @@ class Lab:
         missing = [number for number in range(1, count + 1) if not self.runs(number)]
         if not missing:
             return
+        pool = concurrent.futures.ThreadPoolExecutor(len(missing))
         try:
             if not process.runs(self._hub):
                 base.start_hub(self.folder, self._hub)
-            with concurrent.futures.ThreadPoolExecutor(len(missing)) as pool:
-                for done in [pool.submit(self._resume, number, profile, frozen) for number in missing]:
-                    done.result()
+            for done in [pool.submit(self._resume, number, profile, frozen) for number in missing]:
+                done.result()
         except BaseException:
-            # Whatever went wrong, also an interruption: what was started now is stopped now.
-            for number in missing:
-                self._stop(number, profile)
+            # Whatever went wrong, also an interruption: what was started now is stopped now. First what the threads
+            # wait for, so that they end; then what one of them may still have started.
+            process.finish_undisturbed()
+            self._stop_all(missing, profile)
+            pool.shutdown(cancel_futures=True)
+            self._stop_all(missing, profile)
             if not any(self.runs(number) for number in self.numbers()):
                 self.down()
             raise
+        pool.shutdown()
 
     def down(self):
         """Stops all hosts and removes all they had. Returns how many ran."""
         running = [number for number in self.numbers() if self.runs(number)]
-        for number in self.numbers():
-            self._stop(number, self.profile())
+        self._stop_all(self.numbers(), self.profile())
         process.stop(self._hub)
         for entry in self.folder.iterdir():
             entry.unlink()
@@ -119,6 +123,8 @@ class Lab:
 
     def _resume(self, number, profile, frozen):
         name = f"h{number}"
+        # What an earlier host of this number left, whose machine ended, would be in the way.
+        self._stop(number, profile)
         base.overlay(frozen / "base.qcow2", "qcow2", self.folder / f"{name}.qcow2")
         base.overlay(frozen / "base-data.qcow2", "qcow2", self.folder / f"{name}-data.qcow2")
         machine = self._machine(number, profile, remote.free_port())
@@ -140,6 +146,10 @@ class Lab:
             raise LabError(f"host {number} did not take its name: {error}\n{machine.last_words()}") from error
         if not remote.Remote(name_of(number), machine.port, self.folder, self._image()).keep(deadline):
             raise LabError(f"host {number} has its name, and does not admit us:\n{machine.last_words()}")
+
+    def _stop_all(self, numbers, profile):
+        for number in numbers:
+            self._stop(number, profile)
 
     def _stop(self, number, profile):
         port_file = self.folder / f"h{number}.port"

@@ -95,7 +95,7 @@ def _plain_kernel(packed):
 
 def _host_initramfs(tree, release):
     archive = Archive()
-    for path in ("bin", "dev", "proc", "root", "modules"):
+    for path in ("bin", "dev", "disk", "modules", "proc"):
         archive.folder(path)
     archive.character_device("dev/console", 5, 1)
     archive.program("bin/busybox", (tree / "bin/busybox").read_bytes())

@@ -1,6 +1,7 @@
 """The lab tries itself: two hosts, what they need, and a guest with a seed on each, timed step by step."""
 
 import concurrent.futures
+import shlex
 import subprocess
 import time
 
@@ -31,10 +32,15 @@ def _try_guest(host, name, address, kind):
         with _step(f"{name}: from there to its name over SSH, with the key of the {kind} seed"):
             _wait_for(host, f"test \"$({_ssh(address)} hostname)\" = {name}")
         with _step(f"{name}: ping; its first disk is writable"):
-            host.run(f"ping -c 1 -W 10 {address}; {_ssh(address)} 'echo kept >/data/note && sync && cat /data/note'", 60)
+            host.run(f"ping -c 1 -W 10 {address}; {_ssh(address)} 'echo kept >/data/note && sync'", 60)
         with _step(f"{name}: virsh shutdown, until it is off"):
             host.run(f"virsh -c xen:///system shutdown {name}", 60)
             _wait_for(host, f"virsh -c xen:///system domstate --reason {name} | grep -q 'shut off (shutdown)'")
+    except subprocess.SubprocessError:
+        # Only the fast profile logs consoles.
+        said = host.run(f"tail -n 20 /var/log/xen/console/guest-{name}.log 2>&1 || true; xl list", 60)
+        print(f"what {name} said, and the domains there are:\n{said}", flush=True)
+        raise
     finally:
         with _step(f"{name}: removed"):
             host.run(f"/lab/guest remove {name}", 60)
@@ -42,13 +48,18 @@ def _try_guest(host, name, address, kind):
 
 def _ssh(address):
     # A guest makes a new key at each start, so there is none to compare with.
-    return f"ssh -o ConnectTimeout=5 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR {address}"
+    options = ("ConnectTimeout=5", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR")
+    return " ".join(["ssh", *(f"-o {option}" for option in options), address])
 
 
 def _wait_for(host, condition):
     """Waits on the host itself, which costs fewer connections."""
-    host.run(f"for i in $(seq {GUEST_SECONDS_MAX}); do if {{ {condition}; }} 2>/dev/null; then exit 0; fi; sleep 0.5; done; exit 1",
-             GUEST_SECONDS_MAX)  # fmt: skip
+    loop = f"until {{ {condition}; }} 2>/dev/null; do sleep 0.2; done"
+    try:
+        host.run(f"timeout {GUEST_SECONDS_MAX} sh -c {shlex.quote(loop)}", GUEST_SECONDS_MAX + 20)
+    except subprocess.SubprocessError:
+        print(f"waited {GUEST_SECONDS_MAX} s for: {condition}", flush=True)
+        raise
 
 
 class _step:

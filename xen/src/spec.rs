@@ -202,6 +202,11 @@ impl DomainPath {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// What paths are sorted by for people: `web.2` comes before `web.10`.
+    pub fn natural_order(&self) -> Vec<(Option<u64>, &str)> {
+        self.0.split('.').map(|part| (part.parse().ok(), part)).collect()
+    }
 }
 
 impl FromStr for DomainPath {

@@ -92,4 +92,12 @@ pub(super) const CODES: &[Code] = &[
         cure: "import \"./lib.kdl\" as=lib\npool p {\n    domain web extends=lib.Web\n}\n",
         library: "template Web extends=domain {\n    image \"std:tiny\"\n    memory \"64MiB\"\n}\n",
     },
+    Code {
+        code: "W0002",
+        title: "a let or param is not used",
+        explanation: "Nothing reads it: it is left over, or its name is misspelt where it was meant.",
+        example: "let size \"64MiB\"\npool p {\n    domain web { image \"std:tiny\"; memory \"64MiB\"; }\n}\n",
+        cure: "let size \"64MiB\"\npool p {\n    domain web { image \"std:tiny\"; memory ($)size; }\n}\n",
+        library: "",
+    },
 ];

@@ -17,7 +17,7 @@ pub(super) const CODES: &[Code] = &[
         title: "unknown type, or a kind that cannot be created",
         explanation: "Types are those of docs/language.md and the names of kinds. Some kinds, such as `store`, only exist to be extended by others.",
         example: "param size type=byte\npool p {\n}\n",
-        cure: "param size type=bytes default=\"1GiB\"\npool p {\n}\n",
+        cure: "param size type=bytes default=\"1GiB\"\npool p {\n    domain web { image \"std:tiny\"; memory ($)size; }\n}\n",
         library: "",
     },
     Code {

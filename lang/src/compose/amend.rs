@@ -226,8 +226,16 @@ impl Resolver<'_> {
             .iter()
             .filter(|member| !matches!(&member.content, Content::Leaf(leaf) if leaf.role != Role::Attribute));
         let mut known: Vec<String> = visible.map(|member| self.text(member.name).to_owned()).collect();
+        let mut words_here: Vec<String> = Vec::new();
         if line.offset == 0 {
             known.extend(class.contains.iter().map(|kind| self.text(*kind).to_owned()));
+            let words: &[&str] = match class.flavor {
+                Flavor::File => &["import", "param", "let", "template", "test", "assert"],
+                Flavor::Prototype => &["param", "let", "assert", "output", "extends"],
+                Flavor::Component => &["let", "assert", "output", "extends"],
+                Flavor::Record | Flavor::Item => &[],
+            };
+            words_here.extend(words.iter().map(|word| (*word).to_owned()));
         }
         let schema = class.layers.iter().rev().flat_map(|layer| {
             let is_schema = layer.origin != Origin::Body;
@@ -252,7 +260,7 @@ impl Resolver<'_> {
         } else if standard::text(&name).is_some() && !is_path && class.flavor != Flavor::Record {
             let contained: Vec<&str> = class.contains.iter().map(|kind| self.text(*kind)).collect();
             error.help(format!("a {name} cannot stand in {what}; it may contain {}", alternatives(&contained, "and")))
-        } else if let Some(meant) = nearest(&name, known.iter().map(String::as_str)) {
+        } else if let Some(meant) = nearest(&name, known.iter().chain(&words_here).map(String::as_str)) {
             let meant_symbol = self.names.known(meant);
             let error = error.help(format!("did you mean `{meant}`?")).suggest(span, meant);
             if let Some(index) = meant_symbol.and_then(|symbol| self.class(id).index.get(&symbol).copied()) {

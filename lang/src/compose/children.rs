@@ -158,7 +158,7 @@ impl Resolver<'_> {
     }
 
     /// The statement that declares the kind of a kind's class.
-    fn kind_statement(&self, kind: ClassId) -> Option<StatementId> {
+    pub(crate) fn kind_statement(&self, kind: ClassId) -> Option<StatementId> {
         match self.class(kind).layers.last()?.pieces.first()?.fragment {
             Fragment::Body(statement) => Some(statement),
             _ => None,

@@ -42,6 +42,25 @@ impl Resolver<'_> {
         piece.map(|piece| Arc::clone(&piece.frames)).unwrap_or_default()
     }
 
+    /// The class that a `record` or `item` declaration makes by itself, for the reference.
+    pub(crate) fn declared_class(
+        &mut self,
+        parent: ClassId,
+        index: usize,
+        layer: usize,
+        statement: StatementId,
+    ) -> ClassId {
+        let mut stack = Stack::default();
+        let frames = self.layer_frames(parent, layer);
+        self.declaration_layers(&[(layer, statement, frames)], &mut stack);
+        let name = self.class(parent).members[index].name;
+        let created = self.statements[statement].name_span;
+        let class = Class::new(Flavor::Record, name, [].into(), Some(parent), created, None, stack.finish());
+        let id = self.add_class(class);
+        self.fill(id);
+        id
+    }
+
     /// The class of a record; `None` where nobody wrote it.
     pub(crate) fn record_class(&mut self, parent: ClassId, index: usize) -> Option<ClassId> {
         let Content::Record(record) = &self.class(parent).members[index].content else { return None };

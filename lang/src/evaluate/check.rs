@@ -77,7 +77,10 @@ impl Resolver<'_> {
 
     fn judge(&mut self, id: InstanceId, assertion: &Assertion, live: &mut Vec<LiveAssertion>) {
         let literal = self.statements[assertion.statement].arguments[0].clone();
-        let Some(expression) = self.compile(&literal, assertion.scope, &assertion.frames, &[], id) else { return };
+        let Some(expression) = self.compile(&literal, assertion.scope, &assertion.frames, &[], self.instance(id).class)
+        else {
+            return;
+        };
         let context = Context::new(id, Arc::clone(&assertion.frames));
         let Ok(value) = self.compute(&expression, &context) else { return };
         match value {
@@ -143,7 +146,9 @@ impl Resolver<'_> {
                 return Ok(Some(Arc::clone(text)));
             }
             _ => {
-                let expression = self.compile(&literal, assertion.scope, &assertion.frames, &[], id).ok_or(Poison)?;
+                let expression = self
+                    .compile(&literal, assertion.scope, &assertion.frames, &[], self.instance(id).class)
+                    .ok_or(Poison)?;
                 self.compute(&expression, &context)?
             }
         };

@@ -29,9 +29,10 @@ impl Context {
 }
 
 impl Resolver<'_> {
-    /// Counts a step of evaluation.
-    fn step(&mut self, span: Span) -> Result<(), Poison> {
-        self.steps += 1;
+    /// Counts steps of evaluation: one for each part of an expression, four for each value of a list that is made,
+    /// one for every eight letters of a text.
+    pub(crate) fn spend(&mut self, steps: usize, span: Span) -> Result<(), Poison> {
+        self.steps = self.steps.saturating_add(steps as u64);
         if self.steps <= self.options.max_steps {
             return Ok(());
         }
@@ -76,7 +77,7 @@ impl Resolver<'_> {
     /// Computes an expression. What touches a live value gives a live value.
     pub(crate) fn compute(&mut self, expression: &Expression, context: &Context) -> Result<Value, Poison> {
         let span = expression.span;
-        self.step(span)?;
+        self.spend(1, span)?;
         match &expression.node {
             Node::Constant(value) => Ok(value.clone()),
             Node::Path { root, segments } => self.path_value(root, segments, span, context),
@@ -260,8 +261,17 @@ impl Resolver<'_> {
             }
             return Ok(value);
         }
+        let given: usize = values.iter().map(|value| value.as_list().len()).sum();
+        self.spend(given, span)?;
         let result = function.call(&values);
-        self.operation(result, span)
+        let value = self.operation(result, span)?;
+        let made = match &value {
+            Value::List(list) => list.len() * 4,
+            Value::Text(text) => text.len() / 8,
+            _ => 0,
+        };
+        self.spend(made, span)?;
+        Ok(value)
     }
 
     /// What `x => body` gives for every value of the list before it.

@@ -210,7 +210,9 @@ impl Resolver<'_> {
                     }
                 },
                 Reading::Plain | Reading::Compute | Reading::Fill => {
-                    let expression = self.compile(literal, write.scope, &write.frames, &[], id).ok_or(Poison)?;
+                    let expression = self
+                        .compile(literal, write.scope, &write.frames, &[], self.instance(id).class)
+                        .ok_or(Poison)?;
                     let context = Context::new(id, Arc::clone(&write.frames));
                     self.compute(&expression, &context)?
                 }
@@ -220,7 +222,11 @@ impl Resolver<'_> {
                 (value, _) => values.push(value),
             }
         }
-        let span = self.statements[write.holder].value_span();
+        let mut span = self.statements[write.holder].value_span();
+        if self.is_standard(span.file) {
+            // A default of the standard library went wrong here because of what is around it.
+            span = self.class_of(id).created;
+        }
         let value = match (ty, values.len()) {
             (Type::List(_), _) => Value::List(values.into()),
             (_, 1) => values.remove(0),
@@ -291,7 +297,8 @@ impl Resolver<'_> {
         declaration: Option<&Declaration>,
     ) -> Result<Value, Poison> {
         let sees = declaration.map(|declaration| Arc::clone(&declaration.sees)).unwrap_or_default();
-        let expression = self.compile(literal, write.scope, &write.frames, &sees, id).ok_or(Poison)?;
+        let expression =
+            self.compile(literal, write.scope, &write.frames, &sees, self.instance(id).class).ok_or(Poison)?;
         let context = Context::new(id, Arc::clone(&write.frames));
         let value = self.compute(&expression, &context)?;
         let found = Type::of(&value);
@@ -406,6 +413,8 @@ impl Resolver<'_> {
             let class = self.class_of(enclosing);
             if let Some(found) = class.index.get(&name).copied() {
                 let place = class.members[found].span;
+                self.use_member(enclosing, found);
+                let class = self.class_of(enclosing);
                 let value = match &class.members[found].content {
                     Content::Leaf(_) => self.value(enclosing, found, declared)?,
                     Content::Child(_) => match self.children(enclosing, found, declared)? {
@@ -438,6 +447,16 @@ impl Resolver<'_> {
             error = error.label(span, format!("{title} has none"));
         }
         self.fail(error.help(format!("add `let {text} …` around it, or set `{text}` where it is used")))
+    }
+
+    /// Notes that a let or param is read.
+    pub(crate) fn use_member(&mut self, id: InstanceId, index: usize) {
+        let statement = match &self.class_of(id).members[index].content {
+            Content::Leaf(Leaf { declaration: Some(declaration), .. }) => Some(declaration.statement),
+            Content::Leaf(leaf) => leaf.writes.last().map(|write| write.statement),
+            _ => None,
+        };
+        self.used.extend(statement);
     }
 
     /// A component as a value.

@@ -247,6 +247,7 @@ impl Resolver<'_> {
             (None, Some(rows)) => Some(self.row_keys(class, index, rows)?),
             (None, None) => None,
         };
+        self.check_row_names(class, index, common, keys.as_deref().unwrap_or_default())?;
         self.check_indexed(class, index, &indexed, keys.as_deref())?;
         let total = keys.as_ref().map_or(1, Vec::len);
         if let Some(Value::Integer(need)) = need
@@ -390,6 +391,22 @@ impl Resolver<'_> {
             keys.push(Key::Row(key, Arc::new(Table::new(fields))));
         }
         Ok(keys)
+    }
+
+    /// Refuses rows with the name of a member: `edge.image` would have two meanings.
+    fn check_row_names(&mut self, class: ClassId, index: usize, common: ClassId, keys: &[Key]) -> Result<(), Poison> {
+        for key in keys {
+            let Key::Row(key, _) = key else { continue };
+            let symbol = self.names.intern(key);
+            if let Some(member) = self.class(common).member(symbol) {
+                let declared = member.span;
+                let span = self.meta_span(class, index, "each").unwrap_or(declared);
+                let message = format!("the row `{key}` has the name of something inside the component");
+                let error = Diagnostic::new("E0208", message, span, "its keys name components");
+                return self.fail(error.label(declared, "this has the same name").help("rename the row"));
+            }
+        }
+        Ok(())
     }
 
     /// Refuses paths such as `wn.12` where there are ten.

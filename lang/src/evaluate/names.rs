@@ -6,15 +6,15 @@
 use std::sync::Arc;
 
 use crate::compose::layers::{Frame, Frames};
-use crate::compose::{Content, Leaf, Role};
+use crate::compose::schema::Declaration;
+use crate::compose::{ClassId, Content, Flavor, Leaf, Role, Write};
 use crate::diagnostic::Diagnostic;
-use crate::evaluate::instance::InstanceId;
 use crate::expression::ast::{Expression, Node, Root, Segment, Variable};
 use crate::expression::functions::Function;
 use crate::expression::parser::{self, ExpressionError, Place};
 use crate::nearest::nearest;
 use crate::resolver::Resolver;
-use crate::source::FileId;
+use crate::source::{FileId, Span};
 use crate::standard;
 use crate::statement::{Literal, Reading, StatementId, Token};
 use crate::symbol::Symbol;
@@ -28,7 +28,7 @@ struct Scope<'a> {
     frames: &'a Frames,
     variables: &'a [Arc<Variable>],
     locals: Vec<Symbol>,
-    instance: InstanceId,
+    class: ClassId,
 }
 
 impl Resolver<'_> {
@@ -39,7 +39,7 @@ impl Resolver<'_> {
         body: Option<StatementId>,
         frames: &Frames,
         variables: &[Arc<Variable>],
-        instance: InstanceId,
+        class: ClassId,
     ) -> Option<Arc<Expression>> {
         if let Some(known) = self.compiled.get(&literal.id) {
             return known.clone();
@@ -68,7 +68,7 @@ impl Resolver<'_> {
         let compiled = match parsed {
             Ok(mut expression) => {
                 let file = literal.span.file;
-                let mut scope = Scope { body, file, frames, variables, locals: Vec::new(), instance };
+                let mut scope = Scope { body, file, frames, variables, locals: Vec::new(), class };
                 self.resolve(&mut expression, &mut scope, &show_token(&literal.token));
                 Some(Arc::new(expression))
             }
@@ -164,14 +164,16 @@ impl Resolver<'_> {
         for (level, frame) in scope.frames.iter().enumerate() {
             match (frame, body) {
                 (Frame::Up(_), Some(statement)) => {
-                    if let Some(root) = self.declared_in(&self.statements[statement].body, first.name, level) {
+                    if let Some((root, found)) = self.declared_in(&self.statements[statement].body, first.name, level) {
+                        self.used.insert(found);
                         return root;
                     }
                     body = self.statements[statement].parent;
                 }
                 (Frame::Root(file), _) => {
                     let statements = self.units.get(file).map(|unit| unit.statements.clone()).unwrap_or_default();
-                    if let Some(root) = self.declared_in(&statements, first.name, level) {
+                    if let Some((root, found)) = self.declared_in(&statements, first.name, level) {
+                        self.used.insert(found);
                         return root;
                     }
                 }
@@ -190,7 +192,7 @@ impl Resolver<'_> {
     }
 
     /// What a name denotes among the statements of one body.
-    fn declared_in(&self, statements: &[StatementId], name: Symbol, level: usize) -> Option<Root> {
+    fn declared_in(&self, statements: &[StatementId], name: Symbol, level: usize) -> Option<(Root, StatementId)> {
         let named =
             |id: &StatementId| self.plain_text(*id, 0).is_some_and(|(text, _)| self.names.known(&text) == Some(name));
         statements.iter().find_map(|id| {
@@ -198,12 +200,13 @@ impl Resolver<'_> {
             if !line.is_single() || line.is_property || !named(id) {
                 return None;
             }
-            match self.text(line.word()) {
-                "param" | "argument" => Some(Root::Member { level, declared: None }),
-                "let" => Some(Root::Member { level, declared: Some(*id) }),
-                word if standard::text(word).is_some() => Some(Root::Member { level, declared: None }),
-                _ => None,
-            }
+            let declared = match self.text(line.word()) {
+                "param" | "argument" => None,
+                "let" => Some(*id),
+                word if standard::text(word).is_some() => None,
+                _ => return None,
+            };
+            Some((Root::Member { level, declared }, *id))
         })
     }
 
@@ -242,7 +245,7 @@ impl Resolver<'_> {
         let visible = self.visible_names(scope);
         let mut error =
             Diagnostic::new("E0203", format!("nothing here is called `{name}`"), first.span, "unknown name");
-        let attribute = self.attribute_around(scope.instance, first.name);
+        let attribute = self.attribute_around(scope.class, first.name);
         let parts: Vec<&str> = name.split('-').collect();
         let is_template = self.units.get(&scope.file).is_some_and(|unit| unit.templates.contains_key(&first.name));
         error = if let Some((prefix, span)) = attribute {
@@ -265,12 +268,14 @@ impl Resolver<'_> {
     }
 
     /// The way to an attribute of this name in the component around, or in the one around that.
-    fn attribute_around(&self, instance: InstanceId, name: Symbol) -> Option<(&'static str, crate::source::Span)> {
-        let this = self.component_of(instance);
-        let parent = self.instance(this).parent;
-        for (prefix, at) in [("this", Some(this)), ("parent", parent)] {
-            let class = self.class_of(at?);
-            let found = class
+    fn attribute_around(&self, class: ClassId, name: Symbol) -> Option<(&'static str, Span)> {
+        let mut this = class;
+        while matches!(self.class(this).flavor, Flavor::Record | Flavor::Item) {
+            this = self.class(this).parent?;
+        }
+        for (prefix, at) in [("this", Some(this)), ("parent", self.class(this).parent)] {
+            let found = self
+                .class(at?)
                 .member(name)
                 .filter(|member| !matches!(&member.content, Content::Leaf(Leaf { role: Role::Let, .. })));
             if let Some(member) = found {
@@ -278,5 +283,76 @@ impl Resolver<'_> {
             }
         }
         None
+    }
+
+    /// Looks up the names of everything written at and below a class, whether it will be computed or not.
+    pub(crate) fn compile_class(&mut self, id: ClassId) {
+        for index in 0..self.class(id).members.len() {
+            match &self.class(id).members[index].content {
+                Content::Leaf(leaf) => {
+                    let (writes, declaration) = (leaf.writes.clone(), leaf.declaration.clone());
+                    writes.iter().for_each(|write| self.compile_write(id, write, declaration.as_deref()));
+                }
+                Content::Record(_) => {
+                    if let Some(record) = self.record_class(id, index) {
+                        self.compile_class(record);
+                    }
+                }
+                Content::Items(_) => {
+                    self.item_classes(id, index).iter().for_each(|item| self.compile_class(*item));
+                }
+                Content::Child(child) => {
+                    let metas = [&child.count, &child.each, &child.need, &child.condition];
+                    let metas: Vec<(Write, bool)> = metas
+                        .iter()
+                        .enumerate()
+                        .flat_map(|(at, leaf)| leaf.writes.iter().map(move |write| (write.clone(), at == 1)))
+                        .collect();
+                    for (write, is_each) in metas {
+                        self.compile_literals(id, &write, is_each, &[]);
+                    }
+                    if let Some((common, indexed)) = self.child_class(id, index) {
+                        self.compile_class(common);
+                        indexed.iter().for_each(|(_, _, class)| self.compile_class(*class));
+                    }
+                }
+            }
+        }
+        for assertion in self.class(id).asserts.clone() {
+            let literal = self.statements[assertion.statement].arguments[0].clone();
+            self.compile(&literal, assertion.scope, &assertion.frames, &[], id);
+        }
+    }
+
+    fn compile_write(&mut self, id: ClassId, write: &Write, declaration: Option<&Declaration>) {
+        let plain = declaration.is_some_and(|declaration| declaration.ty.reads_expressions());
+        let sees = declaration.map(|declaration| Arc::clone(&declaration.sees)).unwrap_or_default();
+        self.compile_literals(id, write, plain, &sees);
+        if write.first >= write.end && declaration.is_none() {
+            self.compile_rows(id, write, write.holder);
+        }
+    }
+
+    /// The rows of a `let`.
+    fn compile_rows(&mut self, id: ClassId, write: &Write, holder: StatementId) {
+        for part in self.statements[holder].body.clone() {
+            let end = self.statements[part].arguments.len();
+            self.compile_literals(id, &Write { holder: part, first: 0, end, ..write.clone() }, false, &[]);
+            self.compile_rows(id, write, part);
+        }
+    }
+
+    /// The values of a write; `plain` where literals without annotation are expressions as well.
+    fn compile_literals(&mut self, id: ClassId, write: &Write, plain: bool, sees: &[Arc<Variable>]) {
+        let literals = self.statements[write.holder].arguments[write.first..write.end].to_vec();
+        for literal in &literals {
+            let is_text = matches!(literal.token, Token::Text(_));
+            if matches!(literal.reading, Reading::Compute | Reading::Fill)
+                || (plain && is_text && literal.reading == Reading::Plain)
+            {
+                let sees = if literal.reading == Reading::Plain { sees } else { &[] };
+                self.compile(literal, write.scope, &write.frames, sees, id);
+            }
+        }
     }
 }

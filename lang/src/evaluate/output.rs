@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::compose::{Class, ClassId, Content, Flavor, Leaf, LeafState, Role};
+use crate::compose::{ClassId, Content, Flavor, Leaf, LeafState, Role};
 use crate::condition::{Live, Residue};
 use crate::evaluate::instance::{Children, InstanceId, Key};
 use crate::resolver::{Poison, Resolver};
@@ -128,22 +128,24 @@ impl Resolver<'_> {
                 }
                 _ => return None,
             };
-            Some(self.attribute(class, member.span, leaf, name, value))
+            Some(self.attribute(member.span, leaf, name, value))
         });
         let attributes: Arc<[Attribute]> = attributes.collect();
         shared.attributes.insert(id, Arc::clone(&attributes));
         attributes
     }
 
-    fn attribute(&self, _class: &Class, declared: Span, leaf: &Leaf, name: Arc<str>, value: Value) -> Attribute {
+    fn attribute(&self, declared: Span, leaf: &Leaf, name: Arc<str>, value: Value) -> Attribute {
         let write = match &leaf.state {
             LeafState::Constant(_, write) => *write,
             LeafState::Computed(deciding) => deciding.first().copied(),
             _ => None,
         };
+        let default = leaf.declaration.as_ref().and_then(|declaration| declaration.default);
+        let written = write.is_some_and(|write| Some(leaf.writes[write].statement) != default);
         let span = write.map_or(declared, |write| self.statements[leaf.writes[write].holder].value_span());
         let ty = leaf.declaration.as_ref().map_or_else(|| Type::of(&value), |declaration| declaration.ty.clone());
-        Attribute { name, value, ty, span, output: leaf.role == Role::Output, written: write.is_some() }
+        Attribute { name, value, ty, span, output: leaf.role == Role::Output, written }
     }
 
     fn own_attributes(&mut self, id: InstanceId) -> Result<Box<[Attribute]>, Poison> {
@@ -160,7 +162,7 @@ impl Resolver<'_> {
             let member = &self.class(class).members[index];
             let Content::Leaf(leaf) = &member.content else { continue };
             let name = Arc::clone(self.names.text(member.name));
-            own.push(self.attribute(self.class(class), span, leaf, name, value));
+            own.push(self.attribute(span, leaf, name, value));
         }
         Ok(own.into())
     }

@@ -80,6 +80,7 @@ impl Resolver<'_> {
         let role = leaf.role;
         let spoiled = leaf.spoiled;
         self.check_final(&layers, &writes);
+        self.check_literals(&writes, declaration.as_deref());
         let deciding: Vec<usize> = if role == Role::Let { vec![writes.len() - 1] } else { deciding(&layers, &writes) };
         // A context param falls back on its default only where nothing around has its name.
         let only_default = declaration
@@ -95,6 +96,21 @@ impl Resolver<'_> {
         };
         if let Content::Leaf(Leaf { state: place, .. }) = &mut self.class_mut(id).members[index].content {
             *place = state;
+        }
+    }
+
+    /// Reads every literal, so that a wrong one is found even where something nearer is written over it.
+    fn check_literals(&mut self, writes: &[Write], declaration: Option<&Declaration>) {
+        let Some(declaration) = declaration.filter(|declaration| !declaration.ty.reads_expressions()) else { return };
+        for write in writes {
+            let literals = self.statements[write.holder].arguments[write.first..write.end].to_vec();
+            for literal in &literals {
+                if matches!(literal.reading, Reading::Plain | Reading::Foreign)
+                    && let Err(mismatch) = self.read_literal(literal, &declaration.ty)
+                {
+                    self.report_mismatch(&mismatch, literal.span, Some(declaration));
+                }
+            }
         }
     }
 

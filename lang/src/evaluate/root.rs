@@ -52,6 +52,7 @@ impl Resolver<'_> {
                 let span = line.span;
                 if let Some(class) = self.template_class(statement, span) {
                     self.plan(class);
+                    self.compile_class(class);
                 }
             }
         }
@@ -162,6 +163,7 @@ impl Resolver<'_> {
     /// Warns of what is written but not used.
     pub(crate) fn unused(&mut self, file: FileId) {
         let Some(unit) = self.units.get(&file) else { return };
+        let statements = unit.statements.clone();
         let unused: Vec<(String, Span)> = unit
             .imports
             .iter()
@@ -171,6 +173,31 @@ impl Resolver<'_> {
         for (name, span) in unused {
             let warning = Diagnostic::new("W0001", format!("the import `{name}` is not used"), span, "not used");
             self.report(warning.help("remove it"));
+        }
+        // What tests read is known only when they run.
+        let mut words = statements.iter().map(|id| self.text(self.statements[*id].word()));
+        if !words.any(|word| word == "test") {
+            self.unused_values(&statements);
+        }
+    }
+
+    /// Warns of params and lets of the main file, and of lets inside its components, that nothing reads.
+    fn unused_values(&mut self, statements: &[StatementId]) {
+        for id in statements {
+            let line = &self.statements[*id];
+            let word = Arc::clone(self.names.text(line.word()));
+            let (body, at_top) = (line.body.clone(), line.parent.is_none());
+            let counts = &*word == "let" || (&*word == "param" && at_top);
+            if counts
+                && line.is_single()
+                && !self.used.contains(id)
+                && let Some((name, span)) = self.plain_text(*id, 0)
+            {
+                let warning = Diagnostic::new("W0002", format!("the `{word}` `{name}` is not used"), span, "not used");
+                self.report(warning.help("remove it"));
+            } else if !matches!(&*word, "let" | "param" | "template" | "import") {
+                self.unused_values(&body);
+            }
         }
     }
 }

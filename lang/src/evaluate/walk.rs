@@ -170,6 +170,7 @@ impl Resolver<'_> {
     fn follow_one(&mut self, at: Stop, segment: &Segment) -> Result<Stop, Poison> {
         match at {
             Stop::All(stops) => {
+                self.spend(stops.len(), segment.span)?;
                 let all: Result<Vec<Stop>, Poison> =
                     stops.into_iter().map(|stop| self.follow_one(stop, segment)).collect();
                 Ok(Stop::All(all?))
@@ -185,6 +186,7 @@ impl Resolver<'_> {
             ),
             Stop::Instance(instance) => self.member_stop(instance, segment, None),
             Stop::Several(instances, _) if segment.all => {
+                self.spend(instances.len(), segment.span)?;
                 Ok(Stop::All(instances.iter().map(|id| Stop::Instance(*id)).collect()))
             }
             Stop::Several(instances, name) => self.one_of_several(&instances, &name, segment),
@@ -331,7 +333,10 @@ impl Resolver<'_> {
             return self.builtin(instance, segment);
         };
         match &class.members[index].content {
-            Content::Leaf(_) => self.value(instance, index, segment.span).map(Stop::Value),
+            Content::Leaf(_) => {
+                self.use_member(instance, index);
+                self.value(instance, index, segment.span).map(Stop::Value)
+            }
             Content::Record(_) | Content::Child(_) => match self.children(instance, index, segment.span)? {
                 Children::Absent => Ok(Stop::Value(Value::Unset)),
                 Children::One(child) => Ok(Stop::Instance(child)),

@@ -63,6 +63,17 @@ fn lexical_diagnostic(file: FileId, text: &str, error: LexicalError, max_depth: 
                 .help(format!("write `\"{found}\"`"))
                 .suggest(span, format!("\"{found}\""))
         }
+        LexicalErrorKind::TextBesideQuotes => {
+            syntax("a text of several lines starts on the line after its `\"\"\"`".into(), "this is behind the quotes")
+                .help("start a new line behind `\"\"\"`, or use one `\"` on each side")
+        }
+        LexicalErrorKind::OutsideMargin => syntax(
+            "this line of the text stands further left than its closing `\"\"\"`".into(),
+            "not indented enough",
+        )
+        .help(
+            "every line begins with the same spaces as the line of the closing `\"\"\"`; they are no part of the text",
+        ),
         LexicalErrorKind::UnknownEscape => syntax(format!("`{found}` means nothing in a text"), "unexpected")
             .help("known are \\n \\r \\t \\b \\f \\s \\\" \\\\ and \\u{1F4B0}; write `\\\\` for one backslash"),
     }
@@ -138,7 +149,7 @@ impl Checker<'_> {
                 Some(TokenKind::Semicolon) => {
                     // The KDL grammar wants a node before `;`; an empty one is most likely a doubled `;`.
                     let error = self.error(self.at, "there is nothing before this `;`", "not needed");
-                    return refuse(error.suggest(self.span(self.at), ""));
+                    return refuse(error.help("remove it").suggest(self.span(self.at), ""));
                 }
                 Some(TokenKind::CloseBrace) => {
                     let slashed = self.close()?;
@@ -232,12 +243,16 @@ impl Checker<'_> {
             }
             Some(TokenKind::Number | TokenKind::Keyword) => {
                 let message = format!("a line starts with a name, not with the value `{}`", self.text_of(name));
-                return refuse(self.error(name, message, "expected a name"));
+                let error = self.error(name, message, "expected a name");
+                return refuse(error.help("a line is `name value… property=value… { block }`"));
             }
             _ => {
-                let found = if name < self.tokens.len() { self.text_of(name) } else { "the end of the file" };
-                let message = format!("expected a name, found `{}`", found.escape_debug());
-                return refuse(self.error(name, message, "expected a name"));
+                let found = match self.tokens.get(name) {
+                    Some(_) => format!("`{}`", self.text_of(name).escape_debug()),
+                    None => "the end of the file".to_owned(),
+                };
+                let error = self.error(name, format!("expected a name, found {found}"), "expected a name");
+                return refuse(error.help("a line is `name value… property=value… { block }`"));
             }
         }
         self.comma(name)?;
@@ -322,7 +337,7 @@ impl Checker<'_> {
         }
         let message = format!("there must be a space between `{left}` and `{right}`");
         let between = Span::new(self.file, self.span(previous).end, self.span(previous).end);
-        self.error(token, message, "belongs to nothing").suggest(between, " ")
+        self.error(token, message, "belongs to nothing").help("put a space between them").suggest(between, " ")
     }
 
     fn comma(&self, token: usize) -> Result<(), Box<Diagnostic>> {
@@ -354,7 +369,8 @@ impl Checker<'_> {
             }
             _ => {
                 let message = format!("expected a value, found `{}`", self.text_of(token).escape_debug());
-                return refuse(self.error(token, message, "expected a value"));
+                let error = self.error(token, message, "expected a value");
+                return refuse(error.help("put text with unusual characters between quotes"));
             }
         }
         let after = self.at;
@@ -380,7 +396,8 @@ impl Checker<'_> {
             }
             _ => {
                 let message = format!("the property `{}` has no value", self.text_of(token));
-                refuse(self.error(self.at.min(self.tokens.len()), message, "expected a value"))
+                let error = self.error(self.at.min(self.tokens.len()), message, "expected a value");
+                refuse(error.help(format!("write `{}=value`", self.text_of(token))))
             }
         }
     }
@@ -388,11 +405,10 @@ impl Checker<'_> {
     /// Numbers that are none have no use here.
     fn infinite(&self, token: usize) -> Result<(), Box<Diagnostic>> {
         match self.text_of(token) {
-            found @ ("#inf" | "#-inf" | "#nan") => refuse(self.error(
-                token,
-                format!("`{found}` is not a value of this language"),
-                "a finite number is expected",
-            )),
+            found @ ("#inf" | "#-inf" | "#nan") => {
+                let message = format!("`{found}` is not a value of this language");
+                refuse(self.error(token, message, "a finite number is expected").help("write a number"))
+            }
             _ => Ok(()),
         }
     }

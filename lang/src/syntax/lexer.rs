@@ -82,6 +82,10 @@ pub(crate) enum LexicalErrorKind {
     NotANumber,
     /// `\q` in a string.
     UnknownEscape,
+    /// Something behind the `"""` that opens a text of several lines.
+    TextBesideQuotes,
+    /// A line of such a text that does not begin as its last line does.
+    OutsideMargin,
 }
 
 /// The tokens of `text`, or the first thing that is none.
@@ -280,6 +284,7 @@ impl<'a> Lexer<'a> {
                     return Ok(());
                 }
                 '"' if rest[at..].starts_with("\"\"\"") => {
+                    self.check_lines(&rest[open..at], self.at + open)?;
                     self.push(TokenKind::Text, at + 3);
                     return Ok(());
                 }
@@ -288,6 +293,31 @@ impl<'a> Lexer<'a> {
             }
         }
         Err(unclosed)
+    }
+
+    /// Checks what stands between `"""`, at `start`: it begins with a line end, and every line that is not empty
+    /// begins with the spaces before the closing quotes.
+    fn check_lines(&self, body: &str, start: usize) -> Result<(), LexicalError> {
+        let Some(first) = body.find(is_newline).filter(|end| body[..*end].is_empty()) else {
+            let end = start + body.find(is_newline).unwrap_or(body.len());
+            return self.error(LexicalErrorKind::TextBesideQuotes, start, end);
+        };
+        let last = body.char_indices().rev().find(|(_, c)| is_newline(*c)).map_or(first, |(at, c)| at + c.len_utf8());
+        let margin = &body[last..];
+        if body.contains('\\') || !margin.chars().all(is_space) {
+            // Escapes of white space change what the lines are; the KDL parser judges these.
+            return Ok(());
+        }
+        let mut at = 0;
+        for line in body[..last].split(is_newline) {
+            if !line.chars().all(is_space) && !line.starts_with(margin) {
+                let spaces = line.len() - line.trim_start_matches(is_space).len();
+                return self.error(LexicalErrorKind::OutsideMargin, start + at, start + at + spaces.max(1));
+            }
+            at += line.len();
+            at += body[at..].chars().next().map_or(0, char::len_utf8);
+        }
+        Ok(())
     }
 
     /// `#"raw"#`, `##"""…"""##`, or a keyword.
@@ -305,6 +335,9 @@ impl<'a> Lexer<'a> {
             };
             let length = hashes + quotes + found + closing.len();
             self.forbid_in(length)?;
+            if quotes == 3 {
+                self.check_lines(&body[..found], self.at + hashes + quotes)?;
+            }
             self.push(TokenKind::Text, length);
             return Ok(());
         }
@@ -432,6 +465,9 @@ mod tests {
             ("a 10g", NotANumber),
             ("a 10.0.0.1", NotANumber),
             ("a \"\\q\"", UnknownEscape),
+            ("a \"\"\"x\"\"\"", TextBesideQuotes),
+            ("a \"\"\"\n  x\n y\n  \"\"\"", OutsideMargin),
+            ("a #\"\"\"\n  x\n y\n  \"\"\"#", OutsideMargin),
         ] {
             assert_eq!(failure(text), kind, "{text:?}");
         }

@@ -69,11 +69,10 @@ fn parser_diagnostic(file: FileId, text: &str, error: &kdl::KdlError) -> Diagnos
         }
         None => (Span::new(file, 0, 0), "this is not KDL".to_owned(), None),
     };
-    let diagnostic = Diagnostic::new("E0105", message, span, "unexpected");
-    match help {
-        Some(help) => diagnostic.help(help),
-        None => diagnostic,
-    }
+    let mut letters = message.chars();
+    let message: String = letters.next().into_iter().flat_map(char::to_lowercase).chain(letters).collect();
+    let diagnostic = Diagnostic::new("E0105", format!("this is not KDL: {message}"), span, "unexpected");
+    diagnostic.help(help.unwrap_or_else(|| "a line is `name value… property=value… { block }`".to_owned()))
 }
 
 struct Reader<'a> {

@@ -398,3 +398,38 @@ fn least_shares_bind_however_few_hosts_may_be_used() {
     let refused = solve_with_bound(&task, &[], Some(2), 1000);
     assert_eq!(refused, Err(BestResponseError::MaxHosts { needed: 4, max_hosts: 2 }));
 }
+
+proptest! {
+    /// Selection over plain hosts finds what water-filling over curves does, with ties and worthless hosts among them.
+    #[test]
+    fn the_short_way_and_the_general_way_agree(
+        budget in 1e-3..1e3_f64,
+        list in prop::collection::vec((0_u32..6, 1_u32..6, 0.01..10.0_f64, 0.01..10.0_f64, prop::bool::ANY), 1..600),
+    ) {
+        let hosts: Vec<(f64, f64)> = list
+            .iter()
+            .map(|&(w, y, weight, price, is_tied)| if is_tied { (f64::from(w), f64::from(y)) } else { (weight, price) })
+            .collect();
+        let task = problem(budget, &hosts);
+        let general = solve_over_curves(&task, &[]).unwrap();
+        if let Some(short) = selection::solve_plain(&task) {
+            prop_assert!(close(short.utility, general.utility, 1e-9), "{} {}", short.utility, general.utility);
+            prop_assert!(close(short.lambda, general.lambda, 1e-9), "{} {}", short.lambda, general.lambda);
+            prop_assert!(close(short.bids.iter().sum(), budget, 1e-9));
+            for (one, two) in short.bids.iter().zip(&general.bids) {
+                prop_assert!((one - two).abs() <= 1e-8 * budget, "{one} {two}");
+            }
+        } else {
+            prop_assert!(hosts.iter().all(|(weight, _)| *weight == 0.0) || general.bids.iter().sum::<f64>() > 0.0);
+        }
+    }
+}
+
+/// The short way is no excuse: it must be the one that is taken.
+#[test]
+fn ordinary_problems_go_the_short_way() {
+    let hosts: Vec<(f64, f64)> =
+        (1..5000).map(|index| (1.0 + f64::from(index % 97), f64::from(index % 89) + 0.5)).collect();
+    assert!(selection::solve_plain(&problem(1000.0, &hosts)).is_some());
+    assert!(selection::solve_plain(&problem(1.5, &EXAMPLE)).is_some());
+}

@@ -8,6 +8,7 @@ use tycoon_market::{Credits, Quantity, Rate, ResourceKind, TimeSpan};
 
 use super::{Draft, Placed};
 use crate::bidding::{self, HostRates, Need};
+use crate::down::leave;
 use crate::error::{PlanError, rate_of};
 use crate::fit::need_of;
 use crate::plan::{Change, HostPlan, PlannedBid, PlannedEscrow};
@@ -55,6 +56,8 @@ impl Draft<'_> {
             .history
             .period
             .is_some_and(|before| (before.budget, before.duration) != (budget.amount, budget.duration));
+        // What is left of a bid after its end is spread thin over a month: a new period needs a new bid.
+        let is_new_period = period.started_at == self.world.collected_at;
         let mut kept_rate = 0.0;
         let (mut open, mut kept) = (Vec::new(), Vec::new());
         for (number, host) in self.world.hosts.iter().enumerate() {
@@ -64,6 +67,8 @@ impl Draft<'_> {
             let stands = host.account.as_ref().filter(|account| {
                 !budget_changed
                     && !self.changes_on(number)
+                    && !is_new_period
+                    && account.minima == self.rooms[number].need.minima()
                     && is_funded(account, self.world)
                     && host.unredeemed.is_empty()
             });
@@ -89,7 +94,7 @@ impl Draft<'_> {
             let is_left =
                 self.rooms[number].need.domains == 0 && (host.account.is_some() || !host.unredeemed.is_empty());
             if is_left && host.is_inspected {
-                deals.push((number, self.last_deal(number)));
+                deals.push((number, Deal { plan: leave(host), first_bid: None }));
             }
         }
         deals.sort_by_key(|(number, _)| *number);
@@ -119,23 +124,6 @@ impl Draft<'_> {
         }
     }
 
-    fn host_plan(&self, number: usize) -> HostPlan {
-        let host = &self.world.hosts[number];
-        HostPlan {
-            id: host.id,
-            name: host.name.clone(),
-            is_simulated: host.is_simulated,
-            bid: None,
-            minima: BTreeMap::new(),
-            expected: BTreeMap::new(),
-            escrow: None,
-            redeem: Vec::new(),
-            refund: Credits::ZERO,
-            leave: Credits::ZERO,
-            closes: false,
-        }
-    }
-
     /// A new bid on a host, and the money for it.
     fn new_deal(&self, number: usize, rates: &HostRates, left: TimeSpan, budget_rate: Rate) -> Result<Deal, PlanError> {
         let host = &self.world.hosts[number];
@@ -152,7 +140,7 @@ impl Draft<'_> {
             .map_or(0, |cpu| cpu.base_price.picos_per_second().saturating_mul(need.vcpus));
         let fastest = total.max(budget_rate).picos_per_second();
         let highest = fastest.saturating_mul(HIGHEST_OVER_BUDGET).saturating_add(burst);
-        let mut plan = self.host_plan(number);
+        let mut plan = HostPlan::untouched(&self.world.hosts[number]);
         plan.minima = need.minima();
         plan.expected = rates.expected.clone();
         plan.redeem = host.unredeemed.iter().map(|escrow| escrow.escrow).collect();
@@ -185,21 +173,10 @@ impl Draft<'_> {
 
     /// A bid that stands as it is.
     fn kept_deal(&self, number: usize, account: &HostAccountView) -> Deal {
-        let mut plan = self.host_plan(number);
+        let mut plan = HostPlan::untouched(&self.world.hosts[number]);
         plan.minima = self.rooms[number].need.minima();
         plan.expected = account.allocation.clone();
         plan.bid = Some(PlannedBid { rate: account.rate, rates: BTreeMap::new(), bid: None });
-        Deal { plan, first_bid: None }
-    }
-
-    /// A host that the pool leaves.
-    fn last_deal(&self, number: usize) -> Deal {
-        let host = &self.world.hosts[number];
-        let mut plan = self.host_plan(number);
-        plan.closes = true;
-        // A receipt that the host never saw is handed to it first: closing then returns its money too.
-        plan.redeem = host.unredeemed.iter().map(|escrow| escrow.escrow).collect();
-        plan.refund = host.account.as_ref().map_or(Credits::ZERO, |account| account.balance);
         Deal { plan, first_bid: None }
     }
 }
