@@ -52,8 +52,13 @@ fn calls_side_by_side_lose_nothing() {
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let time = scope.spawn(|| {
+            let mut seconds = 0;
             while !is_over.load(Ordering::SeqCst) {
-                scene.clock.advance(TimeSpan::from_seconds(30));
+                // Calls are accepted for five minutes: not so much time that one is too old before it arrives.
+                if seconds < 280 {
+                    scene.clock.advance(TimeSpan::from_seconds(1));
+                    seconds += 1;
+                }
                 scene.daemon().tick().unwrap();
             }
         });
