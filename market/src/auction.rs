@@ -130,35 +130,46 @@ impl Want {
     }
 }
 
+/// A bidder whose form of demand still depends on the price that is looked for.
+struct Open<'a> {
+    want: &'a Want,
+    capped_below: f64,
+    at_minimum_above: f64,
+}
+
 /// The smallest price at which the bidders, and a reserve that spends `reserve` whatever it gets, want no more than
 /// `total`.
+///
+/// The turns are not sorted: the interval in which the price lies shrinks around it, by about half of the turns that are
+/// left at a time, and who is at her minimum, at her maximum or free all over it is only a part of a sum from then on.
 fn price_of(total: f64, reserve: f64, wants: &[Want]) -> f64 {
-    let demand = |price: f64| {
-        let kept_back = if reserve > 0.0 { reserve / price } else { 0.0 };
-        wants.iter().map(|want| want.demand(price)).sum::<f64>() + kept_back
-    };
-    let mut turns: Vec<f64> = wants
+    let (mut low, mut high) = (0.0_f64, f64::INFINITY);
+    let (mut fixed, mut free_rate) = (0.0, reserve);
+    let mut open: Vec<Open<'_>> = wants
         .iter()
-        .filter(|want| want.rate > 0.0)
-        .flat_map(|want| [want.capped_below(), want.at_minimum_above()])
-        .filter(|turn| turn.is_finite())
+        .map(|want| Open { want, capped_below: want.capped_below(), at_minimum_above: want.at_minimum_above() })
         .collect();
-    turns.sort_by(f64::total_cmp);
-    turns.dedup();
-    // Demand falls as the price rises: the price lies between two neighbouring turns.
-    let next = turns.partition_point(|&turn| demand(turn) > total);
-    let low = if next == 0 { 0.0 } else { turns[next - 1] };
-    let high = turns.get(next).copied().unwrap_or(f64::INFINITY);
-
-    let mut fixed = 0.0;
-    let mut free_rate = reserve;
-    for want in wants {
-        if want.rate == 0.0 || want.at_minimum_above() <= low {
-            fixed += want.min;
-        } else if want.capped_below() >= high {
-            fixed += want.max;
+    loop {
+        open.retain(|bidder| {
+            let want = bidder.want;
+            if want.rate == 0.0 || bidder.at_minimum_above <= low {
+                fixed += want.min;
+            } else if bidder.capped_below >= high {
+                fixed += want.max;
+            } else if bidder.capped_below <= low && bidder.at_minimum_above >= high {
+                free_rate += want.rate;
+            } else {
+                return true;
+            }
+            false
+        });
+        let Some(pivot) = middle_turn(&open, low, high) else { break };
+        // Demand falls as the price rises.
+        let demand = fixed + free_rate / pivot + open.iter().map(|bidder| bidder.want.demand(pivot)).sum::<f64>();
+        if demand > total {
+            low = pivot;
         } else {
-            free_rate += want.rate;
+            high = pivot;
         }
     }
     if free_rate == 0.0 {
@@ -168,6 +179,19 @@ fn price_of(total: f64, reserve: f64, wants: &[Want]) -> f64 {
     let price = if rest > 0.0 { free_rate / rest } else { high };
     let price = price.clamp(low, high);
     if price.is_finite() { price } else { low }
+}
+
+/// A turn between `low` and `high` that about half of those turns are below: the middle of a sample of them.
+fn middle_turn(open: &[Open<'_>], low: f64, high: f64) -> Option<f64> {
+    const SAMPLE: usize = 63;
+    let every = (open.len() / SAMPLE).max(1);
+    let turns = open.iter().step_by(every).flat_map(|bidder| [bidder.capped_below, bidder.at_minimum_above]);
+    let mut sample: Vec<f64> = turns.filter(|turn| low < *turn && *turn < high).collect();
+    if sample.is_empty() {
+        return None;
+    }
+    let middle = sample.len() / 2;
+    Some(*sample.select_nth_unstable_by(middle, f64::total_cmp).1)
 }
 
 /// Takes back the few units by which rounding may exceed the capacity, from bidders above their minima.

@@ -6,8 +6,11 @@
 
 use super::{HostOffer, Problem, Solution, check_number};
 
-/// So many hosts are looked at for a guess.
-const SAMPLE: usize = 256;
+/// Every so many hosts one is looked at for a guess, up to so many.
+const SAMPLE_EVERY: usize = 16;
+const SAMPLE_MAX: usize = 256;
+/// So few hosts are sorted.
+const FEW: usize = 48;
 
 /// What there is to know of a host that is worth something.
 #[derive(Clone, Copy)]
@@ -90,17 +93,13 @@ fn turning_point(problem: &Problem) -> Option<f64> {
     }
     let mut sums = Sums::default();
     let mut open = open.as_mut_slice();
-    let mut sample = Vec::with_capacity(SAMPLE);
+    let mut sample = Vec::with_capacity(SAMPLE_MAX);
     let mut round = 0;
-    while !open.is_empty() {
+    while open.len() > FEW {
         let pivot = guess(open, sums, problem.budget, round, &mut sample);
         round += 1;
         let (below, found) = part(open, pivot, sums);
-        let spent = found.spent(pivot);
-        let rounding = (pivot * found.roots + found.prices) * 1e-13;
-        if (spent - problem.budget).abs() <= rounding {
-            return None;
-        }
+        let spent = spent_surely(found, pivot, problem.budget)?;
         if spent > problem.budget {
             // s lies below the pivot, and so does every turn that counts.
             open = &mut open[..below];
@@ -119,8 +118,21 @@ fn turning_point(problem: &Problem) -> Option<f64> {
             open = &mut open[equal..];
         }
     }
+    open.sort_unstable_by(|one, other| one.turn.total_cmp(&other.turn));
+    for host in &*open {
+        if spent_surely(sums, host.turn, problem.budget)? > problem.budget {
+            break;
+        }
+        sums.add(host);
+    }
     let s = (problem.budget + sums.prices) / sums.roots;
     (s.is_finite() && s > 0.0 && problem.budget > sums.prices * 1e-10).then_some(s)
+}
+
+/// What the bids add up to at `s`, or `None` where that cannot be told from `budget` for rounding.
+fn spent_surely(sums: Sums, s: f64, budget: f64) -> Option<f64> {
+    let spent = sums.spent(s);
+    ((spent - budget).abs() > (s * sums.roots + sums.prices) * 1e-13).then_some(spent)
 }
 
 /// Brings the turns below `pivot` to the front: how many there are, and the sums with them.
@@ -143,7 +155,7 @@ fn part(open: &mut [Host], pivot: f64, mut sums: Sums) -> (usize, Sums) {
 /// A turn near s: what would be the last one with a bid if all hosts were like a sample of them, a little more, or a little
 /// less, so that s comes to lie between two guesses; and the middle every third time, so that it ends soon in any case.
 fn guess(open: &[Host], sums: Sums, budget: f64, round: usize, sample: &mut Vec<Host>) -> f64 {
-    let every = open.len().div_ceil(SAMPLE);
+    let every = open.len().div_ceil(SAMPLE_MAX).max(SAMPLE_EVERY);
     sample.clear();
     sample.extend(open.iter().step_by(every));
     sample.sort_unstable_by(|one, other| one.turn.total_cmp(&other.turn));
@@ -154,7 +166,7 @@ fn guess(open: &[Host], sums: Sums, budget: f64, round: usize, sample: &mut Vec<
         seen.spent(host.turn) >= budget
     });
     let near = reached.unwrap_or(sample.len() - 1);
-    let margin = sample.len() / 16;
+    let margin = sample.len() / 16 + 1;
     let place = match round % 3 {
         0 => near + margin,
         1 => near.saturating_sub(margin),
