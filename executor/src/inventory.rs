@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tycoon_market::bid::{Amount, Bid};
 use tycoon_market::ids::EscrowId;
-use tycoon_market::{HostId, PoolName};
+use tycoon_market::{HostId, PoolName, Quantity, ResourceKind};
 use tycoon_planner::world::{History, HostAccountView, HostView, Offer, Unredeemed, World};
 use tycoon_xen::market::{AccountReport, OffersReport};
 use tycoon_xen::protocol::{Answer, Request};
@@ -152,6 +153,15 @@ fn account_view(account: AccountReport) -> HostAccountView {
         balance: account.balance,
         rate: account.rate,
         expires_at: account.expires_at,
+        minima: account.bid.iter().flat_map(minima).collect(),
         allocation: account.allocation,
     }
+}
+
+/// The minima of a bid that are amounts; this program bids no fractions.
+fn minima(bid: &Bid) -> impl Iterator<Item = (ResourceKind, Quantity)> {
+    bid.preferences().iter().filter_map(|(kind, preference)| match preference.min {
+        Amount::Quantity(quantity) => Some((*kind, quantity)),
+        Amount::Fraction(_) => None,
+    })
 }

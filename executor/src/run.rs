@@ -53,6 +53,8 @@ pub struct Run {
     pub charged: Credits,
     /// What the account holds after it.
     pub balance: Credits,
+    /// True where neither the journal nor the bank has ever heard of the pool.
+    pub is_unknown: bool,
 }
 
 impl Runner {
@@ -160,7 +162,9 @@ impl Runner {
         let bank = |what| move |source| ExecutorError::Bank { what, source };
         let balance = self.site.bank().balance().map_err(bank("the balance"))?;
         let charged = self.charged(&plan)?;
-        Ok(Run { plan, report, charged, balance })
+        let escrows = self.site.bank().escrows(&plan.pool).map_err(bank("the pool's escrows"))?;
+        let is_unknown = plan.parent.is_none() && escrows.is_empty();
+        Ok(Run { plan, report, charged, balance, is_unknown })
     }
 
     /// What the pool has cost: what open host accounts have charged, and what closed escrows were drawn for.

@@ -2,120 +2,22 @@
 
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use proptest::prelude::*;
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use support::plans::plan;
+use support::steps::{Calls, Paper, broken, check_story, done, failed, run, run_on, skipped, story};
 use tycoon_executor::ExecutorError;
-use tycoon_executor::engine::{self, AT_ONCE, AT_ONCE_ON_ONE_HOST, ATTEMPTS, Performer, Report, StepError, StopFlag};
-use tycoon_executor::journal::{self, Journal, Outcome, Record};
+use tycoon_executor::engine::{AT_ONCE, AT_ONCE_ON_ONE_HOST, ATTEMPTS, Performer, StepError, StopFlag};
+use tycoon_executor::journal::Outcome;
 use tycoon_executor::progress::{Event, Observer, Silent};
-use tycoon_market::{HostId, Timestamp};
+use tycoon_market::HostId;
 use tycoon_planner::plan::{Plan, Step};
-use tycoon_rpc::FixedClock;
 
 /// How long a test waits for what must happen.
 const DEADLINE: Duration = Duration::from_secs(30);
-
-/// A journal in memory.
-struct Paper {
-    file: OwnedFd,
-    path: PathBuf,
-}
-
-impl Paper {
-    fn new() -> Self {
-        let file = memfd_create("journal", MemfdFlags::ALLOW_SEALING).unwrap();
-        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-        Self { file, path }
-    }
-
-    fn records(&self) -> Vec<Record> {
-        journal::read(&self.path).unwrap().into_iter().map(|(_, record)| record).collect()
-    }
-
-    /// From now on nothing more can be written.
-    fn fill(&self) {
-        fcntl_add_seals(&self.file, SealFlags::GROW).unwrap();
-    }
-}
-
-fn run_on(
-    paper: &Paper,
-    plan: &Plan,
-    performer: Arc<dyn Performer>,
-    observer: &dyn Observer,
-    stop: &StopFlag,
-) -> Result<Report, ExecutorError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
-    let mut journal = Journal::open(&paper.path).unwrap();
-    let clock = FixedClock::new(Timestamp::from_seconds(1_000));
-    let plan = Arc::new(plan.clone());
-    runtime.block_on(engine::run(&plan, performer, &mut journal, &clock, observer, stop))
-}
-
-fn run(plan: &Plan, performer: Arc<dyn Performer>) -> (Report, Vec<Record>) {
-    let paper = Paper::new();
-    let report = run_on(&paper, plan, performer, &Silent, &StopFlag::default()).unwrap();
-    (report, paper.records())
-}
-
-/// Does a step by calling a function with the step's number and how often it was called for it before.
-struct Calls<F> {
-    before: Mutex<BTreeMap<usize, usize>>,
-    act: F,
-}
-
-impl<F: Fn(usize, usize) -> Result<bool, StepError> + Send + Sync + 'static> Calls<F> {
-    fn new(act: F) -> Arc<Self> {
-        Arc::new(Self { before: Mutex::default(), act })
-    }
-}
-
-impl<F: Fn(usize, usize) -> Result<bool, StepError> + Send + Sync> Performer for Calls<F> {
-    fn perform(&self, _plan: &Plan, step: &Step) -> Result<bool, StepError> {
-        let number = step.id.0 as usize;
-        let before = {
-            let mut calls = self.before.lock().unwrap();
-            let count = calls.entry(number).or_default();
-            *count += 1;
-            *count - 1
-        };
-        (self.act)(number, before)
-    }
-}
-
-fn broken(is_transient: bool) -> StepError {
-    StepError { message: "broken".into(), is_transient }
-}
-
-fn done() -> Option<Outcome> {
-    Some(Outcome::Done { changed: true })
-}
-
-fn failed() -> Option<Outcome> {
-    Some(Outcome::Failed { error: "broken".into() })
-}
-
-fn skipped() -> Option<Outcome> {
-    Some(Outcome::Skipped)
-}
-
-/// What the journal says of the steps: their numbers, and `None` for a beginning.
-fn story(records: &[Record]) -> Vec<(usize, Option<Outcome>)> {
-    let tell = |record: &Record| match record {
-        Record::StepBegun { step, .. } => (step.0 as usize, None),
-        Record::StepEnded { step, outcome, .. } => (step.0 as usize, Some(outcome.clone())),
-        other => panic!("the engine writes no {other:?}"),
-    };
-    records.iter().map(tell).collect()
-}
 
 #[test]
 fn steps_are_done_after_what_they_need() {
@@ -137,33 +39,6 @@ fn steps_are_done_after_what_they_need() {
     assert_eq!(order.len(), 5);
     assert!(place(0) < place(1) && place(0) < place(2) && place(1) < place(3) && place(2) < place(3), "{order:?}");
     check_story(&plan, &report, &records);
-}
-
-/// In the journal a step begins once, after all that it needs has succeeded there, and ends once.
-fn check_story(plan: &Plan, report: &Report, records: &[Record]) {
-    let mut succeeded = BTreeSet::new();
-    let (mut begun, mut ended) = (BTreeSet::new(), BTreeSet::new());
-    for (number, outcome) in story(records) {
-        match outcome {
-            None => {
-                assert!(begun.insert(number), "step {number} began twice");
-                let needs = plan.steps[number].needs.iter().map(|need| need.0 as usize);
-                for need in needs {
-                    assert!(succeeded.contains(&need), "step {number} began before {need} had succeeded");
-                }
-            }
-            Some(outcome) => {
-                assert!(ended.insert(number), "step {number} ended twice");
-                assert_eq!(begun.contains(&number), outcome != Outcome::Skipped, "step {number}");
-                if matches!(outcome, Outcome::Done { .. }) {
-                    succeeded.insert(number);
-                }
-                assert_eq!(report.outcomes[number], Some(outcome));
-            }
-        }
-    }
-    let reported = report.outcomes.iter().filter(|outcome| outcome.is_some()).count();
-    assert_eq!(ended.len(), reported, "what is reported is in the journal");
 }
 
 #[test]
@@ -403,121 +278,6 @@ fn the_journal_is_ahead_of_the_world() {
     });
     let report = run_on(&paper, &plan, performer, &Silent, &StopFlag::default()).unwrap();
     assert!(report.succeeded(), "{:?}", report.failures(&plan).collect::<Vec<_>>());
-}
-
-/// A star, a fan of many hosts, and layers that all need one another: the time grows with the plan, not with its square.
-#[test]
-fn time_is_near_linear_in_the_plan() {
-    let star = |count: usize| -> Vec<(usize, Vec<usize>)> {
-        (0..count).map(|number| (number % 500, if number == 0 { vec![] } else { vec![0] })).collect()
-    };
-    let rows = |count: usize| -> Vec<(usize, Vec<usize>)> {
-        let row = |number: usize| if number < 100 { vec![] } else { vec![number - 100] };
-        (0..count).map(|number| (number % 100, row(number))).collect()
-    };
-    let collected = |count: usize| -> Vec<(usize, Vec<usize>)> {
-        let last = count - 1;
-        (0..count).map(|number| (number % 50, if number == last { (0..last).collect() } else { vec![] })).collect()
-    };
-    let seconds = |steps: Vec<(usize, Vec<usize>)>| {
-        let plan = plan(&steps);
-        let started = Instant::now();
-        let (report, _) = run(&plan, Calls::new(|_, _| Ok(true)));
-        assert!(report.succeeded());
-        started.elapsed().as_secs_f64()
-    };
-    type Shape<'a> = (&'a str, usize, &'a dyn Fn(usize) -> Vec<(usize, Vec<usize>)>);
-    let shapes: [Shape<'_>; 3] = [("star", 50_000, &star), ("rows", 20_000, &rows), ("collected", 20_000, &collected)];
-    for (name, count, shape) in shapes {
-        // Ten times the steps take ten times as long, or a hundred times where it is quadratic. Other work on the
-        // machine may disturb one measurement, not three.
-        let ratio = || seconds(shape(count)) / seconds(shape(count / 10));
-        let is_linear = (0..3).any(|_| ratio() < 40.0);
-        assert!(is_linear, "{name}: ten times the steps take more than forty times as long");
-    }
-}
-
-/// A random plan: for each step its host, the earlier ones it needs, and how it goes: for each attempt.
-fn random_plan() -> impl Strategy<Value = Vec<(usize, Vec<usize>, Vec<u8>)>> {
-    let step =
-        (0_usize..4, prop::collection::vec(any::<prop::sample::Index>(), 0..4), prop::collection::vec(0_u8..12, 3));
-    prop::collection::vec(step, 0..60).prop_map(|steps| {
-        let needs = |number: usize, needs: Vec<prop::sample::Index>| -> Vec<usize> {
-            if number == 0 { Vec::new() } else { needs.iter().map(|need| need.index(number)).collect() }
-        };
-        steps
-            .into_iter()
-            .enumerate()
-            .map(|(number, (host, wanted, attempts))| (host, needs(number, wanted), attempts))
-            .collect()
-    })
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(96) })]
-
-    #[test]
-    fn any_plan_is_carried_out_as_far_as_it_goes(steps in random_plan(), stop_at in prop::option::weighted(0.3, 0_usize..60)) {
-        let shape: Vec<(usize, Vec<usize>)> = steps.iter().map(|(host, needs, _)| (*host, needs.clone())).collect();
-        let plan = plan(&shape);
-        let stop = StopFlag::default();
-        let finished: Arc<Mutex<BTreeSet<usize>>> = Arc::default();
-        let (asked, ended, script, wanted) = (stop.clone(), finished.clone(), steps.clone(), shape.clone());
-        let performer = Calls::new(move |number, before| {
-            for need in &wanted[number].1 {
-                assert!(ended.lock().unwrap().contains(need), "step {number} began before {need} was done");
-            }
-            if stop_at == Some(number) {
-                asked.stop();
-            }
-            match script[number].2[before.min(2)] {
-                0 => Err(broken(false)),
-                1 | 2 => Err(broken(true)),
-                _ => {
-                    ended.lock().unwrap().insert(number);
-                    Ok(true)
-                }
-            }
-        });
-        let paper = Paper::new();
-        let report = run_on(&paper, &plan, performer.clone(), &Silent, &stop).unwrap();
-        check_story(&plan, &report, &paper.records());
-
-        // What the script says about a step alone: how often it is tried, and whether it succeeds.
-        let fate = |number: usize| {
-            let attempts = &steps[number].2;
-            match attempts.iter().position(|attempt| *attempt == 0 || *attempt > 2) {
-                Some(last) => (last + 1, attempts[last] != 0),
-                None => (ATTEMPTS as usize, false),
-            }
-        };
-        let calls = performer.before.lock().unwrap().clone();
-        let mut expected: Vec<Option<Outcome>> = Vec::new();
-        for (number, (_, needs)) in shape.iter().enumerate() {
-            let outcome = if needs.iter().any(|need| expected[*need] != done()) {
-                skipped()
-            } else if fate(number).1 {
-                done()
-            } else {
-                failed()
-            };
-            expected.push(outcome);
-        }
-        for (number, outcome) in report.outcomes.iter().enumerate() {
-            match outcome {
-                None => {
-                    prop_assert!(report.was_stopped, "step {} was forgotten", number);
-                    prop_assert!(!calls.contains_key(&number));
-                }
-                Some(outcome) => {
-                    prop_assert_eq!(Some(outcome), expected[number].as_ref(), "step {}", number);
-                    let tries = if *outcome == Outcome::Skipped { None } else { Some(fate(number).0) };
-                    prop_assert_eq!(calls.get(&number).copied(), tries, "step {}", number);
-                }
-            }
-        }
-        prop_assert!(stop_at.is_some() || !report.was_stopped);
-    }
 }
 
 /// A plan is read back from its file as it was written: a run can be taken up from it.

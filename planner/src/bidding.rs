@@ -147,8 +147,12 @@ fn price_of_all(kind: ResourceKind, offer: &Offer) -> f64 {
 pub fn full_rate(offers: &BTreeMap<ResourceKind, Offer>, need: &Need) -> Option<f64> {
     let cpu_offer = offers.get(&ResourceKind::Cpu)?;
     let most = Quantity::new((cpu_offer.capacity.amount() as f64 * LARGEST_SHARE) as u64);
-    let cpu = rate_for(ResourceKind::Cpu, cpu_offer, Quantity::from_cpus(need.vcpus).min(most))?;
-    Some(cpu + reservation_rates(offers, need)?.values().sum::<f64>())
+    let wanted = Quantity::from_cpus(need.vcpus);
+    let cpu = rate_for(ResourceKind::Cpu, cpu_offer, wanted.min(most))?;
+    // What cannot be bought is counted at the price of the last part that can: a crowded host is not a cheap one.
+    let last_price = price_of_all(ResourceKind::Cpu, cpu_offer) / (1.0 - LARGEST_SHARE).powi(2);
+    let beyond = wanted.saturating_sub(most).amount() as f64 / cpu_offer.capacity.amount().max(1) as f64;
+    Some(cpu + beyond * last_price.max(LEAST_RATE) + reservation_rates(offers, need)?.values().sum::<f64>())
 }
 
 /// The rates that hold the need's memory and disk.

@@ -10,6 +10,7 @@
 //! Start with [`world`] (what is known), [`plan`] (what comes out) and [`up`] (how).
 
 pub mod bidding;
+pub mod codes;
 pub mod desired;
 pub mod difference;
 pub mod down;

@@ -35,11 +35,12 @@ pub fn plan_up(pool: &pool::Pool, world: &World) -> Result<Plan, PlanError> {
     draft.notes = notes::not_carried_out(pool);
     draft.settle();
     draft.place_new(pool)?;
-    draft.finish(pool, budget, period(world, budget))
+    let (period, is_new) = period(world, budget);
+    draft.finish(pool, budget, period, is_new)
 }
 
-/// The running period where it still fits the budget that is described, a new one otherwise.
-fn period(world: &World, budget: &pool::Budget) -> Period {
+/// The running period where it still fits the budget that is described, a new one otherwise; and whether it is new.
+fn period(world: &World, budget: &pool::Budget) -> (Period, bool) {
     let accounts = || world.hosts.iter().filter_map(|host| host.account.as_ref());
     let charged =
         accounts().fold(Credits::ZERO, |sum, account| sum.checked_add(account.charged).unwrap_or(Credits::MAX));
@@ -49,15 +50,16 @@ fn period(world: &World, budget: &pool::Budget) -> Period {
         Some(Period { started_at, duration: budget.duration, budget: budget.amount, charged_before: Credits::ZERO })
     });
     let described = |period: &Period| Period { duration: budget.duration, budget: budget.amount, ..*period };
-    remembered
+    let running = remembered
         .map(|period| described(&period))
-        .filter(|period| period.ends_at() > world.collected_at && accounts().next().is_some())
-        .unwrap_or(Period {
-            started_at: world.collected_at,
-            duration: budget.duration,
-            budget: budget.amount,
-            charged_before: charged,
-        })
+        .filter(|period| period.ends_at() > world.collected_at && accounts().next().is_some());
+    match running {
+        Some(period) => (period, false),
+        None => {
+            let (started_at, duration, amount) = (world.collected_at, budget.duration, budget.amount);
+            (Period { started_at, duration, budget: amount, charged_before: charged }, true)
+        }
+    }
 }
 
 /// A plan in the making.
@@ -229,8 +231,14 @@ impl<'a> Draft<'a> {
     }
 
     /// Bids, pays, and puts everything in order.
-    fn finish(self, pool: &pool::Pool, budget: &pool::Budget, period: Period) -> Result<Plan, PlanError> {
-        let deals = self.deals(budget, &period)?;
+    fn finish(
+        self,
+        pool: &pool::Pool,
+        budget: &pool::Budget,
+        period: Period,
+        is_new_period: bool,
+    ) -> Result<Plan, PlanError> {
+        let deals = self.deals(budget, &period, is_new_period)?;
         let domains = self.domain_plans(&deals);
         let hosts: Vec<HostPlan> = deals.iter().map(|deal| deal.plan.clone()).collect();
         let escrow = Credits::checked_sum(hosts.iter().filter_map(|host| host.escrow.map(|escrow| escrow.amount)))

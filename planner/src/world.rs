@@ -138,6 +138,8 @@ pub struct HostAccountView {
     pub rate: Rate,
     /// When its bid ends.
     pub expires_at: Option<Timestamp>,
+    /// The minima of its bid.
+    pub minima: BTreeMap<ResourceKind, Quantity>,
     /// What it holds of each resource now.
     pub allocation: BTreeMap<ResourceKind, Quantity>,
 }

@@ -118,6 +118,7 @@ fn after(plan: &Plan, mut world: World) -> World {
             balance,
             rate: planned.bid.as_ref().map_or(Rate::ZERO, |bid| bid.rate),
             expires_at: plan.period.map(|period| period.ends_at()),
+            minima: planned.minima.clone(),
             allocation: planned.expected.clone(),
         });
         host.unredeemed.clear();
@@ -261,6 +262,26 @@ fn two_copies_of_a_domain_become_one_again() {
     let plan = plan_up(&pool(HELLO), &world).expect("a plan");
     let removed: Vec<_> = places(&plan).into_iter().filter(|(_, _, sign)| *sign == '-').collect();
     assert_eq!(removed, [("web.0".to_owned(), "host2".to_owned(), '-')], "the one that runs is kept");
+}
+
+#[test]
+fn a_bid_for_more_than_is_there_does_not_stand() {
+    let first = plan_up(&pool(HELLO), &three_hosts()).expect("a plan");
+    let mut world = after(&first, three_hosts());
+    let account = world.hosts[1].account.as_mut().expect("an account");
+    account.minima.insert(ResourceKind::Memory, Quantity::from_bytes(1 << 30));
+    let plan = plan_up(&pool(HELLO), &world).expect("a plan");
+    assert!(!plan.is_empty(), "an interrupted run left a bid that is too large; it is made smaller");
+    assert!(plan.steps.iter().any(|step| matches!(step.action, Action::Bid { .. })));
+}
+
+#[test]
+fn many_machines_fill_large_hosts_before_they_crowd_a_small_one() {
+    let hosts = vec![host(1, 4, 8, 0.5), host(2, 8, 16, 0.6), host(3, 2, 4, 0.3), host(4, 16, 64, 1.0)];
+    let text = HELLO.replace("count=3", "count=24").replace("budget 10", "budget 500");
+    let plan = plan_up(&pool(&text), &world(hosts)).expect("a plan");
+    let on = |name: &str| places(&plan).iter().filter(|(_, host, _)| host == name).count();
+    assert!(on("host3") <= 2 && on("host4") >= 12, "{} on 2 CPUs, {} on 16", on("host3"), on("host4"));
 }
 
 #[test]

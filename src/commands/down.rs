@@ -35,6 +35,10 @@ pub fn run(arguments: &DownArgs, output: &Output) -> Result<Exit, Failure> {
     let Some(run) = run else {
         return Err(Failure::new(Exit::Failed, "not approved; nothing was done"));
     };
+    if run.plan.is_empty() && run.is_unknown {
+        return Err(Failure::new(Exit::Failed, format!("there has never been a pool `{pool}`"))
+            .help("`tycoon ls` lists your pools; nothing was done"));
+    }
     let exit = exit_of(&run);
     if output.json {
         output.print_json(&json!({

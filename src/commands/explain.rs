@@ -37,6 +37,17 @@ pub fn run(arguments: &ExplainArgs, output: &Output) -> Result<Exit, Failure> {
 
 fn code(subject: &str, output: &Output) -> Result<Exit, Failure> {
     let wanted = subject.to_ascii_uppercase();
+    if let Some(code) = tycoon_planner::codes::find(&wanted) {
+        if output.json {
+            output.print_json(&json!({
+                "code": code.code, "title": code.title, "explanation": code.explanation, "cure": code.cure,
+            }));
+        } else {
+            let title = output.stdout.bold(code.code);
+            output.print(&format!("{title}: {}\n\n{}\n\nCure: {}\n", code.title, code.explanation, code.cure));
+        }
+        return Ok(Exit::Ok);
+    }
     let code = codes::find(&wanted).ok_or_else(|| {
         Failure::new(Exit::Failed, format!("there is no code `{subject}`")).help(
             "codes look like E0203, and stand above every error; to explain a value, write `tycoon explain FILE PATH`",

@@ -5,7 +5,9 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
+#[cfg(debug_assertions)]
+use std::sync::atomic::Ordering;
 
 use tycoon_executor::engine::StopFlag;
 use tycoon_executor::journal::AfterRecord;

@@ -26,5 +26,8 @@ fn every_error_code_can_be_explained() {
     let code = value["error"]["diagnostics"][0]["code"].as_str().expect("a code").to_owned();
     let explained = environment.run(&["explain", &code]).ok();
     assert!(explained.stdout.contains(&code) && explained.stdout.contains("Cure"), "{explained}");
+    for code in ["P0101", "P0201", "P0301", "P0302", "P0401", "P0501"] {
+        assert!(environment.run(&["explain", code]).ok().stdout.contains("Cure"), "{code}");
+    }
     insta::assert_snapshot!("no_such_code", environment.run(&["explain", "E9999"]).ends_with(1));
 }

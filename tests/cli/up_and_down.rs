@@ -72,6 +72,25 @@ fn one_domain_less_removes_just_that() {
 }
 
 #[test]
+fn a_host_that_stays_in_use_takes_a_smaller_bid_and_gives_money_back() {
+    let environment = Environment::new();
+    let four = HELLO.replace("count=3", "count=4");
+    environment.write("hello.kdl", &four);
+    environment.run(&["up", "hello.kdl"]).ok();
+    let paid = 1_000_000_000 - environment.audited_balance();
+    environment.write("hello.kdl", HELLO);
+    environment.run(&["up", "hello.kdl"]).ok();
+    let less = 1_000_000_000 - environment.audited_balance();
+    assert!(less < paid, "{less} of {paid} micro-credits are still paid for one machine less");
+    assert!(environment.run(&["up", "hello.kdl"]).ok().stdout.contains("nothing to do"));
+    environment.write("hello.kdl", &four.replace("64MiB", "512MiB"));
+    environment.run(&["up", "hello.kdl"]).ok();
+    environment.write("hello.kdl", &four.replace("64MiB", "256MiB"));
+    environment.run(&["up", "hello.kdl"]).ok();
+    assert!(environment.run(&["up", "hello.kdl"]).ok().stdout.contains("nothing to do"));
+}
+
+#[test]
 fn more_memory_is_given_while_the_domains_run() {
     let environment = Environment::new();
     environment.run(&["up", "hello.kdl"]).ok();

@@ -46,6 +46,9 @@ def build(image, folder, profile):
     except subprocess.CalledProcessError as error:
         output = (error.stdout or b"").decode(errors="replace")
         raise RuntimeError(f"the base could not be prepared:\n{output}\n{host.last_words()}") from error
+    except BaseException:
+        process.finish_undisturbed()
+        raise
     finally:
         host.stop()
         process.stop(hub)

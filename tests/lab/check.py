@@ -24,12 +24,16 @@ def obstacles_to_build():
     return found
 
 
+def missing_programs():
+    """What is needed to run hosts and not installed, a sentence each. Where the lab can be built, it installs them."""
+    programs = ("qemu-system-x86_64", "qemu-img", "ssh")
+    missing = [program for program in programs if shutil.which(program) is None]
+    return [f"there is no {program}; tests/lab/packages installs it" for program in missing]
+
+
 def obstacles_to_run(folder, count=1):
-    """Why hosts cannot be run here from the cache, a sentence each; empty where they can."""
+    """Why hosts cannot be run here, besides programs, a sentence each; empty where they can."""
     found = []
-    for program in ("qemu-system-x86_64", "qemu-img", "ssh"):
-        if shutil.which(program) is None:
-            found.append(f"there is no {program}; tests/lab/packages installs it")
     folder.mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(folder).free < DISK_BYTES_MIN:
         found.append(f"less than {DISK_BYTES_MIN >> 30} GiB are free at {folder}")

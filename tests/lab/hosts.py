@@ -97,6 +97,7 @@ class Lab:
         except BaseException:
             # Whatever went wrong, also an interruption: what was started now is stopped now. First what the threads
             # wait for, so that they end; then what one of them may still have started.
+            process.finish_undisturbed()
             self._stop_all(missing, profile)
             pool.shutdown(cancel_futures=True)
             self._stop_all(missing, profile)

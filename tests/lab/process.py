@@ -47,6 +47,12 @@ def stop(record, patience_seconds=0):
     record.unlink(missing_ok=True)
 
 
+def finish_undisturbed():
+    """From now on this process cannot be interrupted: what follows stops others, takes a few seconds, and must be done."""
+    for interruption in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(interruption, signal.SIG_IGN)
+
+
 def _recorded(record):
     try:
         pid, born = record.read_text().split()

@@ -15,8 +15,10 @@
 //! Neither hypervisor nor bank is waited for with the state locked, so that a slow one delays only who needs it.
 //! The locks are always taken in this order: `measuring`, `enforcing` or `takings`, then the state.
 
+mod books;
 mod enforce;
 mod faults;
+mod funding;
 mod keys;
 mod market;
 mod request;
@@ -246,7 +248,7 @@ impl HostDaemon {
 
     /// The owner admits nobody new any more, or does again. Who runs goes on.
     pub fn set_draining(&self, draining: bool) -> Result<(), DaemonError> {
-        let changed = self.change(|state, now| Ok(market::apply(state, Event::SetDraining { draining }, now)?));
+        let changed = self.change(|state, now| Ok(books::apply(state, Event::SetDraining { draining }, now)?));
         changed.map_err(|error| self.not_refused(error))
     }
 
@@ -256,7 +258,7 @@ impl HostDaemon {
         let changed = self.change(|state, now| {
             let is_there = state.auctioneer.account(account).is_some();
             if is_there {
-                market::apply(state, Event::Evict { account: account.clone() }, now)?;
+                books::apply(state, Event::Evict { account: account.clone() }, now)?;
             }
             Ok(is_there)
         });

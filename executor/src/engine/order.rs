@@ -21,8 +21,8 @@ pub(super) struct Order {
     queues: Vec<Queue>,
     /// The queue of each step.
     queue_of: Vec<usize>,
-    /// The queues from which a step can begin now.
-    open: BTreeSet<usize>,
+    /// The queues from which a step can begin now, in the order in which it is their turn.
+    open: VecDeque<usize>,
 }
 
 /// The steps of one host that can begin, and how many run.
@@ -30,12 +30,8 @@ pub(super) struct Order {
 struct Queue {
     ready: VecDeque<NodeIndex>,
     running: usize,
-}
-
-impl Queue {
-    fn is_open(&self) -> bool {
-        self.running < AT_ONCE_ON_ONE_HOST && !self.ready.is_empty()
-    }
+    /// True where it is among the open queues.
+    is_open: bool,
 }
 
 impl Order {
@@ -64,7 +60,7 @@ impl Order {
             nodes.iter().map(|&node| graph.neighbors_directed(node, Direction::Incoming).count()).collect();
         let queues = hosts.iter().map(|_| Queue::default()).collect();
         let outcomes = vec![None; plan.steps.len()];
-        let mut order = Self { graph, missing, outcomes, queues, queue_of, open: BTreeSet::new() };
+        let mut order = Self { graph, missing, outcomes, queues, queue_of, open: VecDeque::new() };
         for node in nodes {
             if order.missing[order.number(node)] == 0 {
                 order.make_ready(node);
@@ -81,18 +77,15 @@ impl Order {
     /// Takes up to `most` steps that can begin, within the limits of their hosts; one after the other from each host.
     pub(super) fn begin(&mut self, most: usize) -> Vec<NodeIndex> {
         let mut begun = Vec::new();
-        while begun.len() < most && !self.open.is_empty() {
-            for index in self.open.clone() {
-                if begun.len() == most {
-                    break;
-                }
-                let queue = &mut self.queues[index];
-                if let Some(node) = queue.ready.pop_front() {
-                    queue.running += 1;
-                    begun.push(node);
-                }
-                self.note_open(index);
+        while begun.len() < most {
+            let Some(index) = self.open.pop_front() else { break };
+            let queue = &mut self.queues[index];
+            queue.is_open = false;
+            if let Some(node) = queue.ready.pop_front() {
+                queue.running += 1;
+                begun.push(node);
             }
+            self.note_open(index);
         }
         begun
     }
@@ -132,11 +125,12 @@ impl Order {
         self.note_open(index);
     }
 
+    /// Queues a queue from which a step can begin, where it is not queued yet.
     fn note_open(&mut self, index: usize) {
-        if self.queues[index].is_open() {
-            self.open.insert(index);
-        } else {
-            self.open.remove(&index);
+        let queue = &mut self.queues[index];
+        if !queue.is_open && queue.running < AT_ONCE_ON_ONE_HOST && !queue.ready.is_empty() {
+            queue.is_open = true;
+            self.open.push_back(index);
         }
     }
 

@@ -4,3 +4,4 @@
 pub mod faults;
 pub mod plans;
 pub mod site;
+pub mod steps;

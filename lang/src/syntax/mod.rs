@@ -1,8 +1,8 @@
 //! From bytes to statements.
 //!
-//! [`lexer`] and [`check`] run before the KDL parser: they bound the nesting, which would overflow the parser's
-//! stack, and explain mistakes in our own words. [`read`] then lets the `kdl` crate parse what is known to be
-//! sound and turns its nodes into [`crate::statement::Statement`]s. [`format`] prints files from the lexer's tokens, so that
+//! `lexer` and `check` run before the KDL parser: they bound the nesting, which would overflow the parser's
+//! stack, and explain mistakes in our own words. `read` then lets the `kdl` crate parse what is known to be
+//! sound and turns its nodes into statements. `format` prints files from the lexer's tokens, so that
 //! nothing a person wrote is lost.
 
 pub(crate) mod check;

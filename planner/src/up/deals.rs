@@ -47,7 +47,14 @@ impl Draft<'_> {
     }
 
     /// The market side of every host that the pool uses or leaves.
-    pub(super) fn deals(&self, budget: &pool::Budget, period: &Period) -> Result<Vec<Deal>, PlanError> {
+    ///
+    /// A new period needs new bids: what is left of a bid after its end is spread thin over a month.
+    pub(super) fn deals(
+        &self,
+        budget: &pool::Budget,
+        period: &Period,
+        is_new_period: bool,
+    ) -> Result<Vec<Deal>, PlanError> {
         let left = period.ends_at().since(self.world.collected_at);
         let spent = self.charged().checked_sub(period.charged_before).unwrap_or(Credits::ZERO);
         let available = budget.amount.saturating_sub_at_zero(spent);
@@ -65,6 +72,8 @@ impl Draft<'_> {
             let stands = host.account.as_ref().filter(|account| {
                 !budget_changed
                     && !self.changes_on(number)
+                    && !is_new_period
+                    && account.minima == self.rooms[number].need.minima()
                     && is_funded(account, self.world)
                     && host.unredeemed.is_empty()
             });

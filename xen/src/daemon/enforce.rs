@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tycoon_market::auctioneer::AccountState;
 use tycoon_market::{HostAccountId, ResourceKind};
 
-use super::market::reserved;
+use super::market::share;
 use super::{HostDaemon, alone};
 use crate::hypervisor::HypervisorError;
 use crate::status::DomainStatus;
@@ -64,7 +64,7 @@ impl HostDaemon {
             Some(AccountState::Stopped { .. }) => Duty::Stop,
             Some(AccountState::Active | AccountState::Warned { .. }) => {
                 let capacity = state.auctioneer.config().capacity_of(ResourceKind::Cpu).amount().max(1) as f64;
-                Duty::Share(reserved(&state, id, ResourceKind::Cpu).amount() as f64 / capacity)
+                Duty::Share(share(&state, id, ResourceKind::Cpu).amount() as f64 / capacity)
             }
             None | Some(AccountState::Idle | AccountState::Waiting) => Duty::Nothing,
         }

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use tycoon_market::auctioneer::{AccountState, Effect, Event, HostConfig, ReceiptTotals, Refusal};
-use tycoon_market::receipt::{Receipt, ReceiptTerms};
-use tycoon_market::{
-    AccountId, Credits, HostAccountId, PoolName, PublicKey, Quantity, ResourceKind, TimeSpan, Timestamp,
-};
+use tycoon_market::auctioneer::{AccountState, Event, HostConfig, Refusal};
+use tycoon_market::bid::Bid;
+use tycoon_market::{AccountId, Credits, HostAccountId, PoolName, Quantity, ResourceKind, TimeSpan, Timestamp};
 
-use super::state::{AccountNotes, ClosedNotes, State};
-use super::statements::StatementNotes;
+use super::books::apply;
+use super::state::State;
+use super::usage::usage_of;
 use super::{DaemonError, HostDaemon, alone};
 use crate::hypervisor::HypervisorError;
 use crate::market::{
@@ -63,30 +62,32 @@ impl HostDaemon {
         Ok(result)
     }
 
-    /// Changes the state like [`HostDaemon::change`], after charging for the time up to now by what was used.
+    /// Changes the state like [`HostDaemon::change`], after charging for the time up to now by what was used. `change` is
+    /// given what was found on the hypervisor.
     fn change_charged<T>(
         &self,
         downtime_limit: Option<TimeSpan>,
-        change: impl FnOnce(&mut State, Timestamp) -> Result<T, MarketError>,
+        change: impl FnOnce(&mut State, Timestamp, &[DomainStatus]) -> Result<T, MarketError>,
     ) -> Result<T, MarketError> {
         // One look at the CPU times at a time: they only grow from one to the next.
         let _one_at_a_time = alone(&self.measuring);
         let domains = self.hypervisor.domains(self.clock.now()).map_err(|error| self.hypervisor_failed(error))?;
         self.change(|state, now| {
             state.pass_time(&domains, downtime_limit, now);
-            change(state, now)
+            change(state, now, &domains)
         })
     }
 
-    /// The same, where the hypervisor answers; otherwise the time up to now is charged at the next tick.
-    fn change_charged_if_possible<T>(
+    /// The same, where the hypervisor answers; otherwise the time up to now is charged at the next tick, and `change` is
+    /// told of no domains.
+    pub(super) fn change_charged_if_possible<T>(
         &self,
-        change: impl Fn(&mut State, Timestamp) -> Result<T, MarketError>,
+        change: impl Fn(&mut State, Timestamp, &[DomainStatus]) -> Result<T, MarketError>,
     ) -> Result<T, MarketError> {
         match self.change_charged(None, &change) {
             Err(MarketError::Daemon(error @ DaemonError::Hypervisor { .. })) => {
                 self.faults.note(self.clock.now(), "measuring what domains use", &error);
-                self.change(change)
+                self.change(|state, now| change(state, now, &[]))
             }
             outcome => outcome,
         }
@@ -101,7 +102,7 @@ impl HostDaemon {
     /// Charges for the time since the last event.
     pub(super) fn account_for_time(&self, downtime_limit: Option<TimeSpan>) -> Result<(), DaemonError> {
         let settings = alone(&self.settings).clone();
-        let charged = self.change_charged(downtime_limit, |state, now| {
+        let charged = self.change_charged(downtime_limit, |state, now, _| {
             state.adopt_settings(&settings, now);
             state.forget(now);
             Ok(())
@@ -169,86 +170,6 @@ impl HostDaemon {
         })
     }
 
-    /// Credits a host account with an escrow, once. The first receipt opens the account. A receipt that was credited
-    /// already may be handed in again, with the payer's present keys.
-    pub(super) fn fund(
-        &self,
-        sender: &PublicKey,
-        pool: &PoolName,
-        receipt: &Receipt,
-    ) -> Result<AccountReport, MarketError> {
-        receipt.verify(&self.identity.bank).map_err(|error| MarketError::Receipt(error.to_string()))?;
-        let terms = &receipt.terms;
-        let wrong = [
-            (terms.host != self.id, "it names another host"),
-            (terms.beneficiary != self.identity.owner, "it pays another owner than this host's"),
-            (!terms.payer_keys.contains(sender), "somebody else paid"),
-            (terms.pool != *pool, "it is for another pool"),
-        ];
-        if let Some((_, reason)) = wrong.into_iter().find(|(is_wrong, _)| *is_wrong) {
-            return Err(MarketError::Receipt(reason.to_owned()));
-        }
-        let id = HostAccountId::new(terms.payer, pool.clone());
-        self.check_new_receipt(terms)?;
-        if self.lock().closed.get(&id).is_some_and(|closed| !closed.is_removed) {
-            // What an earlier account of the same name left behind goes before a new one may have anything.
-            self.enforce();
-        }
-        let fund = |state: &mut State, now| {
-            state.keys.learn(terms);
-            if state.keys.account_of(sender) != Some(terms.payer) {
-                return Err(MarketError::Receipt("the key is no longer one of the payer's".to_owned()));
-            }
-            apply(state, Event::Open { account: id.clone() }, now)?;
-            let event = Event::Fund {
-                account: id.clone(),
-                receipt: terms.escrow,
-                amount: terms.amount,
-                highest_rate: Some(terms.highest_rate),
-            };
-            apply(state, event, now)?;
-            state.statements.entry(terms.escrow).or_insert_with(|| StatementNotes::of(terms));
-            let generation = state.closed.remove(&id).map_or(0, |closed| closed.generation);
-            state.accounts.entry(id.clone()).or_insert(AccountNotes { opened_at: now, generation });
-            move_quote(state, HostAccountId::new(AccountId::of(sender), pool.clone()), &id, now);
-            report(state, &id)
-        };
-        // A first look before an account is opened: what its domains used before is not charged to it.
-        let funded = self.change_charged_if_possible(fund)?;
-        self.follow_up();
-        Ok(funded)
-    }
-
-    /// Refuses receipts from which nothing, or less than they say, can be drawn. Those that are credited already pass.
-    fn check_new_receipt(&self, terms: &ReceiptTerms) -> Result<(), MarketError> {
-        let refused = |reason: &str| Err(MarketError::Receipt(reason.to_owned()));
-        let now = self.clock.now();
-        let (founded_at, memory) = {
-            let state = self.lock();
-            if state.auctioneer.receipt(terms.escrow).is_some() {
-                return Ok(());
-            }
-            (state.founded_at, state.auctioneer.config().receipt_memory)
-        };
-        if terms.opened_at.plus(terms.longest) <= now {
-            return refused("the time for which its escrow may be drawn is over");
-        }
-        // What is as old as this may have been credited before, and forgotten with the account or with a whole memory
-        // that was lost. Then the bank has heard of it.
-        let is_remembered = terms.opened_at >= founded_at && now.since(terms.opened_at) < memory;
-        if is_remembered {
-            return Ok(());
-        }
-        let info = self.bank.escrow(&terms.escrow).map_err(|error| MarketError::Unchecked(error.to_string()))?;
-        if info.escrow.end.is_some() || info.escrow.statement.is_some() {
-            return refused(
-                "it is older than what this host remembers, and was credited before; what is left of it returns to the \
-                 payer by itself within a day",
-            );
-        }
-        Ok(())
-    }
-
     /// Sets the bid of a host account.
     pub(super) fn bid(
         &self,
@@ -258,8 +179,9 @@ impl HostDaemon {
     ) -> Result<AccountReport, MarketError> {
         let id = HostAccountId::new(account, pool.clone());
         // A smaller bid is refused while the account's domains have more: what was shrunk or removed just now counts.
-        let report = self.change_charged_if_possible(|state, now| {
+        let report = self.change_charged_if_possible(|state, now, domains| {
             check_generation(state, &id, request.generation)?;
+            check_covers(&request.bid, state.auctioneer.config(), &id, domains)?;
             apply(state, Event::Bid { account: id.clone(), bid: request.bid.clone() }, now)?;
             state.note_generation(&id, request.generation);
             report(state, &id)
@@ -276,7 +198,7 @@ impl HostDaemon {
         request: RefundRequest,
     ) -> Result<AccountReport, MarketError> {
         let id = HostAccountId::new(account, pool.clone());
-        let refund = |state: &mut State, now| {
+        let refund = |state: &mut State, now, _: &[DomainStatus]| {
             check_generation(state, &id, request.generation)?;
             let view = state.auctioneer.account(&id).ok_or_else(|| MarketError::NoAccount(pool.clone()))?;
             let amount = view.balance.saturating_sub_at_zero(request.leave).min(view.refundable);
@@ -306,7 +228,7 @@ impl HostDaemon {
             state.auctioneer.account(&id).is_some()
         };
         if is_open {
-            self.change_charged(None, |state, now| {
+            self.change_charged(None, |state, now, _| {
                 check_generation(state, &id, generation)?;
                 state.note_generation(&id, generation);
                 // The time that passed may have closed it.
@@ -341,84 +263,18 @@ impl HostDaemon {
     }
 }
 
-impl State {
-    /// Charges for the time until `now` by what `domains` used. After a downtime, `limit` of it is charged at most.
-    fn pass_time(&mut self, domains: &[DomainStatus], limit: Option<TimeSpan>, now: Timestamp) {
-        if limit.is_none() {
-            self.end_overdue(now);
-        }
-        let usage = self.measure(domains);
-        // A tick is never refused.
-        let _ = apply(self, Event::Tick { usage, downtime_limit: limit }, now);
-        // After a downtime: the time that was left out may have reached the end of an escrow too.
-        self.end_overdue(now);
-    }
-
-    /// Ends the receipts from which the bank lets draw no longer, each at its time.
-    fn end_overdue(&mut self, now: Timestamp) {
-        for (until, escrow) in self.overdue(now) {
-            let at = until.max(self.auctioneer.accounted_at()).min(now);
-            self.end_receipt(escrow, at);
-        }
-    }
-
-    /// Takes over what the owner has set since the state was saved.
-    pub(super) fn adopt_settings(&mut self, settings: &HostConfig, now: Timestamp) {
-        let known = self.auctioneer.config().clone();
-        for kind in ResourceKind::ALL {
-            // A kind that is not sold here, now or before, has no capacity to set. Neither event is refused otherwise.
-            let (before, capacity) = (known.capacity_of(kind), settings.capacity_of(kind));
-            if capacity != before {
-                let _ = apply(self, Event::SetCapacity { kind, capacity }, now);
-            }
-            let rate = settings.base_price_of(kind);
-            if rate != known.base_price_of(kind) {
-                let _ = apply(self, Event::SetBasePrice { kind, rate }, now);
-            }
-        }
-    }
-}
-
-/// Lets an event happen on the market, and closes the books of the accounts that it ends.
-pub(super) fn apply(state: &mut State, event: Event, now: Timestamp) -> Result<(), Refusal> {
-    for effect in state.auctioneer.apply(event, now)? {
-        if let Effect::Closed { account, receipts } = effect {
-            close_books(state, &account, &receipts, now);
+/// Refuses a bid whose minima do not cover what the account has on the host. The market sees to that for who is active; a
+/// bid of somebody else takes effect when money comes in, and must not then stand for less than is there.
+fn check_covers(bid: &Bid, config: &HostConfig, id: &HostAccountId, domains: &[DomainStatus]) -> Result<(), Refusal> {
+    let used = usage_of(id, domains);
+    for (kind, used) in [(ResourceKind::Memory, used.memory), (ResourceKind::Disk, used.disk)] {
+        let minimum = bid.preferences().get(&kind).map(|preference| preference.min.of(config.capacity_of(kind)));
+        let share = minimum.unwrap_or_default();
+        if used > share {
+            return Err(Refusal::BelowUse { kind, used, share });
         }
     }
     Ok(())
-}
-
-/// Notes what an account that is gone from the market leaves to settle.
-fn close_books(state: &mut State, id: &HostAccountId, receipts: &[ReceiptTotals], now: Timestamp) {
-    let sum = |amount: fn(&ReceiptTotals) -> Credits| {
-        Credits::checked_sum(receipts.iter().map(amount)).unwrap_or(Credits::MAX)
-    };
-    let notes = ClosedNotes {
-        closed_at: now,
-        generation: state.generation(id).unwrap_or(0),
-        charged: sum(|totals| totals.drawn),
-        refunded: sum(|totals| totals.released),
-        escrows: receipts.iter().map(|totals| totals.receipt).collect(),
-        is_removed: false,
-    };
-    for totals in receipts {
-        state.close_statement(totals, now);
-    }
-    state.closed.insert(id.clone(), notes);
-    state.accounts.remove(id);
-}
-
-/// What was held for a key before it was known whose it is, is held for its account from now on.
-fn move_quote(state: &mut State, from: HostAccountId, to: &HostAccountId, now: Timestamp) {
-    if from == *to {
-        return;
-    }
-    let Some(quote) = state.auctioneer.quote_of(&from).cloned() else { return };
-    // Nobody can come between the two, and what was held fits again. Were it refused, it would be as if it had expired.
-    let _ = apply(state, Event::ReleaseQuote { account: from }, now);
-    let valid_for = quote.valid_until.since(now);
-    let _ = apply(state, Event::Quote { account: to.clone(), minima: quote.minima, valid_for }, now);
 }
 
 /// Refuses a plan that is older than the newest seen for the pool.
@@ -429,7 +285,7 @@ fn check_generation(state: &State, id: &HostAccountId, asked: u64) -> Result<(),
     }
 }
 
-fn report(state: &State, id: &HostAccountId) -> Result<AccountReport, MarketError> {
+pub(super) fn report(state: &State, id: &HostAccountId) -> Result<AccountReport, MarketError> {
     let view = state.auctioneer.account(id).ok_or_else(|| MarketError::NoAccount(id.pool.clone()))?;
     let has_shares = matches!(view.state, AccountState::Active | AccountState::Warned { .. });
     let notes = state.accounts.get(id);
@@ -460,8 +316,17 @@ fn report(state: &State, id: &HostAccountId) -> Result<AccountReport, MarketErro
     })
 }
 
-/// What an account's domains may have of a resource.
-pub(super) fn reserved(state: &State, id: &HostAccountId, kind: ResourceKind) -> Quantity {
+/// What an account has of a resource now.
+pub(super) fn share(state: &State, id: &HostAccountId, kind: ResourceKind) -> Quantity {
     let view = state.auctioneer.account(id);
     view.and_then(|view| view.allocation.get(&kind).copied()).unwrap_or_default()
+}
+
+/// What an account's domains may have of memory or disk: what its bid reserves. What the auction gives beyond that can
+/// go to others at any time, and a domain cannot give it back.
+pub(super) fn reserved(state: &State, id: &HostAccountId, kind: ResourceKind) -> Quantity {
+    let Some(view) = state.auctioneer.account(id) else { return Quantity::ZERO };
+    let preference = view.bid.as_ref().and_then(|bid| bid.preferences().get(&kind));
+    let minimum = preference.map(|preference| preference.min.of(state.auctioneer.config().capacity_of(kind)));
+    minimum.unwrap_or_default().min(view.allocation.get(&kind).copied().unwrap_or_default())
 }

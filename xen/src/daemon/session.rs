@@ -59,6 +59,42 @@ impl Needs {
     }
 }
 
+/// What a request wants of a domain.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    /// That it is as the spec says.
+    Made(&'a DomainSpec),
+    /// That it runs.
+    Running(&'a DomainPath),
+}
+
+impl Wanted<'_> {
+    const fn path(&self) -> &DomainPath {
+        match self {
+            Self::Made(spec) => &spec.path,
+            Self::Running(path) => path,
+        }
+    }
+
+    /// What the domain itself has then, being `now` now.
+    fn needs(&self, now: Option<&DomainStatus>) -> Needs {
+        match self {
+            Self::Made(spec) => Needs::becoming(spec, now),
+            Self::Running(_) => now.map(Needs::of).unwrap_or_default(),
+        }
+    }
+
+    /// What another domain has meanwhile. Whoever makes a domain means to run it beside those that are made already;
+    /// whoever starts one takes memory beside those that run.
+    fn needs_beside(&self, other: &DomainStatus) -> Needs {
+        let needs = Needs::of(other);
+        match self {
+            Self::Running(_) if !other.state.is_active() => Needs { memory: 0, ..needs },
+            _ => needs,
+        }
+    }
+}
+
 /// Ends the taking when it is dropped.
 struct TakingGuard<'a> {
     daemon: &'a HostDaemon,
@@ -86,14 +122,16 @@ impl HostDaemon {
                 Ok(Answer::Ensured { changed, domain: None })
             }
             Request::EnsureVolumes { pool, generation, spec } => {
-                let _taking = self.admit(account, &pool, generation, &spec)?;
+                request::check(&spec)?;
+                let _taking = self.admit(account, &pool, generation, Wanted::Made(&spec))?;
                 let ownership = owner(account, &pool, generation, &spec);
                 let changed =
                     self.hypervisor.ensure_volumes(&spec, &ownership).map_err(|error| failed("making disks", error))?;
                 self.ensured(account, &pool, &spec.path, changed)
             }
             Request::EnsureDomain { pool, generation, spec } => {
-                let _taking = self.admit(account, &pool, generation, &spec)?;
+                request::check(&spec)?;
+                let _taking = self.admit(account, &pool, generation, Wanted::Made(&spec))?;
                 let ownership = owner(account, &pool, generation, &spec);
                 let changed = self
                     .hypervisor
@@ -102,8 +140,7 @@ impl HostDaemon {
                 self.ensured(account, &pool, &spec.path, changed)
             }
             Request::EnsureRunning { pool, generation, path } => {
-                self.check_generation(account, &pool, generation)?;
-                self.check_paid(account, &pool)?;
+                let _taking = self.admit(account, &pool, generation, Wanted::Running(&path))?;
                 let domain = self.own_domain(account, &pool, &path)?;
                 let Some(domain) = domain else { return Err(HostError::NoDomain { pool, path }) };
                 let changed = self
@@ -226,16 +263,15 @@ impl HostDaemon {
         }
     }
 
-    /// The account may make a domain of the pool what `spec` says: it pays, and what it has reserved is enough for that
+    /// The account may have what is wanted of a domain of the pool: it pays, and what it has reserved is enough for that
     /// beside its other domains here, and beside what other requests are taking at this moment.
     fn admit(
         &self,
         account: AccountId,
         pool: &PoolName,
         generation: u64,
-        spec: &DomainSpec,
+        wanted: Wanted<'_>,
     ) -> Result<TakingGuard<'_>, HostError> {
-        request::check(spec)?;
         self.check_generation(account, pool, generation)?;
         self.check_paid(account, pool)?;
         let id = HostAccountId::new(account, pool.clone());
@@ -243,26 +279,21 @@ impl HostDaemon {
         let domains = self.all_domains()?;
         let its = domains.iter().filter_map(|status| Some((status.ownership.as_ref()?, status)));
         let its = its.filter(|(own, _)| own.account == account && own.pool == *pool);
-        let mut needs: BTreeMap<&DomainPath, Needs> = BTreeMap::new();
-        let mut now = None;
-        for (own, status) in its {
-            needs.insert(&own.path, Needs::of(status));
-            if own.path == spec.path {
-                now = Some(status);
-            }
-        }
-        let state = self.lock();
-        if now.is_none() && state.auctioneer.is_draining() {
-            return Err(HostError::Draining);
-        }
-        // A domain that changes has what it will have, and others, while they change, the larger of both.
-        let wanted = Needs::becoming(spec, now);
-        needs.insert(&spec.path, wanted);
+        let its: BTreeMap<&DomainPath, &DomainStatus> = its.map(|(own, status)| (&own.path, status)).collect();
+        let now = its.get(wanted.path()).copied();
+        let own = wanted.needs(now);
+        let mut needs: BTreeMap<&DomainPath, Needs> =
+            its.iter().map(|(path, status)| (*path, wanted.needs_beside(status))).collect();
+        needs.insert(wanted.path(), own);
         for taking in takings.values().filter(|taking| taking.account == id) {
             let known = needs.entry(&taking.path).or_default();
             *known = taking.needs.max(*known);
         }
         let all = needs.values().fold(Needs::default(), |sum, needs| sum.plus(*needs));
+        let state = self.lock();
+        if now.is_none() && state.auctioneer.is_draining() {
+            return Err(HostError::Draining);
+        }
         for (kind, asked) in [(ResourceKind::Memory, all.memory), (ResourceKind::Disk, all.disk)] {
             let (reserved, asked) = (reserved(&state, &id, kind), Quantity::from_bytes(asked));
             if asked > reserved {
@@ -275,7 +306,7 @@ impl HostDaemon {
         }
         drop(state);
         let number = takings.last_key_value().map_or(0, |(number, _)| number.wrapping_add(1));
-        takings.insert(number, Taking { account: id, path: spec.path.clone(), needs: wanted });
+        takings.insert(number, Taking { account: id, path: wanted.path().clone(), needs: own });
         Ok(TakingGuard { daemon: self, number })
     }
 }

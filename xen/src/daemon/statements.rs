@@ -20,7 +20,7 @@ use tycoon_market::{AccountId, Credits, TimeSpan, Timestamp};
 use tycoon_rpc::{CallError, Problem};
 
 use super::HostDaemon;
-use super::market::apply;
+use super::books::apply;
 use super::state::State;
 
 /// How often the bank is told of an escrow that goes on.

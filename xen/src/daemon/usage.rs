@@ -19,13 +19,27 @@ impl State {
             let used = usage.entry(HostAccountId::new(own.account, own.pool.clone())).or_default();
             let cpu = before.as_ref().map_or(TimeSpan::ZERO, |marks| used_since(marks.get(&domain.name), domain));
             used.cpu_time = TimeSpan::from_micros(used.cpu_time.micros().saturating_add(cpu.micros()));
-            used.memory = plus(used.memory, if domain.state.is_active() { domain.memory_bytes } else { 0 });
-            used.disk = plus(used.disk, disk_bytes(domain));
+            add_space(used, domain);
             marks.insert(domain.name.clone(), domain.cpu_time);
         }
         self.cpu_marks = Some(marks);
         usage
     }
+}
+
+/// What an account has of memory and disk.
+pub(super) fn usage_of(id: &HostAccountId, domains: &[DomainStatus]) -> Usage {
+    let mut used = Usage::default();
+    let is_its = |domain: &&DomainStatus| {
+        domain.ownership.as_ref().is_some_and(|own| (own.account, &own.pool) == (id.account, &id.pool))
+    };
+    domains.iter().filter(is_its).for_each(|domain| add_space(&mut used, domain));
+    used
+}
+
+fn add_space(used: &mut Usage, domain: &DomainStatus) {
+    used.memory = plus(used.memory, if domain.state.is_active() { domain.memory_bytes } else { 0 });
+    used.disk = plus(used.disk, disk_bytes(domain));
 }
 
 /// The CPU time since `mark`. A domain without one is new, and one that has used less than then was made anew.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tycoon_market::auctioneer::{AccountState, Reason};
-use tycoon_market::{Credits, Timestamp};
+use tycoon_market::{Credits, TimeSpan, Timestamp};
 use tycoon_xen::hypervisor::Hypervisor;
 use tycoon_xen::memory::{Fault, FaultPlan, Faulty, Operation};
 use tycoon_xen::protocol::HostError;
@@ -87,14 +87,40 @@ fn time_in_which_the_daemon_was_down_is_not_charged() {
     scene.bring_up(ALICE, "hello", "100", 100 * HOUR);
     scene.pass_hours(1);
     let before = scene.account(ALICE, "hello").unwrap();
-    scene.clock.advance(tycoon_market::TimeSpan::from_seconds(10 * HOUR));
+    scene.clock.advance(TimeSpan::from_seconds(10 * HOUR));
     scene.reopen();
-    scene.daemon().resume(Some(tycoon_market::TimeSpan::from_seconds(120))).unwrap();
+    scene.daemon().resume(Some(TimeSpan::from_seconds(120))).unwrap();
     let after = scene.account(ALICE, "hello").unwrap();
     let charged = after.charged.checked_sub(before.charged).unwrap();
     assert!(charged <= credits("0.2"), "{charged} for two minutes");
     let (end_before, end_after) = (before.expires_at.unwrap(), after.expires_at.unwrap());
     assert_eq!(end_after.since(end_before).micros(), (10 * HOUR - 120) * 1_000_000);
+    scene.check_money();
+}
+
+/// The whole machine lost its power: nobody ran, so that nobody pays for it.
+#[test]
+fn who_did_not_run_while_the_daemon_was_down_pays_nothing() {
+    let machine = std::sync::OnceLock::new();
+    let mut scene = Scene::with_machine(|memory| {
+        let memory = Arc::new(memory);
+        machine.set(memory.clone()).ok().unwrap();
+        memory
+    });
+    scene.bring_up(ALICE, "hello", "100", 100 * HOUR);
+    scene.bring_up(BOB, "hello", "100", 100 * HOUR);
+    scene.pass(60);
+    let before = [ALICE, BOB].map(|party| scene.account(party, "hello").unwrap().charged);
+    machine.get().unwrap().power_cycle(scene.now()).unwrap();
+    scene.clock.advance(TimeSpan::from_seconds(HOUR));
+    scene.ask(BOB, making("hello", &spec("web.0"))[3].clone()).unwrap();
+    scene.reopen();
+    scene.daemon().resume(Some(TimeSpan::from_seconds(120))).unwrap();
+    let after = [ALICE, BOB].map(|party| scene.account(party, "hello").unwrap().charged);
+    assert_eq!(after[0], before[0], "Alice's domain is down");
+    assert!(after[1] > before[1], "Bob's runs");
+    scene.pass(10);
+    assert!(scene.account(ALICE, "hello").unwrap().charged > before[0], "what is reserved is paid for again");
     scene.check_money();
 }
 
@@ -150,7 +176,7 @@ fn any_call_to_the_hypervisor_may_fail() {
         for request in making("hello", &spec("web.0")) {
             again("making", &mut || scene.ask(ALICE, request.clone()).is_ok());
         }
-        scene.clock.advance(tycoon_market::TimeSpan::from_seconds(HOUR));
+        scene.clock.advance(TimeSpan::from_seconds(HOUR));
         again("ticking", &mut || scene.daemon().tick().is_ok());
         scene.check_money();
         again("refunding", &mut || scene.refund(ALICE, "hello", "3").is_ok());
@@ -184,7 +210,7 @@ fn a_dead_hypervisor_does_not_make_the_bank_believe_that_the_host_is_dead() {
     scene.fund(ALICE, "hello", "10");
     scene.bid(ALICE, "hello", bid(100 * HOUR, 1)).unwrap();
     for _ in 0..48 {
-        scene.clock.advance(tycoon_market::TimeSpan::from_seconds(HOUR));
+        scene.clock.advance(TimeSpan::from_seconds(HOUR));
         assert!(scene.daemon().tick().is_err());
     }
     assert_eq!(code(scene.close(ALICE, "hello")), "host.hypervisor");

@@ -8,4 +8,5 @@ mod receipts;
 mod restarts;
 mod rights;
 mod scene;
+mod side_by_side;
 mod whole_life;

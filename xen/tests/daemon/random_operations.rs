@@ -2,9 +2,10 @@
 //! go. No credit is lost, nobody touches another's domains, and no more memory and disk is given away than there is.
 
 use proptest::prelude::*;
+use tycoon_market::auctioneer::AccountState;
 use tycoon_market::bid::{Amount, Bid, Preference};
 use tycoon_market::{Credits, Quantity, ResourceKind, TimeSpan};
-use tycoon_xen::market::{BidRequest, RefundRequest};
+use tycoon_xen::market::{AccountReport, BidRequest, RefundRequest};
 use tycoon_xen::protocol::Request;
 use tycoon_xen::spec::DomainSpec;
 use tycoon_xen::status::DomainStatus;
@@ -148,15 +149,31 @@ fn domains_of(domains: &[DomainStatus], party: Party) -> Vec<DomainStatus> {
 
 /// The sum of what is given away is at most what there is, and nobody's domains have more than is given to them.
 fn check_reservations(scene: &Scene) {
+    let domains = scene.domains();
     for kind in [ResourceKind::Memory, ResourceKind::Disk] {
-        let reports = [ALICE, BOB].into_iter().flat_map(|party| scene.host(party).accounts().unwrap());
-        let given: u64 = reports.filter_map(|report| report.allocation.get(&kind).map(|share| share.amount())).sum();
-        assert!(given <= scene.config.capacity_of(kind).amount(), "{given} of {kind} are given away");
+        let reports: Vec<_> =
+            [ALICE, BOB].into_iter().flat_map(|party| scene.host(party).accounts().unwrap()).collect();
+        let given = |report: &AccountReport| report.allocation.get(&kind).map_or(0, |share| share.amount());
+        let sum: u64 = reports.iter().map(given).sum();
+        assert!(sum <= scene.config.capacity_of(kind).amount(), "{sum} of {kind} are given away");
+        for report in reports.iter().filter(|report| report.state == AccountState::Active) {
+            let its = domains.iter().filter(|domain| {
+                domain.ownership.as_ref().is_some_and(|own| (own.account, &own.pool) == (report.account, &report.pool))
+            });
+            let has: u64 = its
+                .map(|domain| match kind {
+                    ResourceKind::Memory if domain.state.is_active() => domain.memory_bytes,
+                    ResourceKind::Disk => domain.volumes.iter().map(|(_, size)| size).sum(),
+                    _ => 0,
+                })
+                .sum();
+            assert!(has <= given(report), "{} has {has} of {kind}, and {} is given to it", report.pool, given(report));
+        }
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(32) })]
 
     #[test]
     fn no_credit_is_lost_and_nobody_reaches_another_s_domains(operations in prop::collection::vec(operation(), 1..60)) {

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use tycoon_market::auctioneer::AccountState;
-use tycoon_market::{Quantity, ResourceKind, Timestamp};
+use tycoon_market::bid::{Amount, Bid, Preference};
+use tycoon_market::{Quantity, ResourceKind, TimeSpan, Timestamp};
 use tycoon_xen::hypervisor::{HostFacts, Hypervisor, HypervisorError};
 use tycoon_xen::market::{BidRequest, QuoteRequest, RefundRequest};
 use tycoon_xen::protocol::{Answer, HostError, Request};
@@ -231,6 +232,84 @@ fn a_smaller_bid_is_taken_as_soon_as_the_domains_are_smaller() {
     }
     let report = scene.bid(ALICE, "hello", bid(HOUR, 1)).unwrap();
     assert_eq!(report.allocation[&ResourceKind::Memory], Quantity::from_bytes(GIB));
+    for request in unmaking("hello", &spec("web.0").path) {
+        scene.ask(ALICE, request).unwrap();
+    }
+    let tiny = Amount::Quantity(Quantity::from_bytes(1 << 20));
+    let preferences = [(ResourceKind::Memory, Preference::new(1.0, tiny, tiny))].into_iter().collect();
+    let bid = Bid::new(TimeSpan::from_seconds(HOUR), preferences).unwrap();
+    assert!(scene.bid(ALICE, "hello", bid).is_ok(), "nothing is left that could have more");
+}
+
+/// Without money a bid takes effect only later; it must not then stand for less than is there.
+#[test]
+fn nobody_keeps_what_she_does_not_bid_for() {
+    let scene = Scene::new();
+    scene.fund(ALICE, "hello", "0.01");
+    scene.bid(ALICE, "hello", bid(60, 1)).unwrap();
+    scene.start(ALICE, "hello", &spec("web.0"));
+    scene.pass(200);
+    assert!(matches!(scene.account(ALICE, "hello").unwrap().state, AccountState::Warned { .. }));
+    let tiny = Amount::Quantity(Quantity::from_bytes(1 << 20));
+    let preferences = [(ResourceKind::Memory, Preference::new(1.0, tiny, tiny))].into_iter().collect();
+    let tiny = Bid::new(TimeSpan::from_seconds(HOUR), preferences).unwrap();
+    assert_eq!(code(scene.bid(ALICE, "hello", tiny)), "host.below-use");
+    scene.fund(ALICE, "hello", "10");
+    assert_eq!(scene.account(ALICE, "hello").unwrap().allocation[&ResourceKind::Memory], Quantity::from_bytes(GIB));
+}
+
+/// What the auction gives beyond the minimum goes to others as they come: no domain may have it.
+#[test]
+fn only_minima_are_reserved() {
+    let scene = Scene::new();
+    scene.fund(ALICE, "hello", "10");
+    let amount = |gib: u64| Amount::Quantity(Quantity::from_bytes(gib * GIB));
+    let preferences = [
+        (ResourceKind::Memory, Preference::new(1.0, amount(1), amount(8))),
+        (ResourceKind::Disk, Preference::new(1.0, amount(4), amount(50))),
+    ];
+    let wide = Bid::new(TimeSpan::from_seconds(HOUR), preferences.into_iter().collect()).unwrap();
+    let report = scene.bid(ALICE, "hello", wide).unwrap();
+    assert!(
+        report.allocation[&ResourceKind::Memory] > Quantity::from_bytes(4 * GIB),
+        "nobody else is here: {report:?}"
+    );
+    let large = DomainSpec { memory_bytes: 2 * GIB, ..spec("web.0") };
+    scene.ask(ALICE, making("hello", &large)[0].clone()).unwrap();
+    let answer = scene.ask(ALICE, making("hello", &large)[1].clone());
+    assert!(matches!(answer, Err(HostError::BeyondReservation { .. })), "{answer:?}");
+    scene.start(ALICE, "hello", &spec("web.0"));
+}
+
+/// A domain that was stopped while the bid was made smaller does not start beyond it.
+#[test]
+fn nothing_starts_beyond_what_is_reserved_now() {
+    let scene = Scene::new();
+    scene.fund(ALICE, "hello", "10");
+    scene.bid(ALICE, "hello", bid(HOUR, 3)).unwrap();
+    for path in ["web.0", "web.1", "web.2"] {
+        scene.start(ALICE, "hello", &spec(path));
+        scene.ask(ALICE, unmaking("hello", &path.parse().unwrap())[0].clone()).unwrap();
+    }
+    // One GiB of memory, and the disks of all three.
+    let amount = |bytes| Amount::Quantity(Quantity::from_bytes(bytes));
+    let one = Bid::new(
+        TimeSpan::from_seconds(HOUR),
+        [
+            (ResourceKind::Memory, Preference::new(1.0, amount(GIB), amount(GIB))),
+            (ResourceKind::Disk, Preference::new(1.0, amount(12 * GIB), amount(12 * GIB))),
+        ]
+        .into_iter()
+        .collect(),
+    )
+    .unwrap();
+    scene.bid(ALICE, "hello", one).unwrap();
+    let start = |path: &str| scene.ask(ALICE, making("hello", &spec(path))[3].clone());
+    assert!(start("web.0").is_ok(), "one of them fits");
+    let answer = start("web.1");
+    assert!(matches!(answer, Err(HostError::BeyondReservation { .. })), "{answer:?}");
+    scene.ask(ALICE, unmaking("hello", &spec("web.0").path)[0].clone()).unwrap();
+    assert!(start("web.1").is_ok(), "and then another");
 }
 
 /// Requests of one session run at the same time; together they have what is reserved, not each of them.

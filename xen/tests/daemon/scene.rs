@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 use http::{Request as HttpRequest, Response};
 use tempfile::TempDir;
@@ -80,12 +80,15 @@ pub enum Line {
     Cut,
     /// Everything gets there, and no answer comes back.
     Deaf,
+    /// Nothing gets there until the line is set to something else, and nobody is told so.
+    Stuck,
 }
 
 /// The line from the host to the bank.
 pub struct Wire {
     service: Arc<BankService>,
     line: Mutex<Line>,
+    changed: Condvar,
     /// Calls that fail all the same, by their number from 0.
     faults: Mutex<BTreeMap<u64, Line>>,
     calls: AtomicU64,
@@ -94,6 +97,7 @@ pub struct Wire {
 impl Wire {
     pub fn set(&self, line: Line) {
         *self.line.lock().unwrap() = line;
+        self.changed.notify_all();
     }
 
     /// The call with this number from now on fails.
@@ -110,11 +114,13 @@ impl Transport for Wire {
     fn send(&self, request: HttpRequest<Vec<u8>>) -> Result<Response<Vec<u8>>, TransportError> {
         let number = self.calls.fetch_add(1, Ordering::SeqCst);
         let fault = self.faults.lock().unwrap().get(&number).copied();
-        let line = fault.unwrap_or(*self.line.lock().unwrap());
+        let set = self.line.lock().unwrap();
+        let set = *self.changed.wait_while(set, |line| *line == Line::Stuck).unwrap();
+        let line = fault.unwrap_or(set);
         let lost = || TransportError::Unreachable { service: "the bank".into(), reason: "the line is cut".into() };
         match line {
             Line::Works => InProcess(self.service.clone()).send(request),
-            Line::Cut => Err(lost()),
+            Line::Cut | Line::Stuck => Err(lost()),
             Line::Deaf => {
                 let _ = InProcess(self.service.clone()).send(request);
                 Err(lost())
@@ -163,6 +169,7 @@ impl Scene {
         let wire = Arc::new(Wire {
             service: bank_service.clone(),
             line: Mutex::new(Line::Works),
+            changed: Condvar::new(),
             faults: Mutex::default(),
             calls: AtomicU64::new(0),
         });

@@ -1,0 +1,90 @@
+//! The books of a host: what events do to the market and to what is remembered beside it.
+
+use tycoon_market::auctioneer::{Effect, Event, HostConfig, ReceiptTotals, Refusal};
+use tycoon_market::{Credits, HostAccountId, ResourceKind, TimeSpan, Timestamp};
+
+use super::state::{ClosedNotes, State};
+use crate::status::DomainStatus;
+
+impl State {
+    /// Charges for the time until `now` by what `domains` used. After a downtime, `limit` of it is charged at most.
+    pub(super) fn pass_time(&mut self, domains: &[DomainStatus], limit: Option<TimeSpan>, now: Timestamp) {
+        if limit.is_none() {
+            self.end_overdue(now);
+        }
+        let mut usage = self.measure(domains);
+        if limit.is_some() {
+            // Only who ran is charged for a downtime.
+            let runs = |id: &HostAccountId| {
+                domains.iter().any(|domain| {
+                    let own = domain.ownership.as_ref();
+                    domain.state.is_active() && own.is_some_and(|own| own.account == id.account && own.pool == id.pool)
+                })
+            };
+            usage.retain(|id, _| runs(id));
+        } else {
+            // Who has nothing any more uses nothing.
+            self.accounts.keys().for_each(|id| {
+                usage.entry(id.clone()).or_default();
+            });
+        }
+        // A tick is never refused.
+        let _ = apply(self, Event::Tick { usage, downtime_limit: limit }, now);
+        // After a downtime: the time that was left out may have reached the end of an escrow too.
+        self.end_overdue(now);
+    }
+
+    /// Ends the receipts from which the bank lets draw no longer, each at its time.
+    fn end_overdue(&mut self, now: Timestamp) {
+        for (until, escrow) in self.overdue(now) {
+            let at = until.max(self.auctioneer.accounted_at()).min(now);
+            self.end_receipt(escrow, at);
+        }
+    }
+
+    /// Takes over what the owner has set since the state was saved.
+    pub(super) fn adopt_settings(&mut self, settings: &HostConfig, now: Timestamp) {
+        let known = self.auctioneer.config().clone();
+        for kind in ResourceKind::ALL {
+            // A kind that is not sold here, now or before, has no capacity to set. Neither event is refused otherwise.
+            let (before, capacity) = (known.capacity_of(kind), settings.capacity_of(kind));
+            if capacity != before {
+                let _ = apply(self, Event::SetCapacity { kind, capacity }, now);
+            }
+            let rate = settings.base_price_of(kind);
+            if rate != known.base_price_of(kind) {
+                let _ = apply(self, Event::SetBasePrice { kind, rate }, now);
+            }
+        }
+    }
+}
+
+/// Lets an event happen on the market, and closes the books of the accounts that it ends.
+pub(super) fn apply(state: &mut State, event: Event, now: Timestamp) -> Result<(), Refusal> {
+    for effect in state.auctioneer.apply(event, now)? {
+        if let Effect::Closed { account, receipts } = effect {
+            close_books(state, &account, &receipts, now);
+        }
+    }
+    Ok(())
+}
+
+/// Notes what an account that is gone from the market leaves to settle.
+fn close_books(state: &mut State, id: &HostAccountId, receipts: &[ReceiptTotals], now: Timestamp) {
+    let sum = |amount: fn(&ReceiptTotals) -> Credits| {
+        Credits::checked_sum(receipts.iter().map(amount)).unwrap_or(Credits::MAX)
+    };
+    let notes = ClosedNotes {
+        closed_at: now,
+        generation: state.generation(id).unwrap_or(0),
+        charged: sum(|totals| totals.drawn),
+        refunded: sum(|totals| totals.released),
+        escrows: receipts.iter().map(|totals| totals.receipt).collect(),
+        is_removed: false,
+    };
+    for totals in receipts {
+        state.close_statement(totals, now);
+    }
+    state.closed.insert(id.clone(), notes);
+    state.accounts.remove(id);
+}

@@ -1,0 +1,107 @@
+//! Money comes in: which receipts are taken, and what they open.
+
+use tycoon_market::auctioneer::Event;
+use tycoon_market::receipt::{Receipt, ReceiptTerms};
+use tycoon_market::{AccountId, HostAccountId, PoolName, PublicKey, Timestamp};
+
+use super::HostDaemon;
+use super::books::apply;
+use super::market::{MarketError, report};
+use super::state::{AccountNotes, State};
+use super::statements::StatementNotes;
+use crate::market::AccountReport;
+use crate::status::DomainStatus;
+
+impl HostDaemon {
+    /// Credits a host account with an escrow, once. The first receipt opens the account. A receipt that was credited
+    /// already may be handed in again, with the payer's present keys.
+    pub(super) fn fund(
+        &self,
+        sender: &PublicKey,
+        pool: &PoolName,
+        receipt: &Receipt,
+    ) -> Result<AccountReport, MarketError> {
+        receipt.verify(&self.identity.bank).map_err(|error| MarketError::Receipt(error.to_string()))?;
+        let terms = &receipt.terms;
+        let wrong = [
+            (terms.host != self.id, "it names another host"),
+            (terms.beneficiary != self.identity.owner, "it pays another owner than this host's"),
+            (!terms.payer_keys.contains(sender), "somebody else paid"),
+            (terms.pool != *pool, "it is for another pool"),
+        ];
+        if let Some((_, reason)) = wrong.into_iter().find(|(is_wrong, _)| *is_wrong) {
+            return Err(MarketError::Receipt(reason.to_owned()));
+        }
+        let id = HostAccountId::new(terms.payer, pool.clone());
+        self.check_new_receipt(terms)?;
+        if self.lock().closed.get(&id).is_some_and(|closed| !closed.is_removed) {
+            // What an earlier account of the same name left behind goes before a new one may have anything.
+            self.enforce();
+        }
+        let fund = |state: &mut State, now, _: &[DomainStatus]| {
+            state.keys.learn(terms);
+            if state.keys.account_of(sender) != Some(terms.payer) {
+                return Err(MarketError::Receipt("the key is no longer one of the payer's".to_owned()));
+            }
+            apply(state, Event::Open { account: id.clone() }, now)?;
+            let event = Event::Fund {
+                account: id.clone(),
+                receipt: terms.escrow,
+                amount: terms.amount,
+                highest_rate: Some(terms.highest_rate),
+            };
+            apply(state, event, now)?;
+            state.statements.entry(terms.escrow).or_insert_with(|| StatementNotes::of(terms));
+            let generation = state.closed.remove(&id).map_or(0, |closed| closed.generation);
+            state.accounts.entry(id.clone()).or_insert(AccountNotes { opened_at: now, generation });
+            move_quote(state, HostAccountId::new(AccountId::of(sender), pool.clone()), &id, now);
+            report(state, &id)
+        };
+        // A first look before an account is opened: what its domains used before is not charged to it.
+        let funded = self.change_charged_if_possible(fund)?;
+        self.follow_up();
+        Ok(funded)
+    }
+
+    /// Refuses receipts from which nothing, or less than they say, can be drawn. Those that are credited already pass.
+    fn check_new_receipt(&self, terms: &ReceiptTerms) -> Result<(), MarketError> {
+        let refused = |reason: &str| Err(MarketError::Receipt(reason.to_owned()));
+        let now = self.clock.now();
+        let (founded_at, memory) = {
+            let state = self.lock();
+            if state.auctioneer.receipt(terms.escrow).is_some() {
+                return Ok(());
+            }
+            (state.founded_at, state.auctioneer.config().receipt_memory)
+        };
+        if terms.opened_at.plus(terms.longest) <= now {
+            return refused("the time for which its escrow may be drawn is over");
+        }
+        // What is as old as this may have been credited before, and forgotten with the account or with a whole memory
+        // that was lost. Then the bank has heard of it.
+        let is_remembered = terms.opened_at >= founded_at && now.since(terms.opened_at) < memory;
+        if is_remembered {
+            return Ok(());
+        }
+        let info = self.bank.escrow(&terms.escrow).map_err(|error| MarketError::Unchecked(error.to_string()))?;
+        if info.escrow.end.is_some() || info.escrow.statement.is_some() {
+            return refused(
+                "it is older than what this host remembers, and was credited before; what is left of it returns to the \
+                 payer by itself within a day",
+            );
+        }
+        Ok(())
+    }
+}
+
+/// What was held for a key before it was known whose it is, is held for its account from now on.
+fn move_quote(state: &mut State, from: HostAccountId, to: &HostAccountId, now: Timestamp) {
+    if from == *to {
+        return;
+    }
+    let Some(quote) = state.auctioneer.quote_of(&from).cloned() else { return };
+    // Nobody can come between the two, and what was held fits again. Were it refused, it would be as if it had expired.
+    let _ = apply(state, Event::ReleaseQuote { account: from }, now);
+    let valid_for = quote.valid_until.since(now);
+    let _ = apply(state, Event::Quote { account: to.clone(), minima: quote.minima, valid_for }, now);
+}
