@@ -33,9 +33,15 @@ pub fn svg(outcomes: &[Outcome]) -> String {
         outcomes.iter().filter_map(|outcome| samples(outcome).last()).map(|last| last.round).max().unwrap_or(0);
     panel(&mut text, outcomes, "efficiency", TOP, f64::from(rounds.max(1)), false, |sample| sample.efficiency);
     let below = TOP + PANEL + GAP;
-    panel(&mut text, outcomes, "mean price of a host, credits per second", below, f64::from(rounds.max(1)), true, |sample| {
-        sample.price
-    });
+    panel(
+        &mut text,
+        outcomes,
+        "mean price of a host, credits per second",
+        below,
+        f64::from(rounds.max(1)),
+        true,
+        |sample| sample.price,
+    );
     for (index, outcome) in outcomes.iter().enumerate() {
         let y = TOP + 2.0 * (PANEL + GAP) + LEGEND_LINE * index as f64;
         let end = LEFT + 30.0;
@@ -50,7 +56,15 @@ fn samples(outcome: &Outcome) -> &[Sample] {
     outcome.runs.first().map_or(&[], |run| run.samples.as_slice())
 }
 
-fn panel(text: &mut String, outcomes: &[Outcome], title: &str, top: f64, rounds: f64, starts_at_zero: bool, value: impl Fn(&Sample) -> f64) {
+fn panel(
+    text: &mut String,
+    outcomes: &[Outcome],
+    title: &str,
+    top: f64,
+    rounds: f64,
+    starts_at_zero: bool,
+    value: impl Fn(&Sample) -> f64,
+) {
     let all = || outcomes.iter().flat_map(samples).map(&value).filter(|value| value.is_finite());
     let (least, most) = (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
     let (low, high, step) = scale(if starts_at_zero { least.min(0.0) } else { least }, most);
