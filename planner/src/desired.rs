@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use tycoon_lang::pool;
-use tycoon_xen::spec::{Addressing, Boot, DomainSpec, Filesystem, NicSpec, VolumeSpec};
+use tycoon_lang::value::Value;
+use tycoon_xen::spec::{Addressing, Boot, CloudInit, DomainSpec, Filesystem, NicSpec, SeedFile, SshKey, VolumeSpec};
 
 use crate::error::PlanError;
 
@@ -31,6 +32,7 @@ pub fn spec_of(domain: &pool::Domain) -> Result<DomainSpec, PlanError> {
         },
         volumes: domain.volumes.iter().map(volume).collect::<Result<_, _>>()?,
         nics: domain.nics.iter().map(nic).collect::<Result<_, _>>()?,
+        cloud_init: domain.cloud_init.as_ref().map(cloud_init).unwrap_or_default(),
     })
 }
 
@@ -78,7 +80,25 @@ fn nic(nic: &pool::Nic) -> Result<NicSpec, PlanError> {
             return Err(unsound(problem, "write an IPv4 address, or leave it to DHCP", nic.span));
         }
     };
-    Ok(NicSpec { name: nic.name.clone(), address })
+    let mac = nic.mac.as_ref().map(|mac| mac.parse()).transpose();
+    let mac =
+        mac.map_err(|error| unsound(format!("{error}"), "or leave it out, and the host chooses one", nic.span))?;
+    Ok(NicSpec { name: nic.name.clone(), address, mac, bridge: nic.bridge.as_deref().map(exported_name) })
+}
+
+/// What is known of the first start now. Files and commands with values that are known only while the pool runs wait.
+fn cloud_init(seed: &pool::CloudInit) -> CloudInit {
+    let text = |value: &Value| value.as_text().map(str::to_owned);
+    let file = |file: &pool::CloudFile| {
+        let (path, mode, owner) = (file.path.clone(), file.mode.clone(), file.owner.clone());
+        Some(SeedFile { path, content: text(&file.content)?, mode, owner })
+    };
+    CloudInit {
+        packages: seed.packages.clone(),
+        files: seed.files.iter().filter_map(file).collect(),
+        commands: seed.commands.iter().filter_map(|words| words.iter().map(text).collect()).collect(),
+        ssh_keys: seed.ssh_keys.iter().map(|(user, key)| SshKey { user: user.clone(), key: key.clone() }).collect(),
+    }
 }
 
 /// The name under which a host's owner exports a kernel, a ramdisk or a directory. A description may write it as a path,
