@@ -78,7 +78,7 @@ impl Histogram {
     }
 
     /// Bins from zero up to `top`, with these weights, as they come from elsewhere: not negative, [`BINS`] at most.
-    pub(super) fn of_bins(top: f64, weights: impl IntoIterator<Item = f64>) -> Self {
+    pub(crate) fn of_bins(top: f64, weights: impl IntoIterator<Item = f64>) -> Self {
         let mut bins: Vec<f64> = weights.into_iter().take(BINS).collect();
         bins.resize(BINS, 0.0);
         Self { width: top / BINS as f64, bins }
