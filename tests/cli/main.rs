@@ -6,6 +6,7 @@ mod bad_input;
 mod bank;
 mod check;
 mod crashes;
+mod examples;
 mod explain;
 mod help;
 mod locking;
