@@ -24,4 +24,6 @@ pub mod hypervisor;
 #[cfg(feature = "host")]
 pub mod memory;
 #[cfg(feature = "host")]
+pub mod remote;
+#[cfg(feature = "host")]
 pub mod storage;

@@ -1,0 +1,7 @@
+mod conformance;
+mod console;
+mod cuts;
+mod gate;
+mod nonsense;
+mod pipe;
+mod together;
