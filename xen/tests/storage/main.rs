@@ -1,0 +1,5 @@
+//! The storage of a machine keeps what it promises: on this machine with files, and with loop devices where it may.
+
+mod bench;
+mod records;
+mod volumes;
