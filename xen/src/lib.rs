@@ -21,6 +21,8 @@ pub mod conformance;
 pub mod daemon;
 #[cfg(feature = "host")]
 pub mod hypervisor;
+#[cfg(feature = "libvirt")]
+pub mod libvirt;
 #[cfg(feature = "host")]
 pub mod memory;
 #[cfg(feature = "host")]
