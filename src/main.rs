@@ -3,10 +3,13 @@
 mod cli;
 mod commands;
 mod description;
+mod domains;
 mod exit;
 mod failure;
+mod files;
 mod folders;
 mod identity;
+mod machine;
 mod output;
 mod plan_view;
 mod progress;

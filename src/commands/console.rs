@@ -28,7 +28,7 @@ pub struct ConsoleArgs {
 pub fn run(arguments: &ConsoleArgs, output: &Output) -> Result<Exit, Failure> {
     let session = Session::open(output, "tycoon console")?;
     let found = domains::find(&session, &arguments.domain)?;
-    let hypervisor = machines::of_host(&session, &found.host.id)?;
+    let hypervisor = machines::of_host(&session, &found.host.id, output)?;
     // Others may use the site while the console is open.
     session.close()?;
     drop(session);

@@ -3,16 +3,19 @@
 pub mod bank;
 pub mod check;
 pub mod completions;
+pub mod console;
 pub mod down;
 pub mod explain;
 pub mod fmt;
 pub mod graph;
+pub mod host;
 pub mod hosts;
 pub mod ls;
 pub mod market;
 pub mod plan;
 pub mod resolve;
 pub mod sim;
+pub mod ssh;
 pub mod status;
 pub mod test;
 pub mod up;
@@ -32,6 +35,9 @@ pub fn run(command: &Command, output: &Output) -> Result<Exit, Failure> {
         Command::Down(arguments) => down::run(arguments, output),
         Command::Status(arguments) => status::run(arguments, output),
         Command::Ls(arguments) => ls::run(arguments, output),
+        Command::Ssh(arguments) => ssh::run(arguments, output),
+        Command::Console(arguments) => console::run(arguments, output),
+        Command::Host(command) => host::run(command, output),
         Command::Hosts(arguments) => hosts::run(arguments, output),
         Command::Bank(command) => bank::run(command, output),
         Command::Market(command) => market::run(command, output),

@@ -139,7 +139,7 @@ impl EmbeddedSite {
         let bank_of = |signer| BankClient::new(callers.caller(signer, &bank_key, bank_service.clone()));
         let owner = AccountId::of(&keys.of("owner").public_key());
         let mut hosts = Vec::new();
-        for (host, machine) in description.hosts.iter().zip(machines::open_all(&description, &database, folders)?) {
+        for (host, machine) in description.hosts.iter().zip(machines::open_all(&description, &database, folders, output)?) {
             let signer: Arc<dyn Signer> = keys.of(&host.address);
             let name = hosts::name_of(host)?;
             let standing = match machine {

@@ -79,11 +79,11 @@ fn connect(
     xen: &XenHost,
     config: Option<&Path>,
     folders: &Folders,
-    images: &images::Sources,
+    _: &images::Sources,
 ) -> Machine {
     let target = reach::target(&xen.ssh, config, folders, false).map_err(|failure| failure.message())?;
     let connector = reach::HostConnector::new(&host.address, target, &xen.program);
-    let machine = RemoteHypervisor::over(Arc::new(connector)).with_images(images.clone());
+    let machine = RemoteHypervisor::over(Arc::new(connector));
     // What cannot say what it is cannot do anything either.
     machine.facts().map_err(|error| error.to_string())?;
     Ok(Arc::new(machine))

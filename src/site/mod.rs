@@ -4,8 +4,10 @@
 pub mod clock;
 pub mod embedded;
 pub mod hosts;
+pub mod images;
 pub mod links;
 pub mod machines;
+pub mod reach;
 pub mod store;
 pub mod world;
 
@@ -56,6 +58,11 @@ impl Session {
     /// The embedded site itself, for what only its operator may see.
     pub fn embedded(&self) -> &EmbeddedSite {
         &self.site
+    }
+
+    /// Where things are kept.
+    pub const fn folders(&self) -> &Folders {
+        &self.folders
     }
 
     /// Who runs the command.

@@ -1,9 +1,9 @@
 //! The way to a real host: SSH, and on it the session that serves the host's hypervisor.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tycoon_executor::ssh::{self, SshConnection, SshError, SshTarget};
+use tycoon_executor::ssh::{SshConnection, SshError, SshSurroundings, SshTarget};
 use tycoon_xen::remote::{ConnectError, Connector, Stream};
 
 use crate::exit::Exit;
@@ -18,9 +18,30 @@ pub fn target(
     folders: &Folders,
     accept_new: bool,
 ) -> Result<SshTarget, Failure> {
+    let (user, place) = match destination.rsplit_once('@') {
+        Some((user, place)) => (Some(user), place),
+        None => (None, destination),
+    };
+    let (host, port) = match place.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') => {
+            let port = port.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(|| {
+                Failure::new(Exit::Usage, format!("`{port}` in `{destination}` is no port"))
+                    .help("write USER@HOST or USER@HOST:PORT, with a port from 1 to 65535")
+            })?;
+            (host, Some(port))
+        }
+        _ => (place, None),
+    };
+    let surroundings = SshSurroundings {
+        user: std::env::var("USER").unwrap_or_else(|_| "root".to_owned()),
+        home: folders.home.clone(),
+        agent: std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from),
+        program: PathBuf::from("ssh"),
+        config: config.map(Path::to_owned),
+    };
+    let failed = |error| Failure::from_error(Exit::Failed, &error);
+    let mut target = SshTarget::resolve(host, user, port, &surroundings).map_err(failed)?;
     let own_list = folders.known_hosts();
-    let mut target =
-        ssh::resolve(destination, config).map_err(|error| Failure::from_error(Exit::Failed, &error))?;
     target.known_hosts.push(own_list.clone());
     if accept_new {
         crate::folders::make(&folders.config)?;
@@ -70,7 +91,7 @@ impl Connector for HostConnector {
             reader: Box::new(channel.reader),
             writer: Box::new(channel.writer),
             close: Arc::new(move || closing.close()),
-            complaint: Box::new(move || {
+            complaint: Arc::new(move || {
                 let said = status.stderr();
                 (!said.trim().is_empty()).then(|| said.trim().to_owned())
             }),

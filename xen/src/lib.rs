@@ -29,3 +29,5 @@ pub mod memory;
 pub mod remote;
 #[cfg(feature = "host")]
 pub mod storage;
+#[cfg(feature = "host")]
+pub mod survey;

@@ -5,7 +5,7 @@
 //! stated and never guessed; file systems are only made, on fresh volumes.
 
 mod addresses;
-mod command;
+pub(crate) mod command;
 mod fill;
 mod folder;
 mod images;

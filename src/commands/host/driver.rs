@@ -16,7 +16,7 @@ pub fn open(machine: &Machine) -> Result<Arc<dyn Hypervisor>, Failure> {
 
     let failed = |error| Failure::from_error(Exit::Failed, &error);
     let storage = Arc::new(MachineStorage::open(machine.clone()).map_err(failed)?);
-    let host = LibvirtHost::open(machine.clone(), storage).map_err(failed)?;
+    let host = LibvirtHost::open(machine, storage).map_err(failed)?;
     Ok(Arc::new(host))
 }
 

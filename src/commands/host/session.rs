@@ -4,7 +4,7 @@
 use std::io;
 use std::path::Path;
 
-use tycoon_xen::remote::{Session, SessionLimits};
+use tycoon_xen::remote::Session;
 
 use super::driver;
 use crate::exit::Exit;
@@ -15,9 +15,8 @@ use crate::machine::{self, MACHINE_FILE};
 pub fn run() -> Result<Exit, Failure> {
     let machine = machine::load(Path::new(MACHINE_FILE))?;
     let hypervisor = driver::open(&machine)?;
-    let session = Session::new(hypervisor, SessionLimits::default());
-    session
-        .serve(&mut io::stdin(), io::stdout())
+    Session::new(hypervisor)
+        .serve(io::stdin(), io::stdout())
         .map_err(|error| Failure::from_error(Exit::Failed, &error))?;
     Ok(Exit::Ok)
 }
