@@ -9,6 +9,7 @@
 pub mod channel;
 pub mod connection;
 pub mod error;
+pub mod resolve;
 pub mod target;
 
 mod authenticate;
@@ -22,4 +23,5 @@ pub use channel::{ExecChannel, ExecReader, ExecStatus, ExecWriter, Exit};
 pub use command::{Output, RunLimits};
 pub use connection::SshConnection;
 pub use error::SshError;
+pub use resolve::SshSurroundings;
 pub use target::{SshTarget, SshTimes};

@@ -60,7 +60,12 @@ impl Attempt<'_> {
                 return Ok(false);
             }
         };
-        for identity in identities.iter().take(AGENT_KEYS_MAX) {
+        let wanted: Option<Vec<Vec<u8>>> = self
+            .target
+            .identities_only
+            .then(|| self.target.identities.iter().filter_map(|path| public_half(path)).collect());
+        let is_wanted = |blob: &[u8]| wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|key| key == blob));
+        for identity in identities.iter().filter(|identity| is_wanted(identity.blob())).take(AGENT_KEYS_MAX) {
             let name = format!("{} {} of the agent", fingerprint(identity.blob()), identity.comment());
             let user = self.target.user.clone();
             if self.attempt(dialled, name, |_| agent.userauth(&user, identity))? {
@@ -144,6 +149,15 @@ fn read_key(path: &Path) -> Result<Option<String>, String> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// The public half of a key, from the file beside it.
+fn public_half(path: &Path) -> Option<Vec<u8>> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".pub");
+    let mut text = String::new();
+    File::open(Path::new(&name)).ok()?.take(KEY_BYTES_MAX).read_to_string(&mut text).ok()?;
+    STANDARD.decode(text.split_ascii_whitespace().nth(1)?).ok()
 }
 
 /// Whether a private key needs a passphrase, in any form that OpenSSH writes.

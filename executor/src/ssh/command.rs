@@ -169,6 +169,6 @@ impl SshConnection {
 const UPLOAD_PATIENCE: Duration = Duration::from_secs(300);
 
 /// A word for a shell, whatever is in it.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }

@@ -1,8 +1,10 @@
 //! From a name to a session in which the host has proved who it is.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,51 +20,114 @@ use super::target::SshTarget;
 /// What the kernel keeps of what is to be sent, in bytes. While it says that a socket can be written, a third of it is
 /// free: more than the longest packet of libssh2 (35,000 bytes), so that no packet is ever sent by halves.
 const SEND_BUFFER_BYTES: usize = 256 << 10;
+/// How much of the complaints of a command that leads to a host is shown, in bytes.
+const COMPLAINT_BYTES_MAX: u64 = 2 << 10;
 /// What libssh2 says where it would have to wait (`LIBSSH2_ERROR_EAGAIN`).
 const WOULD_BLOCK: ErrorCode = ErrorCode::Session(-37);
 
 /// A session and the socket it is on.
 pub(super) struct Dialled {
     pub(super) session: Session,
-    pub(super) socket: TcpStream,
+    pub(super) socket: OwnedFd,
+    pub(super) proxy: Option<Proxy>,
 }
 
 /// Connects, exchanges keys, and checks the host's.
 pub(super) fn dial(target: &SshTarget) -> Result<Dialled, SshError> {
     let known = KnownHosts::read(target)?;
-    let socket = connect(target)?;
     let handshake = |reason: String| SshError::Handshake { host: target.host.clone(), port: target.port, reason };
-    let prepare = || -> io::Result<TcpStream> {
-        socket.set_nodelay(true)?;
-        socket.set_nonblocking(true)?;
+    let (socket, proxy) = match &target.proxy {
+        Some(command) => Proxy::start(command).map(|(socket, proxy)| (OwnedFd::from(socket), Some(proxy))),
+        None => prepare(connect(target)?, target).map(|socket| (socket, None)),
+    }
+    .map_err(|error| handshake(error.to_string()))?;
+    let prepare = || -> io::Result<OwnedFd> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
         sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER_BYTES)?;
-        // Data that nobody confirms ends the connection, not only keep-alives that nobody answers.
-        let silence = u32::try_from(target.times.silence.as_millis()).unwrap_or(u32::MAX);
-        sockopt::set_tcp_user_timeout(&socket, silence)?;
         socket.try_clone()
     };
     let ours = prepare().map_err(|error| handshake(error.to_string()))?;
-    let mut session = Session::new().map_err(|error| handshake(error.to_string()))?;
-    let preferred = known.preferred_algorithms(&session, target)?;
+    let mut dialled =
+        Dialled { session: Session::new().map_err(|error| handshake(error.to_string()))?, socket: ours, proxy };
+    match greet(target, &known, socket, &mut dialled) {
+        // Where a command leads to the host, it knows best why it does not.
+        Err(SshError::Handshake { reason, .. }) => Err(handshake(dialled.complaint().unwrap_or(reason))),
+        Err(error) => Err(error),
+        Ok(()) => Ok(dialled),
+    }
+}
+
+fn greet(target: &SshTarget, known: &KnownHosts, socket: OwnedFd, dialled: &mut Dialled) -> Result<(), SshError> {
+    let handshake = |reason: String| SshError::Handshake { host: target.host.clone(), port: target.port, reason };
+    let session = &mut dialled.session;
+    let preferred = known.preferred_algorithms(session, target)?;
     session.method_pref(MethodType::HostKey, &preferred).map_err(|error| handshake(error.to_string()))?;
     session.set_tcp_stream(socket);
     session.set_blocking(false);
     let deadline = Deadline::after(target.times.handshake);
-    retry(&ours, &deadline, &mut session, Session::handshake).map_err(|error| match error {
+    retry(&dialled.socket, &deadline, session, Session::handshake).map_err(|error| match error {
         Interrupted::Late => SshError::TimedOut {
             host: target.host.clone(),
             what: "the exchange of keys",
             after: target.times.handshake,
         },
         Interrupted::Failed(error) => handshake(match error.code() {
-            ErrorCode::Session(-13 | -43) => "it closed the connection; is it an SSH server, and does it let this \
+            ErrorCode::Session(-7 | -13 | -43) => {
+                "it closed the connection; is it an SSH server, and does it let this \
                  machine connect?"
-                .to_owned(),
+                    .to_owned()
+            }
             _ => error.message().to_owned(),
         }),
     })?;
-    known.check(&session, target)?;
-    Ok(Dialled { session, socket: ours })
+    known.check(session, target)
+}
+
+/// What only a socket of the network has.
+fn prepare(socket: TcpStream, target: &SshTarget) -> io::Result<OwnedFd> {
+    socket.set_nodelay(true)?;
+    // Data that nobody confirms ends the connection, not only keep-alives that nobody answers.
+    let silence = u32::try_from(target.times.silence.as_millis()).unwrap_or(u32::MAX);
+    sockopt::set_tcp_user_timeout(&socket, silence)?;
+    Ok(socket.into())
+}
+
+/// A command that leads to the host. It ends with the connection.
+pub(super) struct Proxy {
+    child: Child,
+}
+
+impl Proxy {
+    fn start(command: &str) -> io::Result<(UnixStream, Self)> {
+        let (near, far) = UnixStream::pair()?;
+        let child = Command::new("/bin/sh")
+            .args(["-c", &format!("exec {command}")])
+            .stdin(OwnedFd::from(far.try_clone()?))
+            .stdout(OwnedFd::from(far))
+            .stderr(Stdio::piped())
+            .spawn()?;
+        Ok((near, Self { child }))
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Dialled {
+    /// What the command that leads to the host says of its troubles.
+    fn complaint(&mut self) -> Option<String> {
+        let proxy = self.proxy.as_mut()?;
+        let _ = proxy.child.kill();
+        let mut text = Vec::new();
+        proxy.child.stderr.take()?.take(COMPLAINT_BYTES_MAX).read_to_end(&mut text).ok()?;
+        let text = String::from_utf8_lossy(&text).trim().to_owned();
+        (!text.is_empty()).then(|| format!("what leads to it says: {text}"))
+    }
 }
 
 fn connect(target: &SshTarget) -> Result<TcpStream, SshError> {
@@ -124,7 +189,7 @@ pub(super) fn would_block(error: &ssh2::Error) -> bool {
 
 /// Repeats a call of libssh2 until it is done, waiting for the network in between.
 pub(super) fn retry<T>(
-    socket: &TcpStream,
+    socket: &OwnedFd,
     deadline: &Deadline,
     session: &mut Session,
     mut call: impl FnMut(&mut Session) -> Result<T, ssh2::Error>,

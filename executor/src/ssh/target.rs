@@ -20,6 +20,10 @@ pub struct SshTarget {
     pub identities: Vec<PathBuf>,
     /// The socket of the user's agent. Its keys are tried first.
     pub agent: Option<PathBuf>,
+    /// True where of the agent's keys only those are tried whose public half (`FILE.pub`) belongs to `identities`.
+    pub identities_only: bool,
+    /// A command whose input and output lead to the host, instead of a connection of our own. A shell reads it.
+    pub proxy: Option<String>,
     /// Lists of known hosts. Those that are not there are passed over.
     pub known_hosts: Vec<PathBuf>,
     /// Where the keys of hosts are noted that are seen for the first time. It is read like the others; without it such
@@ -70,6 +74,8 @@ impl SshTarget {
             host_key: None,
             identities: Vec::new(),
             agent: None,
+            identities_only: false,
+            proxy: None,
             known_hosts: Vec::new(),
             accept_new_into: None,
             times: SshTimes::default(),

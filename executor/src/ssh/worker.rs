@@ -191,12 +191,12 @@ impl Worker {
     }
 
     fn why(&self, error: &ssh2::Error) -> String {
-        let socket = self.dialled.socket.take_error().ok().flatten();
+        let socket = rustix::net::sockopt::socket_error(&self.dialled.socket);
         match (socket, error.code()) {
-            (Some(error), _) => error.to_string(),
+            (Ok(Err(error)), _) => std::io::Error::from(error).to_string(),
             // LIBSSH2_ERROR_SOCKET_DISCONNECT and LIBSSH2_ERROR_SOCKET_RECV.
-            (None, ssh2::ErrorCode::Session(-13 | -43)) => "the host ended it".to_owned(),
-            (None, _) => error.message().to_owned(),
+            (_, ssh2::ErrorCode::Session(-13 | -43)) => "the host ended it".to_owned(),
+            (_, _) => error.message().to_owned(),
         }
     }
 

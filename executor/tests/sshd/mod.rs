@@ -1,2 +1,5 @@
+mod broken;
 mod commands;
+mod resolving;
 mod server;
+mod trust;

@@ -22,6 +22,11 @@ pub(crate) struct Server {
 impl Server {
     /// A server with these lines more in its settings; none where OpenSSH's server is not installed, which is said.
     pub(crate) fn start(settings: &str) -> Option<Self> {
+        Self::start_with_keys(settings, &["ed25519"])
+    }
+
+    /// A server with host keys of several kinds: `host_KIND`, and the first also as `host`.
+    pub(crate) fn start_with_keys(settings: &str, kinds: &[&str]) -> Option<Self> {
         if !Path::new(SSHD).exists() {
             eprintln!("SKIPPED: {SSHD} is not there. Install the package openssh-server to run this test.");
             return None;
@@ -31,16 +36,24 @@ impl Server {
             fs::create_dir_all("/run/sshd").unwrap();
         }
         let folder = tempfile::tempdir().unwrap();
-        for (name, kind) in [("host", "ed25519"), ("user", "ed25519"), ("stranger", "ed25519")] {
-            keygen(&folder.path().join(name), &["-t", kind, "-N", ""]);
+        for name in ["user", "stranger"] {
+            keygen(&folder.path().join(name), &["-t", "ed25519", "-N", ""]);
         }
+        let mut host_keys = String::new();
+        for kind in kinds {
+            let path = folder.path().join(format!("host_{kind}"));
+            keygen(&path, &["-t", kind, "-N", ""]);
+            host_keys.push_str(&format!("HostKey {}\n", path.display()));
+        }
+        let first = folder.path().join(format!("host_{}.pub", kinds[0]));
+        fs::copy(first, folder.path().join("host.pub")).unwrap();
         fs::copy(folder.path().join("user.pub"), folder.path().join("authorized_keys")).unwrap();
         // Another process may take the port in between; then sshd does not start, and another port is tried.
         for _ in 0..5 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let path = folder.path().display();
             let all = format!(
-                "Port {port}\nListenAddress 127.0.0.1\nHostKey {path}/host\nAuthorizedKeysFile {path}/authorized_keys\n\
+                "Port {port}\nListenAddress 127.0.0.1\n{host_keys}AuthorizedKeysFile {path}/authorized_keys\n\
                  PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
                  PermitRootLogin yes\nLogLevel VERBOSE\nMaxStartups 100\n{settings}\n"
             );
@@ -85,6 +98,11 @@ impl Server {
 
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// True where connections are being served.
+    pub(crate) fn has_children(&self) -> bool {
+        !descendants(self.child.id()).is_empty()
     }
 
     /// Sends a signal to the processes that serve connections, as a cut network or a stuck machine would end or stop
