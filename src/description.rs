@@ -13,8 +13,9 @@ use crate::failure::{Failure, render_diagnostics};
 use crate::output::Output;
 
 /// Reads files of the file system, up to a limit.
-struct FileLoader {
-    max_bytes: usize,
+pub struct FileLoader {
+    /// The largest file it reads.
+    pub max_bytes: usize,
 }
 
 impl Loader for FileLoader {

@@ -249,7 +249,7 @@ impl EmbeddedSite {
         let failed = |error: &dyn std::error::Error| Failure::from_error(Exit::Failed, error);
         for host in &mut self.hosts {
             let Some(daemon) = host.daemon() else { continue };
-            let record = match daemon.record(host.host.labels.clone(), Vec::new()) {
+            let record = match daemon.record(host.host.labels.clone(), host.addresses()) {
                 Ok(record) => record,
                 Err(error) => {
                     host.standing = Standing::OutOfReach { reason: one_line(&error) };

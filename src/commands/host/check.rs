@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use tycoon_xen::hypervisor::Hypervisor as _;
 use tycoon_xen::survey::Survey;
 
 use super::driver;

@@ -151,12 +151,13 @@ fn prepare(connection: &SshConnection, words: &[String], say: &dyn Fn(&str)) -> 
     let quoted: Vec<String> = words.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect();
     let failed = |error| Failure::from_error(Exit::Failed, &error);
     let done = connection.run(&quoted.join(" "), b"", LONG).map_err(failed)?;
-    let lines = done.stderr.lines().map(str::to_owned).chain(String::from_utf8_lossy(&done.stdout).lines().map(str::to_owned));
+    let stdout = String::from_utf8_lossy(&done.stdout);
+    let lines = done.stderr.lines().chain(stdout.lines());
     if done.exit == Ended::Code(0) {
-        lines.filter(|line| !line.is_empty()).for_each(|line| say(&line));
+        lines.filter(|line| !line.is_empty()).for_each(say);
         return Ok(());
     }
-    let text: Vec<String> = lines.collect();
+    let text: Vec<&str> = lines.collect();
     Err(Failure::new(Exit::Failed, format!("the machine could not be prepared:\n{}", text.join("\n"))))
 }
 
@@ -198,7 +199,7 @@ impl Program {
         let packed = packed.map_err(|error| Failure::from_error(Exit::Failed, &error))?;
         say(&format!("bringing the program ({} MiB)", packed.len() >> 20));
         let part = format!("{PROGRAM}.gz");
-        connection.upload(&mut &packed[..], &part, 0o600, &mut |_| ControlFlow::Continue(())).map_err(failed)?;
+        connection.upload(&mut &packed[..], packed.len() as u64, &part, 0o600, &mut |_| ControlFlow::Continue(())).map_err(failed)?;
         // Unpacked beside its place: a session that runs keeps the old file.
         let unpack = format!(
             "gzip -dc {part} > {PROGRAM}.new && chmod 755 {PROGRAM}.new && sync {PROGRAM}.new && mv -f {PROGRAM}.new {PROGRAM} && rm -f {part}"

