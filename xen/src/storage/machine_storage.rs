@@ -97,7 +97,7 @@ impl MachineStorage {
         }
         domain.volumes.retain(|volume| volume.state != VolumeState::Making);
         for volume in &mut domain.volumes {
-            stores::grow(volume, &self.interrupt)?;
+            stores::grow(&domain.name, volume, &self.interrupt)?;
             finish_growth(volume);
         }
         self.records.save(domain)
@@ -156,9 +156,9 @@ impl MachineStorage {
     }
 
     /// Makes one volume whole.
-    fn finish(&self, spec: &DomainSpec, volume: &StoredVolume) -> Result<(), HypervisorError> {
+    fn finish(&self, domain: &str, spec: &DomainSpec, volume: &StoredVolume) -> Result<(), HypervisorError> {
         if volume.state != VolumeState::Making {
-            return stores::grow(volume, &self.interrupt);
+            return stores::grow(domain, volume, &self.interrupt);
         }
         let target = stores::blank(volume, &self.interrupt)?;
         if volume.name == ROOT {
@@ -232,7 +232,7 @@ impl Storage for MachineStorage {
         let before = (!is_new).then(|| domain.clone());
         let done = self.reserve(&mut domain, &begun).and_then(|()| {
             for step in &begun {
-                self.finish(spec, step)?;
+                self.finish(&name, spec, step)?;
                 if let Some(volume) = domain.volumes.iter_mut().find(|volume| volume.name == step.name) {
                     finish_growth(volume);
                 }

@@ -144,10 +144,10 @@ pub(super) fn size_bytes(volume: &StoredVolume) -> Result<u64, HypervisorError> 
 }
 
 /// Lets a volume grow to the size that its state names.
-pub(super) fn grow(volume: &StoredVolume, interrupt: &Interrupt) -> Result<(), HypervisorError> {
-    let VolumeState::Growing { from_bytes, to_bytes } = volume.state else { return Ok(()) };
+pub(super) fn grow(domain: &str, volume: &StoredVolume, interrupt: &Interrupt) -> Result<(), HypervisorError> {
+    let VolumeState::Growing { to_bytes, .. } = volume.state else { return Ok(()) };
     match &volume.place {
-        Place::Lvm { group, volume: name } => lvm::grow(group, name, from_bytes, to_bytes, interrupt),
+        Place::Lvm { group, volume: name } => lvm::grow(group, name, domain, to_bytes, interrupt),
         Place::Raw { file } => loopback::grow(file, to_bytes),
     }
 }
