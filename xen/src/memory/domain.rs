@@ -201,7 +201,7 @@ impl Domain {
 }
 
 /// What is wrong with a spec by itself, whatever the host.
-pub(super) fn fault_of(spec: &DomainSpec, ownership: &Ownership) -> Option<String> {
+pub(crate) fn fault_of(spec: &DomainSpec, ownership: &Ownership) -> Option<String> {
     /// What Xen gives to one domain at most.
     const VCPUS_MAX: u32 = 128;
     if spec.path != ownership.path {

@@ -254,7 +254,7 @@ impl RemoteHypervisor {
         let failed = |reason: &str| self.failed(&operation, reason);
         let _turn = self.uploading.lock().unwrap_or_else(PoisonError::into_inner);
         let mut watch = |sent_bytes| {
-            let total_bytes = image.manifest.bytes();
+            let total_bytes = image.manifest.files().fold(0_u64, |sum, (_, file)| sum.saturating_add(file.bytes));
             let progress = UploadProgress { host: self.connector.host(), image: name, sent_bytes, total_bytes };
             let is_closed = self.state().is_closed;
             match &self.observer {

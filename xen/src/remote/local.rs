@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::image::{ImageFile, ImageManifest};
+use crate::image::{FileDigest, ImageFile, ImageManifest, ImagePart};
 use crate::machine::ImageExport;
 
 /// The longest list of digests that is read, in bytes.
@@ -27,13 +27,24 @@ pub struct LocalImages {
     kept_in: Option<PathBuf>,
 }
 
-/// An image and where its files are, in the order of [`ImageManifest::files`].
+/// An image and where its files are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalImage {
     /// What it is.
     pub manifest: ImageManifest,
-    /// Its files.
-    pub paths: Vec<PathBuf>,
+    /// Where its files are.
+    files: ImageExport,
+}
+
+impl LocalImage {
+    /// Where a file of it is; none where it has no such file.
+    pub fn path(&self, part: ImagePart) -> Option<&Path> {
+        match part {
+            ImagePart::Disk => Some(&self.files.disk),
+            ImagePart::Kernel => self.files.kernel.as_deref(),
+            ImagePart::Ramdisk => self.files.ramdisk.as_deref(),
+        }
+    }
 }
 
 /// Why an image of the client's cannot be sent.
@@ -55,7 +66,7 @@ struct Notes(BTreeMap<PathBuf, Note>);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Note {
     state: FileState,
-    sha256: String,
+    sha256: FileDigest,
 }
 
 /// What tells that a file is still the same, without reading it.
@@ -103,8 +114,7 @@ impl LocalImages {
             ramdisk: image.ramdisk.as_deref().map(file).transpose()?,
             kernel_args: image.kernel_args.clone(),
         };
-        let paths = [Some(&image.disk), image.kernel.as_ref(), image.ramdisk.as_ref()];
-        Ok(Some(LocalImage { manifest, paths: paths.into_iter().flatten().cloned().collect() }))
+        Ok(Some(LocalImage { manifest, files: image.clone() }))
     }
 
     fn file(&self, path: &Path) -> io::Result<ImageFile> {
@@ -113,7 +123,7 @@ impl LocalImages {
         // Whoever else needs a digest meanwhile waits, and finds it noted.
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(note) = notes.0.get(path).filter(|note| note.state == state) {
-            return Ok(ImageFile { bytes: state.bytes, sha256: note.sha256.clone() });
+            return Ok(ImageFile { bytes: state.bytes, sha256: note.sha256 });
         }
         let mut hash = Sha256::new();
         let mut piece = vec![0; PIECE_BYTES];
@@ -132,8 +142,8 @@ impl LocalImages {
         if state_of(&file)? != state || bytes != state.bytes {
             return Err(io::Error::other("it is being changed; wait until whatever writes it has ended"));
         }
-        let sha256: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        notes.0.insert(path.to_owned(), Note { state, sha256: sha256.clone() });
+        let sha256 = FileDigest::new(hash.finalize().into());
+        notes.0.insert(path.to_owned(), Note { state, sha256 });
         if let Some(place) = &self.kept_in {
             // What cannot be kept is computed again.
             let _ = keep(&notes, place);

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tycoon_market::Timestamp;
 
-use super::image::ImageManifest;
 use crate::hypervisor::{HostFacts, HypervisorError};
+use crate::image::{ImageManifest, ImagePart, UploadState};
 use crate::spec::{DomainSpec, Ownership};
 use crate::status::DomainStatus;
 
@@ -69,8 +69,8 @@ pub enum FromClient {
     },
     /// The data that follows belongs to this file of the image.
     File {
-        /// Its number in [`ImageManifest::files`], from 0.
-        number: u32,
+        /// Which of its files.
+        part: ImagePart,
         /// Where the data begins, in bytes: where what the host has ends.
         offset: u64,
     },
@@ -98,10 +98,10 @@ pub enum FromHost {
     Here,
     /// What was asked of the stream begins: the console is open.
     Opened,
-    /// So much of each file of the image is there, in bytes.
+    /// So much of the image is there.
     Have {
-        /// In the order of [`ImageManifest::files`].
-        bytes: Vec<u64>,
+        /// How far the upload is.
+        state: UploadState,
     },
     /// The image is there, whole and compared with its digests.
     Stored {

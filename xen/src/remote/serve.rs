@@ -182,7 +182,7 @@ impl Session {
                     break console::serve(&*self.hypervisor, &name, inbox, outbox);
                 }
                 Ok(FromClient::Upload { manifest }) if workers.is_none() => {
-                    let (images, silence_max) = (self.images.as_deref(), self.limits.silence_max);
+                    let (images, silence_max) = (self.images.as_ref(), self.limits.silence_max);
                     break upload::serve(images, &manifest, inbox, outbox, silence_max);
                 }
                 Ok(FromClient::Console { .. } | FromClient::Upload { .. }) => {

@@ -5,17 +5,19 @@ use std::fmt;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
 use super::frame::{self, DATA_BYTES_MAX, Frame, FrameError};
-use super::image::{ImageManifest, ImageReceiver, IncomingImage};
+use super::image::ImageReceiver;
 use super::local::LocalImage;
 use super::message::{FromClient, FromHost};
 use super::serve::{Inbox, Outbox, SessionError};
 use super::stream::{Stream, Watchdog};
 use crate::hypervisor::HypervisorError;
+use crate::image::{ImageDigest, ImageManifest, ImagePart, UploadState};
 
 /// How often the host says that it is still comparing digests.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
@@ -47,27 +49,25 @@ impl fmt::Debug for dyn UploadObserver {
 
 /// Receives an image.
 pub(super) fn serve(
-    receiver: Option<&dyn ImageReceiver>,
+    receiver: Option<&Arc<dyn ImageReceiver>>,
     manifest: &ImageManifest,
     inbox: &Inbox,
     outbox: &Outbox,
     silence_max: Duration,
 ) -> Result<(), SessionError> {
-    let begun = manifest.check().and_then(|()| match receiver {
-        Some(receiver) => receiver.receive(manifest),
-        None => Err(HypervisorError::Refused {
-            operation: "receiving an image".into(),
-            reason: "this host has no place for images of its clients".to_owned(),
-        }),
+    let refused = |reason: String| HypervisorError::Refused { operation: "receiving an image".into(), reason };
+    let begun = manifest.check().map_err(|error| refused(error.to_string())).and_then(|()| match receiver {
+        Some(receiver) => receiver.begin(manifest).map(|state| (receiver, state)),
+        None => Err(refused("this host has no place for images of its clients".to_owned())),
     });
-    let mut incoming = match begun {
-        Ok(Some(incoming)) => incoming,
-        Ok(None) => return Ok(outbox.say(&FromHost::Stored { is_new: false })?),
+    let (receiver, state) = match begun {
+        Ok((_, state)) if state.is_complete => return Ok(outbox.say(&FromHost::Stored { is_new: false })?),
+        Ok(begun) => begun,
         Err(error) => return Ok(outbox.say(&FromHost::Refused { error })?),
     };
-    let sizes: Vec<u64> = manifest.files().iter().map(|file| file.bytes).collect();
-    outbox.say(&FromHost::Have { bytes: incoming.received() })?;
-    let mut current: Option<usize> = None;
+    let image = manifest.digest();
+    outbox.say(&FromHost::Have { state })?;
+    let mut current: Option<(ImagePart, u64)> = None;
     loop {
         let frame = match inbox.recv_timeout(silence_max) {
             Ok(frame) => frame?,
@@ -78,25 +78,17 @@ pub(super) fn serve(
             // The client broke off, or was cut off: what has come stays for the next attempt.
             None => return Ok(()),
             Some(Frame::Data(content)) => {
-                let file = current.ok_or_else(|| SessionError::Misuse("data came before its file".into()))?;
-                let has = incoming.received().get(file).copied().unwrap_or(0);
-                if has.saturating_add(content.len() as u64) > sizes[file] {
-                    return Err(SessionError::Misuse("more came than the image has".into()));
-                }
-                if let Err(error) = incoming.append(file, &content) {
-                    return Ok(outbox.say(&FromHost::Refused { error })?);
+                let place = current.as_mut();
+                let (part, offset) = place.ok_or_else(|| SessionError::Misuse("data came before its file".into()))?;
+                match receiver.append(image, *part, *offset, &content) {
+                    Ok(end) => *offset = end,
+                    Err(error) => return Ok(outbox.say(&FromHost::Refused { error })?),
                 }
             }
             Some(Frame::Message(message)) => match frame::parse(&message)? {
                 FromClient::Ping => outbox.say(&FromHost::Here)?,
-                FromClient::File { number, offset } => {
-                    let file = number as usize;
-                    if incoming.received().get(file) != Some(&offset) {
-                        return Err(SessionError::Misuse("a file was taken up where it had not ended".into()));
-                    }
-                    current = Some(file);
-                }
-                FromClient::Complete => return finish(incoming, &sizes, outbox),
+                FromClient::File { part, offset } => current = Some((part, offset)),
+                FromClient::Complete => return finish(receiver.clone(), image, outbox),
                 _ => return Err(SessionError::Misuse("a call came with an image; open another stream".into())),
             },
         }
@@ -104,12 +96,9 @@ pub(super) fn serve(
 }
 
 /// Comparing digests takes time; the client hears that it is being done.
-fn finish(incoming: Box<dyn IncomingImage>, sizes: &[u64], outbox: &Outbox) -> Result<(), SessionError> {
-    if incoming.received() != sizes {
-        return Err(SessionError::Misuse("the image was said to be complete, and is not".into()));
-    }
+fn finish(receiver: Arc<dyn ImageReceiver>, image: ImageDigest, outbox: &Outbox) -> Result<(), SessionError> {
     let (tell, told) = sync_channel(1);
-    let compare = move || drop(tell.send(incoming.finish()));
+    let compare = move || drop(tell.send(receiver.finish(image)));
     thread::Builder::new().name("session digest".into()).spawn(compare).map_err(SessionError::Threads)?;
     loop {
         let result = match told.recv_timeout(SIGN_OF_LIFE) {
@@ -177,28 +166,24 @@ fn converse(
     watch: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<bool, UploadError> {
     say(stream, &FromClient::Upload { manifest: Box::new(image.manifest.clone()) })?;
-    let have = match heard(stream, watchdog)? {
-        FromHost::Have { bytes } => bytes,
+    let state = match heard(stream, watchdog)? {
+        FromHost::Have { state } => state,
         FromHost::Stored { is_new } => return Ok(is_new),
         other => return Err(unexpected(other)),
     };
-    let files = image.manifest.files();
-    if have.len() != files.len() || have.iter().zip(&files).any(|(has, file)| *has > file.bytes) {
-        return Err(UploadError::Broken("it says it has more of the image than there is".into(), false));
-    }
-    let mut sent: u64 = have.iter().sum();
+    let mut sent = sum(&state);
     let mut piece = vec![0; DATA_BYTES_MAX];
-    for (number, (path, file)) in image.paths.iter().zip(&files).enumerate() {
+    for (part, file) in image.manifest.files() {
+        let Some(path) = image.path(part) else { continue };
         let unreadable = |error: std::io::Error| UploadError::File(format!("{}: {error}", path.display()));
         let changed = || UploadError::File(format!("{} has become shorter while it was sent", path.display()));
-        let offset = have[number];
-        if offset == file.bytes {
-            continue;
+        let offset = state.offsets.iter().find(|(of, _)| *of == part).map_or(0, |(_, offset)| *offset);
+        if offset > file.bytes {
+            return Err(UploadError::Broken("it says it has more of the image than there is".into(), false));
         }
         let mut content = File::open(path).map_err(unreadable)?;
         content.seek(SeekFrom::Start(offset)).map_err(unreadable)?;
-        let number = u32::try_from(number).unwrap_or(u32::MAX);
-        say(stream, &FromClient::File { number, offset })?;
+        say(stream, &FromClient::File { part, offset })?;
         let mut left = file.bytes - offset;
         while left > 0 {
             let most = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
@@ -224,6 +209,11 @@ fn converse(
         FromHost::Stored { is_new } => Ok(is_new),
         other => Err(unexpected(other)),
     }
+}
+
+/// What is there, in bytes.
+fn sum(state: &UploadState) -> u64 {
+    state.offsets.iter().fold(0, |sum, (_, offset)| sum.saturating_add(*offset))
 }
 
 fn say(stream: &mut Stream, message: &FromClient) -> Result<(), UploadError> {
