@@ -22,6 +22,6 @@ mod worker;
 pub use channel::{ExecChannel, ExecReader, ExecStatus, ExecWriter, Exit};
 pub use command::{Output, RunLimits};
 pub use connection::SshConnection;
-pub use error::SshError;
+pub use error::{ChangedHostKey, SshError};
 pub use resolve::SshSurroundings;
 pub use target::{SshTarget, SshTimes};

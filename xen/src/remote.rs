@@ -24,7 +24,10 @@
 //! names or keys.
 
 pub mod frame;
+pub mod image;
+pub mod local;
 pub mod message;
+pub mod upload;
 
 mod client;
 mod connection;

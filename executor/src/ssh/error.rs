@@ -59,25 +59,8 @@ pub enum SshError {
         remedy: String,
     },
     /// The host shows another key than the known one. Nothing was said to it.
-    #[error(
-        "THE KEY OF {host} HAS CHANGED. It was {expected} ({place}), and now it is {found} ({key_type}). Either the host \
-         was installed anew, or somebody else answers in its place. Nothing was sent to it. If its owner confirms the \
-         new fingerprint, {remedy}"
-    )]
-    HostKeyChanged {
-        /// The host, as lists of known hosts name it.
-        host: String,
-        /// The type of the key that it shows.
-        key_type: String,
-        /// The fingerprint that is known.
-        expected: String,
-        /// The fingerprint of the key that it shows.
-        found: String,
-        /// Where the known one stands.
-        place: String,
-        /// How to accept the new one.
-        remedy: String,
-    },
+    #[error(transparent)]
+    HostKeyChanged(Box<ChangedHostKey>),
     /// The host does not let this user in.
     #[error("{host} does not let {user} in with {}; {remedy}", keys_tried(.tried))]
     Authentication {
@@ -146,6 +129,28 @@ pub enum SshError {
         /// Why.
         reason: String,
     },
+}
+
+/// A host that shows another key than the known one.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "THE KEY OF {host} HAS CHANGED. It was {expected} ({place}), and now it is {found} ({key_type}). Either the host was \
+     installed anew, or somebody else answers in its place. Nothing was sent to it. If its owner confirms the new \
+     fingerprint, {remedy}"
+)]
+pub struct ChangedHostKey {
+    /// The host, as lists of known hosts name it.
+    pub host: String,
+    /// The type of the key that it shows.
+    pub key_type: String,
+    /// The fingerprint that is known.
+    pub expected: String,
+    /// The fingerprint of the key that it shows.
+    pub found: String,
+    /// Where the known one stands.
+    pub place: String,
+    /// How to accept the new one.
+    pub remedy: String,
 }
 
 impl SshError {

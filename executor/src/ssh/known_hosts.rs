@@ -13,7 +13,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use sha2::{Digest as _, Sha256};
 use ssh2::{CheckResult, KnownHostFileKind, MethodType, Session};
 
-use super::error::SshError;
+use super::error::{ChangedHostKey, SshError};
 use super::target::SshTarget;
 
 /// The longest list that is read, in bytes.
@@ -87,13 +87,9 @@ impl KnownHosts {
         };
         let key_type = type_in_blob(blob);
         let found = fingerprint(blob);
-        let changed = |expected: String, place: String, remedy: String| SshError::HostKeyChanged {
-            host: host.clone(),
-            key_type: key_type.clone(),
-            expected,
-            found: found.clone(),
-            place,
-            remedy,
+        let changed = |expected: String, place: String, remedy: String| {
+            let (host, key_type, found) = (host.clone(), key_type.clone(), found.clone());
+            SshError::HostKeyChanged(Box::new(ChangedHostKey { host, key_type, expected, found, place, remedy }))
         };
         if let Some(pinned) = &target.host_key {
             if pinned.trim_end_matches('=') == found {

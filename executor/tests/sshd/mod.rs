@@ -2,4 +2,5 @@ mod broken;
 mod commands;
 mod resolving;
 mod server;
+mod session;
 mod trust;

@@ -1,6 +1,7 @@
 //! A hypervisor at the other end of a stream.
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,8 +9,10 @@ use tycoon_market::Timestamp;
 
 use super::connection::{Connection, NoAnswer};
 use super::console::{self, OpenError};
+use super::local::{LocalImage, LocalImages};
 use super::message::{Call, Reply};
 use super::stream::{ConnectError, Connector, Stream, greet};
+use super::upload::{self, UploadError, UploadObserver, UploadProgress};
 use crate::hypervisor::{ConsoleStream, HostFacts, Hypervisor, HypervisorError};
 use crate::spec::{DomainSpec, Ownership};
 use crate::status::DomainStatus;
@@ -78,6 +81,10 @@ impl Patience {
 pub struct RemoteHypervisor {
     connector: Arc<dyn Connector>,
     patience: Patience,
+    images: Arc<LocalImages>,
+    observer: Option<Arc<dyn UploadObserver>>,
+    /// One image is sent at a time: two would only share the way.
+    uploading: Mutex<()>,
     state: Mutex<State>,
     closed: Condvar,
 }
@@ -99,7 +106,25 @@ impl fmt::Debug for RemoteHypervisor {
 impl RemoteHypervisor {
     /// The hypervisor that streams of `connector` lead to.
     pub fn over(connector: Arc<dyn Connector>) -> Self {
-        Self { connector, patience: Patience::default(), state: Mutex::default(), closed: Condvar::new() }
+        Self {
+            connector,
+            patience: Patience::default(),
+            images: Arc::default(),
+            observer: None,
+            uploading: Mutex::default(),
+            state: Mutex::default(),
+            closed: Condvar::new(),
+        }
+    }
+
+    /// With images that lie here: the host can provide them too, for it is sent what it lacks.
+    pub fn with_images(self, images: Arc<LocalImages>) -> Self {
+        Self { images, ..self }
+    }
+
+    /// With somebody who watches uploads and may break them off.
+    pub fn with_observer(self, observer: Arc<dyn UploadObserver>) -> Self {
+        Self { observer: Some(observer), ..self }
     }
 
     /// With other patience.
@@ -161,14 +186,18 @@ impl RemoteHypervisor {
     }
 
     fn connect(&self) -> Result<Arc<Connection>, ConnectError> {
+        let stream = self.greeted_with_pauses()?;
+        Connection::start(stream, self.patience.ping, self.patience.silence)
+            .map(Arc::new)
+            .map_err(|error| ConnectError { message: format!("no thread: {error}"), is_lasting: false })
+    }
+
+    /// A greeted stream, tried for as often as patience says.
+    fn greeted_with_pauses(&self) -> Result<Stream, ConnectError> {
         let mut pauses = self.patience.pauses.iter();
         loop {
-            let started = self.greeted().and_then(|stream| {
-                Connection::start(stream, self.patience.ping, self.patience.silence)
-                    .map_err(|error| ConnectError { message: format!("no thread: {error}"), is_lasting: false })
-            });
-            match (started, pauses.next()) {
-                (Ok(connection), _) => return Ok(Arc::new(connection)),
+            match (self.greeted(), pauses.next()) {
+                (Ok(stream), _) => return Ok(stream),
                 (Err(error), Some(pause)) if !error.is_lasting => {
                     let state = self.state();
                     let wait = self.closed.wait_timeout_while(state, *pause, |state| !state.is_closed);
@@ -217,6 +246,43 @@ impl RemoteHypervisor {
         }
     }
 
+    /// The host has the image. True where it had to be sent. An upload that breaks goes on where it ended, as long as
+    /// every attempt gets anything across.
+    fn upload(&self, image: &LocalImage) -> Result<bool, HypervisorError> {
+        let name = &image.manifest.name;
+        let operation = format!("sending the image `{name}`");
+        let failed = |reason: &str| self.failed(&operation, reason);
+        let _turn = self.uploading.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watch = |sent_bytes| {
+            let total_bytes = image.manifest.files().fold(0_u64, |sum, (_, file)| sum.saturating_add(file.bytes));
+            let progress = UploadProgress { host: self.connector.host(), image: name, sent_bytes, total_bytes };
+            let is_closed = self.state().is_closed;
+            match &self.observer {
+                _ if is_closed => ControlFlow::Break(()),
+                Some(observer) => observer.progress(&progress),
+                None => ControlFlow::Continue(()),
+            }
+        };
+        let mut idle_attempts = 0;
+        loop {
+            let stream = self.greeted_with_pauses().map_err(|error| failed(&error.message))?;
+            match upload::send(stream, image, self.patience.silence, &mut watch) {
+                Ok(is_new) => return Ok(is_new),
+                Err(UploadError::Broken(_, true)) => idle_attempts = 0,
+                Err(UploadError::Broken(_, false)) if idle_attempts < self.patience.pauses.len() => idle_attempts += 1,
+                Err(UploadError::Broken(why, false)) => {
+                    let reason = format!("the connection broke ({why}); what has arrived stays there, so try again");
+                    return Err(failed(&reason));
+                }
+                Err(UploadError::Refused(error)) => return Err(error),
+                Err(UploadError::Cancelled) => {
+                    return Err(failed("it was broken off; what has arrived stays there for the next time"));
+                }
+                Err(UploadError::File(reason)) => return Err(failed(&reason)),
+            }
+        }
+    }
+
     fn ensure(&self, call: &Call) -> Result<bool, HypervisorError> {
         match self.ask(call)? {
             Reply::Ensured(is_changed) => Ok(is_changed),
@@ -246,7 +312,12 @@ impl RemoteHypervisor {
 impl Hypervisor for RemoteHypervisor {
     fn facts(&self) -> Result<HostFacts, HypervisorError> {
         match self.ask(&Call::Facts)? {
-            Reply::Facts(facts) => Ok(facts),
+            Reply::Facts(mut facts) => {
+                facts.images.extend(self.images.names().map(str::to_owned));
+                facts.images.sort_unstable();
+                facts.images.dedup();
+                Ok(facts)
+            }
             other => Err(self.nonsense(&Call::Facts, &other)),
         }
     }
@@ -268,7 +339,10 @@ impl Hypervisor for RemoteHypervisor {
     }
 
     fn ensure_image(&self, image: &str) -> Result<bool, HypervisorError> {
-        self.ensure(&Call::EnsureImage { image: image.to_owned() })
+        let call = Call::EnsureImage { image: image.to_owned() };
+        let local = self.images.get(image).map_err(|error| self.failed(call.operation(), &error.to_string()))?;
+        let was_sent = local.map(|local| self.upload(&local)).transpose()?.unwrap_or(false);
+        Ok(self.ensure(&call)? || was_sent)
     }
 
     fn ensure_volumes(&self, spec: &DomainSpec, ownership: &Ownership) -> Result<bool, HypervisorError> {

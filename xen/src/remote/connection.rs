@@ -227,8 +227,12 @@ fn receive_all(mut reader: Box<dyn Read + Send>, shared: &Shared) -> String {
                 shared.changed.notify_all();
             }
             FromHost::Fault(fault) => return fault.message,
-            FromHost::Opened | FromHost::Closed | FromHost::Refused { .. } => {
-                return "it sent something of a console where an answer belongs".into();
+            FromHost::Opened
+            | FromHost::Closed
+            | FromHost::Have { .. }
+            | FromHost::Stored { .. }
+            | FromHost::Refused { .. } => {
+                return "it sent something of a console or an image where an answer belongs".into();
             }
         }
     }

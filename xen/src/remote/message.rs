@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tycoon_market::Timestamp;
 
 use crate::hypervisor::{HostFacts, HypervisorError};
+use crate::image::{ImageManifest, ImagePart, UploadState};
 use crate::spec::{DomainSpec, Ownership};
 use crate::status::DomainStatus;
 
@@ -61,6 +62,20 @@ pub enum FromClient {
     },
     /// Are you there?
     Ping,
+    /// This stream brings an image.
+    Upload {
+        /// What it is.
+        manifest: Box<ImageManifest>,
+    },
+    /// The data that follows belongs to this file of the image.
+    File {
+        /// Which of its files.
+        part: ImagePart,
+        /// Where the data begins, in bytes: where what the host has ends.
+        offset: u64,
+    },
+    /// All of the image has been sent.
+    Complete,
     /// This stream becomes the console of a domain.
     Console {
         /// The hypervisor's name of the domain.
@@ -83,6 +98,16 @@ pub enum FromHost {
     Here,
     /// What was asked of the stream begins: the console is open.
     Opened,
+    /// So much of the image is there.
+    Have {
+        /// How far the upload is.
+        state: UploadState,
+    },
+    /// The image is there, whole and compared with its digests.
+    Stored {
+        /// False where it was there before.
+        is_new: bool,
+    },
     /// The console has ended, with its domain.
     Closed,
     /// What was asked of the stream cannot be had.

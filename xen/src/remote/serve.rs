@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::console;
 use super::frame::{self, Frame, FrameError, PREAMBLE};
+use super::image::ImageReceiver;
 use super::message::{Call, Fault, FromClient, FromHost, Hello, Reply};
+use super::{console, upload};
 use crate::hypervisor::{Hypervisor, HypervisorError};
 
 /// How much a session does at once, and how long it waits.
@@ -37,6 +38,7 @@ impl Default for SessionLimits {
 #[derive(Clone)]
 pub struct Session {
     hypervisor: Arc<dyn Hypervisor>,
+    images: Option<Arc<dyn ImageReceiver>>,
     limits: SessionLimits,
 }
 
@@ -87,7 +89,12 @@ pub(super) type Inbox = Receiver<Result<Option<Frame>, FrameError>>;
 impl Session {
     /// A session with `hypervisor`.
     pub fn new(hypervisor: Arc<dyn Hypervisor>) -> Self {
-        Self { hypervisor, limits: SessionLimits::default() }
+        Self { hypervisor, images: None, limits: SessionLimits::default() }
+    }
+
+    /// With a place for images of its clients.
+    pub fn with_images(self, images: Arc<dyn ImageReceiver>) -> Self {
+        Self { images: Some(images), ..self }
     }
 
     /// With other limits.
@@ -174,8 +181,16 @@ impl Session {
                 Ok(FromClient::Console { name }) if workers.is_none() => {
                     break console::serve(&*self.hypervisor, &name, inbox, outbox);
                 }
-                Ok(FromClient::Console { .. }) => {
-                    Err(SessionError::Misuse("a stream of calls cannot become a console; open another".into()))
+                Ok(FromClient::Upload { manifest }) if workers.is_none() => {
+                    let (images, silence_max) = (self.images.as_ref(), self.limits.silence_max);
+                    break upload::serve(images, &manifest, inbox, outbox, silence_max);
+                }
+                Ok(FromClient::Console { .. } | FromClient::Upload { .. }) => {
+                    let reason = "a stream of calls cannot become one of a console or an image; open another";
+                    Err(SessionError::Misuse(reason.into()))
+                }
+                Ok(FromClient::File { .. } | FromClient::Complete) => {
+                    Err(SessionError::Misuse("a piece of an image came before its manifest".into()))
                 }
                 Err(error) => Err(error.into()),
             };

@@ -2,11 +2,9 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::frame::{self, Frame, FrameError, PREAMBLE};
 use super::message::Hello;
@@ -88,31 +86,60 @@ fn exchange(reader: &mut dyn Read, writer: &mut dyn Write) -> Result<Hello, Fram
     Ok(theirs)
 }
 
-/// Closes a stream where something does not come in time.
+/// Closes a stream where nothing moves for too long.
 pub(super) struct Watchdog {
-    stop: SyncSender<()>,
-    has_struck: Arc<AtomicBool>,
+    state: Arc<(Mutex<Watch>, Condvar)>,
+    patience: Duration,
+}
+
+struct Watch {
+    deadline: Instant,
+    is_stopped: bool,
+    has_struck: bool,
 }
 
 impl Watchdog {
+    /// Strikes after `patience`.
     pub(super) fn start(close: Arc<dyn Fn() + Send + Sync>, patience: Duration) -> io::Result<Self> {
-        let (stop, stopped) = sync_channel(1);
-        let has_struck = Arc::new(AtomicBool::new(false));
-        let strike = has_struck.clone();
-        let watch = move || {
-            if stopped.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
-                strike.store(true, Ordering::SeqCst);
-                close();
+        let watch = Watch { deadline: Instant::now() + patience, is_stopped: false, has_struck: false };
+        let state = Arc::new((Mutex::new(watch), Condvar::new()));
+        let shared = state.clone();
+        let guard = move || {
+            let (watch, changed) = &*shared;
+            let mut watch = watch.lock().unwrap_or_else(PoisonError::into_inner);
+            while !watch.is_stopped {
+                let left = watch.deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    watch.has_struck = true;
+                    drop(watch);
+                    close();
+                    return;
+                }
+                watch = changed.wait_timeout(watch, left).unwrap_or_else(PoisonError::into_inner).0;
             }
         };
-        thread::Builder::new().name("stream watchdog".into()).spawn(watch)?;
-        Ok(Self { stop, has_struck })
+        thread::Builder::new().name("stream watchdog".into()).spawn(guard)?;
+        Ok(Self { state, patience })
+    }
+
+    /// Something moved: the time begins anew.
+    pub(super) fn touch(&self) {
+        self.watch().deadline = Instant::now() + self.patience;
     }
 
     /// True where it was too late.
     pub(super) fn stop(self) -> bool {
-        // Nobody listens any more where it has struck.
-        let _ = self.stop.try_send(());
-        self.has_struck.load(Ordering::SeqCst)
+        self.watch().has_struck
+    }
+
+    fn watch(&self) -> MutexGuard<'_, Watch> {
+        self.state.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.watch().is_stopped = true;
+        self.state.1.notify_all();
     }
 }

@@ -5,3 +5,4 @@ mod gate;
 mod nonsense;
 mod pipe;
 mod together;
+mod uploads;
