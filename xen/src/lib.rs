@@ -26,3 +26,5 @@ pub mod hypervisor;
 pub mod memory;
 #[cfg(feature = "host")]
 pub mod storage;
+#[cfg(feature = "host")]
+pub mod tiny;

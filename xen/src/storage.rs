@@ -6,7 +6,7 @@
 
 mod addresses;
 mod cache;
-mod command;
+pub(crate) mod command;
 mod fill;
 mod folder;
 mod images;
