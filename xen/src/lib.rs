@@ -32,3 +32,5 @@ pub mod remote;
 pub mod storage;
 #[cfg(feature = "host")]
 pub mod survey;
+#[cfg(feature = "host")]
+pub mod tiny;
