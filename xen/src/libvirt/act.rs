@@ -49,8 +49,7 @@ impl Host {
                 disks: before.map(|marks| marks.disks.clone()).unwrap_or_default(),
             };
             if marks.spec_bytes() > SPEC_BYTES_MAX {
-                let reason =
-                    format!("its description has {} bytes; {SPEC_BYTES_MAX} are possible", marks.spec_bytes());
+                let reason = format!("its description has {} bytes; {SPEC_BYTES_MAX} are possible", marks.spec_bytes());
                 return Err(refused(OPERATION, reason).into());
             }
             let uuid = seen.as_ref().map(|seen| seen.domain.uuid_string()).transpose()?;
@@ -334,7 +333,10 @@ impl Host {
         };
         let seen = self.own(connect, name)?;
         let record = self.storage.record(name)?;
-        let owners = [seen.as_ref().and_then(Seen::own_marks).map(|marks| &marks.ownership), record.as_ref().map(|r| &r.ownership)];
+        let owners = [
+            seen.as_ref().and_then(Seen::own_marks).map(|marks| &marks.ownership),
+            record.as_ref().map(|r| &r.ownership),
+        ];
         if owners.into_iter().flatten().any(is_other) {
             return Err(HypervisorError::NameTaken(name.to_owned()).into());
         }

@@ -36,10 +36,7 @@ impl Host {
             seen.domain.open_console(None, &stream, 0)?;
             let line = Arc::new(Line { stream, is_closed: AtomicBool::new(false) });
             let output = Output { line: Arc::clone(&line) };
-            Ok(ConsoleStream {
-                output: Box::new(Cursor::new(past).chain(output)),
-                input: Box::new(Input { line }),
-            })
+            Ok(ConsoleStream { output: Box::new(Cursor::new(past).chain(output)), input: Box::new(Input { line }) })
         })
     }
 

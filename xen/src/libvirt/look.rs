@@ -159,10 +159,8 @@ impl Host {
         let neighbours = Neighbours::read();
         let mut records: BTreeMap<String, DomainRecord> =
             records.into_iter().map(|record| (record.name.clone(), record)).collect();
-        let mut domains: Vec<DomainStatus> = all
-            .iter()
-            .map(|seen| status(seen, records.remove(&seen.name).as_ref(), &runs, &neighbours))
-            .collect();
+        let mut domains: Vec<DomainStatus> =
+            all.iter().map(|seen| status(seen, records.remove(&seen.name).as_ref(), &runs, &neighbours)).collect();
         domains.extend(records.into_values().map(only_volumes));
         domains.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(domains)
@@ -277,6 +275,10 @@ impl Host {
 
     /// Memory that no domain has, in bytes, where libvirt can tell.
     pub(super) fn free_memory_bytes(&self, connect: &Connect) -> Result<Option<u64>, Fault> {
+        if self.connection.kind() == Kind::Test {
+            // Its number has nothing to do with its domains.
+            return Ok(None);
+        }
         match connect.free_memory() {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if is(&error, ErrorNumber::NoSupport) || connection::is_alive(connect) => Ok(None),

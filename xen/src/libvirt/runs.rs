@@ -166,8 +166,7 @@ impl RunsFile {
 
     /// Changes what is remembered; it is on disk on return.
     pub(super) fn change<T>(&self, act: impl FnOnce(&mut Runs) -> T) -> Result<T, HypervisorError> {
-        let writing =
-            |error| failed("noting what is known of domains", format!("{}: {error}", self.path.display()));
+        let writing = |error| failed("noting what is known of domains", format!("{}: {error}", self.path.display()));
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let lock = File::create(self.path.with_extension("lock")).map_err(writing)?;
         lock.lock().map_err(writing)?;
