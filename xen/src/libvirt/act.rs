@@ -359,11 +359,15 @@ fn mark(seen: &Seen, marks: &Marks, operation: &'static str) -> Result<(), Fault
 /// Destroys a run. The toolstack sometimes dies at the first try and leaves a domain that only its id still finds.
 fn destroy(connect: &Connect, domain: &Domain, id: u32) -> Result<(), Fault> {
     let Err(error) = domain.destroy() else { return Ok(()) };
-    match connect.lookup_domain_by_id(id) {
-        Ok(again) => Ok(again.destroy()?),
-        // It is gone: it ended by itself meanwhile, or the first try did it after all.
-        Err(gone) if is(&gone, ErrorNumber::NoDomain) => Ok(()),
-        Err(_) => Err(error.into()),
+    // Where it is gone it ended by itself meanwhile, or the first try did it after all.
+    let find = || match connect.lookup_domain_by_id(id) {
+        Err(gone) if is(&gone, ErrorNumber::NoDomain) => Ok(None),
+        found => found.map(Some),
+    };
+    let Some(again) = find()? else { return Ok(()) };
+    match again.destroy() {
+        Err(_) if find()?.is_some() => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

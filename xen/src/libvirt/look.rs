@@ -34,7 +34,7 @@ pub(super) struct Seen {
     pub id: Option<u32>,
     /// What it was made from; `None` for a foreign one.
     pub marks: Result<Option<Marks>, Damaged>,
-    /// Of an active one, and of a foreign one.
+    /// Of one that does not end right now, and is active or foreign.
     pub info: Option<DomainInfo>,
     /// True where it is not active since a fault of its own.
     pub has_crashed: bool,
@@ -58,7 +58,22 @@ impl Seen {
             Some(xml) => Marks::read(&xml).map(|marks| Some(marks).filter(|m| m.ownership.hypervisor_name() == name)),
         };
         let is_ours = matches!(marks, Ok(Some(_)));
-        let info = if id.is_some() || !is_ours { Some(domain.info()?) } else { None };
+        let info = match if id.is_none() && is_ours { None } else { Some(domain.info()) } {
+            None => None,
+            Some(Ok(info)) => Some(info),
+            Some(Err(error)) => {
+                let connect = domain.connect()?;
+                if id.is_none() || !connection::is_alive(&connect) {
+                    return Err(error.into());
+                }
+                // Xen has the run no more. Either libvirt is still clearing up, or it has begun another.
+                let now = connect.lookup_domain_by_name(&name)?;
+                if now.id() != id {
+                    return Self::look(now);
+                }
+                None
+            }
+        };
         let has_crashed = id.is_none() && is_ours && ended_by_fault(&domain)?;
         Ok(Self { domain, name, id, marks, info, has_crashed })
     }
@@ -84,7 +99,8 @@ impl Seen {
         if self.id.is_none() {
             return if self.has_crashed || entry.has_crashed { DomainState::Crashed } else { DomainState::Stopped };
         }
-        match self.info.as_ref().and_then(|info| info.state.known()) {
+        let Some(info) = &self.info else { return DomainState::ShuttingDown };
+        match info.state.known() {
             Some(VirtState::Paused | VirtState::PMSuspended) => DomainState::Paused,
             Some(VirtState::Crashed) => DomainState::Crashed,
             Some(VirtState::Shutdown) => DomainState::ShuttingDown,
