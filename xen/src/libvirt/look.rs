@@ -230,6 +230,7 @@ impl Host {
                 let entry = runs.domains.entry(seen.name.clone()).or_default();
                 *entry = entry.after(seen.sight());
             }
+            self.runs.see(own().filter_map(|(seen, _)| Some((seen.name.clone(), seen.sight().active?))));
         }
         for name in ended {
             // Whoever changes the domain right now looks after its disks.
