@@ -190,7 +190,9 @@ impl Bench<'_> {
                 return Ok(());
             }
             if self.now() >= deadline {
-                return Err(Violation(format!("`{name}` has {has} bytes of memory and did not come to {bytes} in time")));
+                return Err(Violation(format!(
+                    "`{name}` has {has} bytes of memory and did not come to {bytes} in time"
+                )));
             }
             self.surroundings.pass(TimeSpan::from_micros(500_000));
         }

@@ -49,8 +49,7 @@ impl Host {
                 disks: before.map(|marks| marks.disks.clone()).unwrap_or_default(),
             };
             if marks.spec_bytes() > SPEC_BYTES_MAX {
-                let reason =
-                    format!("its description has {} bytes; {SPEC_BYTES_MAX} are possible", marks.spec_bytes());
+                let reason = format!("its description has {} bytes; {SPEC_BYTES_MAX} are possible", marks.spec_bytes());
                 return Err(refused(OPERATION, reason).into());
             }
             let uuid = seen.as_ref().map(|seen| seen.domain.uuid_string()).transpose()?;
@@ -334,7 +333,10 @@ impl Host {
         };
         let seen = self.own(connect, name)?;
         let record = self.storage.record(name)?;
-        let owners = [seen.as_ref().and_then(Seen::own_marks).map(|marks| &marks.ownership), record.as_ref().map(|r| &r.ownership)];
+        let owners = [
+            seen.as_ref().and_then(Seen::own_marks).map(|marks| &marks.ownership),
+            record.as_ref().map(|r| &r.ownership),
+        ];
         if owners.into_iter().flatten().any(is_other) {
             return Err(HypervisorError::NameTaken(name.to_owned()).into());
         }
@@ -357,11 +359,15 @@ fn mark(seen: &Seen, marks: &Marks, operation: &'static str) -> Result<(), Fault
 /// Destroys a run. The toolstack sometimes dies at the first try and leaves a domain that only its id still finds.
 fn destroy(connect: &Connect, domain: &Domain, id: u32) -> Result<(), Fault> {
     let Err(error) = domain.destroy() else { return Ok(()) };
-    match connect.lookup_domain_by_id(id) {
-        Ok(again) => Ok(again.destroy()?),
-        // It is gone: it ended by itself meanwhile, or the first try did it after all.
-        Err(gone) if is(&gone, ErrorNumber::NoDomain) => Ok(()),
-        Err(_) => Err(error.into()),
+    // Where it is gone it ended by itself meanwhile, or the first try did it after all.
+    let find = || match connect.lookup_domain_by_id(id) {
+        Err(gone) if is(&gone, ErrorNumber::NoDomain) => Ok(None),
+        found => found.map(Some),
+    };
+    let Some(again) = find()? else { return Ok(()) };
+    match again.destroy() {
+        Err(_) if find()?.is_some() => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

@@ -141,7 +141,8 @@ fn connect(uri: &str) -> Result<Connect, HypervisorError> {
 /// True on a machine that runs Xen, in its control domain.
 fn is_control_domain(root: &Path) -> bool {
     std::fs::read_to_string(root.join("proc/xen/capabilities")).is_ok_and(|text| text.contains("control_d"))
-        || std::fs::read_to_string(root.join("sys/hypervisor/properties/features")).is_ok() && root.join("dev/xen/privcmd").exists()
+        || std::fs::read_to_string(root.join("sys/hypervisor/properties/features")).is_ok()
+            && root.join("dev/xen/privcmd").exists()
 }
 
 /// What keeps us from libvirt, and what to do about it.

@@ -18,6 +18,8 @@ const PAST_BYTES: u64 = 16 << 10;
 /// How often the stream is asked for more. It does not block: whoever closes the console must not wait for the guest to
 /// write something.
 const ASK_EVERY: Duration = Duration::from_millis(25);
+/// How often it is asked in vain before what was written while nobody read counts as read.
+const BACKLOG_ASKED_MAX: u32 = 8;
 /// What libvirt returns where a stream has nothing to give or no room to take.
 const WOULD_BLOCK: isize = -2;
 
@@ -31,15 +33,13 @@ impl Host {
             if seen.id.is_none() {
                 return Err(failed(OPERATION, format!("`{name}` does not run")).into());
             }
-            let past = self.past_of(&seen.name);
             let stream = Stream::new(connect, sys::VIR_STREAM_NONBLOCK)?;
             seen.domain.open_console(None, &stream, 0)?;
             let line = Arc::new(Line { stream, is_closed: AtomicBool::new(false) });
-            let output = Output { line: Arc::clone(&line) };
-            Ok(ConsoleStream {
-                output: Box::new(Cursor::new(past).chain(output)),
-                input: Box::new(Input { line }),
-            })
+            let mut output = Output { line: Arc::clone(&line) };
+            let backlog = output.backlog();
+            let past = joined(self.past_of(&seen.name), &backlog);
+            Ok(ConsoleStream { output: Box::new(Cursor::new(past).chain(output)), input: Box::new(Input { line }) })
         })
     }
 
@@ -78,6 +78,39 @@ struct Output {
 /// What is typed.
 struct Input {
     line: Arc<Line>,
+}
+
+impl Output {
+    /// What was written while nobody read and waits in the terminal's buffer: it comes at once, with all the log has of it.
+    fn backlog(&mut self) -> Vec<u8> {
+        let mut backlog = Vec::new();
+        let mut chunk = [0; 4096];
+        let mut asked_in_vain = 0;
+        while asked_in_vain < BACKLOG_ASKED_MAX && backlog.len() < PAST_BYTES as usize {
+            match self.line.stream.recv(&mut chunk) {
+                Ok(WOULD_BLOCK) => {
+                    asked_in_vain += 1;
+                    std::thread::sleep(ASK_EVERY);
+                }
+                Ok(count) if count > 0 => backlog.extend_from_slice(&chunk[..count.cast_unsigned().min(chunk.len())]),
+                // Whoever reads on finds out.
+                Ok(_) | Err(_) => break,
+            }
+        }
+        backlog
+    }
+}
+
+/// What was written before, in one piece: the log has the backlog too, and perhaps more that will be read.
+fn joined(mut logged: Vec<u8>, backlog: &[u8]) -> Vec<u8> {
+    if backlog.is_empty() {
+        return logged;
+    }
+    match logged.windows(backlog.len()).rposition(|part| part == backlog) {
+        Some(at) => logged.truncate(at + backlog.len()),
+        None => logged.extend_from_slice(backlog),
+    }
+    logged
 }
 
 impl Read for Output {
@@ -126,5 +159,25 @@ impl Write for Input {
 impl Drop for Input {
     fn drop(&mut self) {
         self.line.is_closed.store(true, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_log_and_the_terminal_both_have_is_given_once() {
+        for (logged, backlog, past) in [
+            ("boot\nlogin: ", "login: ", "boot\nlogin: "),
+            ("boot\nlogin: ", "", "boot\nlogin: "),
+            // Not logged at all, or not from the beginning.
+            ("", "login: ", "login: "),
+            ("boot\n", "login: ", "boot\nlogin: "),
+            // Written after the backlog was read: it is still to be read.
+            ("boot\nlogin: root\n", "login: ", "boot\nlogin: "),
+        ] {
+            assert_eq!(joined(logged.into(), backlog.as_bytes()), past.as_bytes(), "{logged:?} and {backlog:?}");
+        }
     }
 }

@@ -151,13 +151,19 @@ mod tests {
         let written = definition.write().unwrap();
         let document = roxmltree::Document::parse(&written).unwrap();
         let all = |name: &str| -> Vec<roxmltree::Node<'_, '_>> {
-            document.descendants().filter(|node| node.has_tag_name(name) && node.tag_name().namespace().is_none()).collect()
+            document
+                .descendants()
+                .filter(|node| node.has_tag_name(name) && node.tag_name().namespace().is_none())
+                .collect()
         };
         let text = |name: &str| all(name).first().and_then(|node| node.text()).unwrap_or_default().to_owned();
         assert_eq!(document.root_element().attribute("type"), Some("xen"));
         assert_eq!(text("name"), marks.ownership.hypervisor_name());
         assert_eq!(Some(text("uuid").as_str()), uuid);
-        assert_eq!((text("memory"), text("currentMemory"), text("vcpu")), ("131072".into(), "131072".into(), "2".into()));
+        assert_eq!(
+            (text("memory"), text("currentMemory"), text("vcpu")),
+            ("131072".into(), "131072".into(), "2".into())
+        );
         assert_eq!((text("kernel"), text("initrd")), ("/images/kernel".into(), "/images/ramdisk".into()));
         assert_eq!(text("cmdline"), "console=hvc0 a=<\"&'>");
         assert_eq!((text("on_poweroff"), text("on_reboot")), ("destroy".into(), "restart".into()));

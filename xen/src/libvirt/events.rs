@@ -98,7 +98,8 @@ impl Subscription {
     pub(super) fn open(connect: &Connect) -> Result<Self, Error> {
         let (sender, events) = sync_channel(WAITING_MAX);
         let opaque = Box::into_raw(Box::new(sender));
-        type Lifecycle = unsafe extern "C" fn(sys::virConnectPtr, sys::virDomainPtr, c_int, c_int, *mut c_void) -> c_int;
+        type Lifecycle =
+            unsafe extern "C" fn(sys::virConnectPtr, sys::virDomainPtr, c_int, c_int, *mut c_void) -> c_int;
         type Generic = unsafe extern "C" fn(sys::virConnectPtr, sys::virDomainPtr, *mut c_void);
         // SAFETY: libvirt takes every kind of callback as the generic one, and calls it with the arguments of its event
         // id: those of `Lifecycle` for VIR_DOMAIN_EVENT_ID_LIFECYCLE (libvirt-domain.h).

@@ -14,7 +14,7 @@ use std::str::FromStr;
 
 use serde::de::DeserializeOwned;
 
-use super::xml::{Element, Unwritable};
+use super::xml::Element;
 use crate::spec::{DomainSpec, Ownership};
 use crate::storage::AttachedDisk;
 

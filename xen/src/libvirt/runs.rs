@@ -2,7 +2,8 @@
 //!
 //! It is one small file beside the records of the storage. A run is one life of a domain from its start to its end, with
 //! an id of its own; Xen counts CPU time from zero in each. The CPU time of a run is noted whenever somebody looks, so
-//! what a domain used between the last look and its end is not counted.
+//! what a domain used between the last look and its end is not counted. CPU times alone reach the disk only now and
+//! then; where the process is killed, what it saw since is not counted either.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -61,6 +62,18 @@ pub(super) struct Sight {
     pub has_crashed: bool,
 }
 
+impl Runs {
+    /// Takes in CPU times of runs that it knows.
+    fn see(&mut self, times: &BTreeMap<String, (u32, u64)>) {
+        for (name, (id, micros)) in times {
+            let run = self.domains.get_mut(name).and_then(|entry| entry.run.as_mut()).filter(|run| run.id == *id);
+            if let Some(run) = run {
+                run.seen_micros = run.seen_micros.max(*micros);
+            }
+        }
+    }
+}
+
 impl Entry {
     pub(super) const fn started(id: u32, previous: &Self) -> Self {
         let run = Run { id, seen_micros: 0, is_weighted: false, shutdown_until_ms: None };
@@ -117,8 +130,9 @@ impl Entry {
 pub(super) struct RunsFile {
     path: PathBuf,
     boot: String,
-    /// Threads of this process take turns here, processes at the lock file.
-    turn: Mutex<()>,
+    /// Threads of this process take turns here, processes at the lock file. What is in it are runs and their CPU times
+    /// in microseconds, as they were seen since they were written last.
+    unwritten: Mutex<BTreeMap<String, (u32, u64)>>,
 }
 
 impl RunsFile {
@@ -128,13 +142,25 @@ impl RunsFile {
         fs::create_dir_all(folder).map_err(unreadable)?;
         // Where nothing tells one boot from another, all are one, and ids must do.
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
-        let file = Self { path: folder.join("runs.json"), boot, turn: Mutex::new(()) };
+        let file = Self { path: folder.join("runs.json"), boot, unwritten: Mutex::default() };
         file.read()?;
         Ok(file)
     }
 
     /// What is remembered.
     pub(super) fn read(&self) -> Result<Runs, HypervisorError> {
+        let unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut runs = self.written()?;
+        runs.see(&unwritten);
+        Ok(runs)
+    }
+
+    /// Remembers CPU times until the next change is written.
+    pub(super) fn see(&self, times: impl IntoIterator<Item = (String, (u32, u64))>) {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner).extend(times);
+    }
+
+    fn written(&self) -> Result<Runs, HypervisorError> {
         let reading = |reason: String| {
             let remedy = "it holds CPU times and pending shutdowns only; if it cannot be repaired, remove it";
             failed("reading what is known of domains", format!("{}: {reason}; {remedy}", self.path.display()))
@@ -166,13 +192,13 @@ impl RunsFile {
 
     /// Changes what is remembered; it is on disk on return.
     pub(super) fn change<T>(&self, act: impl FnOnce(&mut Runs) -> T) -> Result<T, HypervisorError> {
-        let writing =
-            |error| failed("noting what is known of domains", format!("{}: {error}", self.path.display()));
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let writing = |error| failed("noting what is known of domains", format!("{}: {error}", self.path.display()));
+        let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
         let lock = File::create(self.path.with_extension("lock")).map_err(writing)?;
         lock.lock().map_err(writing)?;
-        let before = self.read()?;
+        let before = self.written()?;
         let mut runs = before.clone();
+        runs.see(&unwritten);
         let result = act(&mut runs);
         if runs != before {
             let text = serde_json::to_vec(&runs).map_err(|error| writing(error.into()))?;
@@ -181,6 +207,7 @@ impl RunsFile {
             file.write_all(&text).and_then(|()| file.sync_all()).map_err(writing)?;
             fs::rename(&new, &self.path).map_err(writing)?;
         }
+        unwritten.clear();
         Ok(result)
     }
 }
@@ -252,6 +279,22 @@ mod tests {
         let rebooted = RunsFile { boot: "another".into(), ..RunsFile::open(folder.path()).unwrap() };
         let entry = &rebooted.read().unwrap().domains["a"];
         assert_eq!((entry.run.as_ref(), entry.total_micros()), (None, 5));
+    }
+
+    #[test]
+    fn cpu_times_that_are_not_written_yet_count_and_are_written_with_the_next_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = RunsFile::open(folder.path()).unwrap();
+        file.change(|runs| runs.domains.insert("a".into(), Entry::started(1, &Entry::default()))).unwrap();
+        file.see([("a".into(), (1, 5)), ("b".into(), (2, 7))]);
+        let total = |file: &RunsFile| file.read().unwrap().domains["a"].total_micros();
+        assert_eq!((total(&file), total(&RunsFile::open(folder.path()).unwrap())), (5, 0));
+        file.change(|runs| {
+            let entry = runs.domains.get_mut("a").unwrap();
+            *entry = entry.after(STOPPED);
+        })
+        .unwrap();
+        assert_eq!(total(&RunsFile::open(folder.path()).unwrap()), 5);
     }
 
     #[test]

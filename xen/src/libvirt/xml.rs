@@ -139,7 +139,8 @@ mod tests {
 
     #[test]
     fn texts_cannot_leave_their_place() {
-        for text in ["</a><evil/>", "\" evil=\"", "]]>", "<!-- ", "&amp;", "' x", "a\tb\nc\rd", " both ends ", "é😀"] {
+        for text in ["</a><evil/>", "\" evil=\"", "]]>", "<!-- ", "&amp;", "' x", "a\tb\nc\rd", " both ends ", "é😀"]
+        {
             assert_eq!(read_back(text), (text.to_owned(), text.to_owned()));
         }
     }

@@ -132,7 +132,8 @@ impl Storage for FolderStorage {
 
     fn record(&self, name: &str) -> Result<Option<DomainRecord>, HypervisorError> {
         let Ok(text) = fs::read_to_string(self.path(name)) else { return Ok(None) };
-        type Parts = (Ownership, Option<DomainSpec>, Vec<(String, u64)>, Vec<(String, MacAddress, String, Option<Ipv4Addr>)>);
+        type Parts =
+            (Ownership, Option<DomainSpec>, Vec<(String, u64)>, Vec<(String, MacAddress, String, Option<Ipv4Addr>)>);
         let (ownership, spec, volumes, interfaces): Parts = serde_json::from_str(&text).unwrap();
         let interface = |(name, mac, bridge, address)| Interface { name, mac, bridge, address };
         let interfaces = interfaces.into_iter().map(interface).collect();
