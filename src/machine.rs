@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use tycoon_lang::machine as words;
 use tycoon_lang::Options;
+use tycoon_lang::machine as words;
 use tycoon_xen::machine::{
     AddressRange, BridgeExport, DiskFormat, FileExport, ImageExport, Machine, StoreExport, StoreKind,
 };
@@ -30,7 +30,8 @@ pub fn load(path: &Path) -> Result<Machine, Failure> {
     let stores = machine.stores.iter().map(store).collect::<Result<Vec<_>, _>>();
     let bridges = machine.bridges.iter().map(bridge).collect::<Result<Vec<_>, _>>();
     let wrong = |reason: String| {
-        Failure::new(Exit::Failed, format!("{text}: {reason}")).help("mend the file; `tycoon host check` tells whether it is good")
+        Failure::new(Exit::Failed, format!("{text}: {reason}"))
+            .help("mend the file; `tycoon host check` tells whether it is good")
     };
     Ok(Machine {
         folder: PathBuf::from(&machine.folder),
@@ -51,7 +52,9 @@ fn store(store: &words::Store) -> Result<StoreExport, String> {
         (None, Some(directory)) => StoreKind::Loopback { directory: PathBuf::from(directory) },
         _ => {
             let name = &store.name;
-            return Err(format!("the store `{name}` needs either `group=` (a volume group) or `directory=` (a folder)"));
+            return Err(format!(
+                "the store `{name}` needs either `group=` (a volume group) or `directory=` (a folder)"
+            ));
         }
     };
     Ok(StoreExport { name: store.name.clone(), kind, limit_bytes: store.limit_bytes })

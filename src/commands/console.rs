@@ -33,7 +33,8 @@ pub fn run(arguments: &ConsoleArgs, output: &Output) -> Result<Exit, Failure> {
     session.close()?;
     drop(session);
     let console = hypervisor.open_console(&found.domain.name).map_err(|error| {
-        Failure::from_error(Exit::Failed, &error).context(&format!("the console of {} cannot be opened", found.domain.name))
+        Failure::from_error(Exit::Failed, &error)
+            .context(&format!("the console of {} cannot be opened", found.domain.name))
     })?;
     if io::stdin().is_terminal() {
         output.message("connected; Ctrl-] ends it");
@@ -48,9 +49,7 @@ pub fn run(arguments: &ConsoleArgs, output: &Output) -> Result<Exit, Failure> {
     let event = events.recv();
     drop(raw);
     match event {
-        Ok(Event::Ended(Err(error))) => {
-            Err(Failure::from_error(Exit::Failed, &error).context("the console broke off"))
-        }
+        Ok(Event::Ended(Err(error))) => Err(Failure::from_error(Exit::Failed, &error).context("the console broke off")),
         Ok(Event::Ended(Ok(())) | Event::Escaped) | Err(_) => Ok(Exit::Ok),
     }
 }

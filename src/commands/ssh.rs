@@ -61,7 +61,9 @@ pub fn run(arguments: &SshArgs, output: &Output) -> Result<Exit, Failure> {
     session.close()?;
     drop(session);
     let error = ssh.exec();
-    Err(Failure::from_error(Exit::Failed, &error).context("OpenSSH's `ssh` cannot be started").help("apt-get install openssh-client"))
+    Err(Failure::from_error(Exit::Failed, &error)
+        .context("OpenSSH's `ssh` cannot be started")
+        .help("apt-get install openssh-client"))
 }
 
 fn path_of(found: &domains::Found) -> String {

@@ -3,12 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tycoon_executor::engine::StopFlag;
 use tycoon_lang::site::{Host, HostKind, Site, XenHost};
 use tycoon_market::HostId;
 use tycoon_xen::hypervisor::Hypervisor;
 use tycoon_xen::remote::RemoteHypervisor;
+use tycoon_xen::remote::local::LocalImages;
 
-use super::{Session, hosts, images, reach};
+use super::images::{self, Uploads};
+use super::{Session, hosts, reach};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::folders::Folders;
@@ -17,18 +20,26 @@ use crate::output::Output;
 /// A machine, or why it cannot be reached and what to do.
 pub type Machine = Result<Arc<dyn Hypervisor>, String>;
 
+/// What is brought to hosts, and who watches.
+struct Bring {
+    images: Arc<LocalImages>,
+    uploads: Arc<Uploads>,
+}
+
 /// Opens the machines of all hosts, in the order of the description.
 pub fn open_all(
     site: &Site,
     database: &sled::Db,
     folders: &Folders,
     output: &Output,
+    stop: &StopFlag,
 ) -> Result<Vec<Machine>, Failure> {
     let config = ssh_config(site, output);
-    let images = images::sources(site, output)?;
+    let bring =
+        Bring { images: images::sources(site, folders, output), uploads: Arc::new(Uploads::new(output, stop.clone())) };
     let open = |number: usize, host: &Host| match &host.kind {
         HostKind::Simulated(machine) => hosts::simulated_machine(number, host, machine, database).map(Ok),
-        HostKind::Xen(xen) => Ok(connect(host, xen, config.as_deref(), folders, &images)),
+        HostKind::Xen(xen) => Ok(connect(host, xen, config.as_deref(), folders, Some(&bring))),
     };
     let mut machines = Vec::with_capacity(site.hosts.len());
     std::thread::scope(|scope| {
@@ -38,7 +49,11 @@ pub fn open_all(
             .hosts
             .iter()
             .enumerate()
-            .map(|(number, host)| if is_real(host) { Ok(scope.spawn(move || open(number, host))) } else { Err(open(number, host)) })
+            .map(
+                |(number, host)| {
+                    if is_real(host) { Ok(scope.spawn(move || open(number, host))) } else { Err(open(number, host)) }
+                },
+            )
             .collect();
         for way in ways {
             machines.push(match way {
@@ -59,7 +74,7 @@ pub fn of_host(session: &Session, id: &HostId, output: &Output) -> Result<Arc<dy
             .help("bring the pool up on real hosts with `--hosts FILE`"));
     };
     let config = ssh_config(site.description(), output);
-    connect(host, xen, config.as_deref(), session.folders(), &images::Sources::default())
+    connect(host, xen, config.as_deref(), session.folders(), None)
         .map_err(|reason| Failure::new(Exit::Failed, format!("{} cannot be reached: {reason}", host.address)))
 }
 
@@ -74,16 +89,13 @@ pub fn beside(output: &Output, path: &str) -> PathBuf {
     folder.unwrap_or(Path::new("")).join(path)
 }
 
-fn connect(
-    host: &Host,
-    xen: &XenHost,
-    config: Option<&Path>,
-    folders: &Folders,
-    _: &images::Sources,
-) -> Machine {
+fn connect(host: &Host, xen: &XenHost, config: Option<&Path>, folders: &Folders, bring: Option<&Bring>) -> Machine {
     let target = reach::target(&xen.ssh, config, folders, false).map_err(|failure| failure.message())?;
     let connector = reach::HostConnector::new(&host.address, target, &xen.program);
-    let machine = RemoteHypervisor::over(Arc::new(connector));
+    let mut machine = RemoteHypervisor::over(Arc::new(connector));
+    if let Some(bring) = bring {
+        machine = machine.with_images(bring.images.clone()).with_observer(bring.uploads.clone());
+    }
     // What cannot say what it is cannot do anything either.
     machine.facts().map_err(|error| error.to_string())?;
     Ok(Arc::new(machine))

@@ -45,8 +45,8 @@ impl Session {
         let surroundings = Surroundings::find()?;
         folders::make(&folders.journals())?;
         let identity = Identity::find_or_make(&folders, &surroundings, output)?;
-        let site = EmbeddedSite::open(description, &folders, &identity, &surroundings, command, output)?;
         let stop = world::stop_on_interrupt()?;
+        let site = EmbeddedSite::open(description, &folders, &identity, &surroundings, command, output, &stop)?;
         Ok(Self { folders, identity, surroundings, site: Arc::new(site), command: command.to_owned(), stop })
     }
 

@@ -10,8 +10,7 @@ use crate::hypervisor::HypervisorError;
 use crate::storage::command::Command;
 
 /// Where Debian puts programs.
-const PROGRAM_FOLDERS: [&str; 6] =
-    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+const PROGRAM_FOLDERS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// The programs a host needs, the packages they are in, and what for.
 const PROGRAMS: [(&str, &str, &str); 10] = [
@@ -116,9 +115,8 @@ impl Survey {
         }
         let (driver, package) = XEN_DRIVER;
         let folders = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
-        let has_driver = folders.iter().any(|folder| {
-            Path::new(folder).join("libvirt/connection-driver").join(driver).exists()
-        });
+        let has_driver =
+            folders.iter().any(|folder| Path::new(folder).join("libvirt/connection-driver").join(driver).exists());
         if !has_driver {
             packages.insert(package);
             self.problem("libvirt has no driver for Xen", format!("apt-get install {package}"));

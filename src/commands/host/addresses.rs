@@ -72,9 +72,20 @@ mod tests {
 
     #[test]
     fn what_is_no_span_is_refused() {
-        for text in ["", "10.0.0.1", "10.0.0.1-10.0.0.9", "10.0.0.9-10.0.0.1/24", "10.0.0.1-10.0.1.1/24", "a-b/24", "10.0.0.1-10.0.0.2/33"] {
+        for text in [
+            "",
+            "10.0.0.1",
+            "10.0.0.1-10.0.0.9",
+            "10.0.0.9-10.0.0.1/24",
+            "10.0.0.1-10.0.1.1/24",
+            "a-b/24",
+            "10.0.0.1-10.0.0.2/33",
+        ] {
             assert!(text.parse::<AddressSpan>().is_err(), "{text}");
         }
-        assert_eq!("0.0.0.0-255.255.255.255/1".parse::<AddressSpan>(), Err("0.0.0.0 and 255.255.255.255 are not in one network with a prefix of 1".into()));
+        assert_eq!(
+            "0.0.0.0-255.255.255.255/1".parse::<AddressSpan>(),
+            Err("0.0.0.0 and 255.255.255.255 are not in one network with a prefix of 1".into())
+        );
     }
 }

@@ -23,8 +23,8 @@ pub fn run(output: &Output) -> Result<Exit, Failure> {
         return Err(Failure::new(Exit::Failed, format!("this machine has {} problem(s)", survey.problems.len())));
     }
     let machine = machine::load(Path::new(MACHINE_FILE))?;
-    let hypervisor = driver::open(&machine)?;
-    let facts = hypervisor.facts().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
+    let facts =
+        driver::open(&machine)?.hypervisor.facts().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
     if output.json {
         output.print_json(&facts);
         return Ok(Exit::Ok);

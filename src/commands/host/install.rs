@@ -57,8 +57,7 @@ pub fn run(arguments: &InstallArgs, output: &Output) -> Result<Exit, Failure> {
     }
     let install_one = |host: &str, preparation: &[String]| -> Result<(), Failure> {
         let say = |text: &str| output.message(&format!("{host}: {text}"));
-        let target =
-            reach::target(host, arguments.ssh_config.as_deref(), &folders, arguments.accept_new_host_keys)?;
+        let target = reach::target(host, arguments.ssh_config.as_deref(), &folders, arguments.accept_new_host_keys)?;
         let connection = SshConnection::connect(&target).map_err(|error| Failure::from_error(Exit::Failed, &error))?;
         say("connected");
         if !arguments.prepare.dry_run {
@@ -71,10 +70,8 @@ pub fn run(arguments: &InstallArgs, output: &Output) -> Result<Exit, Failure> {
     };
     let mut outcomes = Vec::with_capacity(count);
     std::thread::scope(|scope| {
-        let threads: Vec<_> = preparations
-            .iter()
-            .map(|(host, preparation)| scope.spawn(|| install_one(host, preparation)))
-            .collect();
+        let threads: Vec<_> =
+            preparations.iter().map(|(host, preparation)| scope.spawn(|| install_one(host, preparation))).collect();
         for thread in threads {
             outcomes.push(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         }
@@ -109,7 +106,9 @@ fn report(
     }
     let failed = outcomes.iter().filter(|outcome| outcome.is_err()).count();
     if !installed.is_empty() && !is_dry_run && !output.json {
-        output.message("List your hosts in a file, for example hosts.kdl, and use them with `tycoon up --hosts hosts.kdl FILE`:");
+        output.message(
+            "List your hosts in a file, for example hosts.kdl, and use them with `tycoon up --hosts hosts.kdl FILE`:",
+        );
         output.print(&format!("site lab {{\n{installed}}}\n"));
     }
     Ok(match failed {
@@ -199,14 +198,17 @@ impl Program {
         let packed = packed.map_err(|error| Failure::from_error(Exit::Failed, &error))?;
         say(&format!("bringing the program ({} MiB)", packed.len() >> 20));
         let part = format!("{PROGRAM}.gz");
-        connection.upload(&mut &packed[..], packed.len() as u64, &part, 0o600, &mut |_| ControlFlow::Continue(())).map_err(failed)?;
+        connection
+            .upload(&mut &packed[..], packed.len() as u64, &part, 0o600, &mut |_| ControlFlow::Continue(()))
+            .map_err(failed)?;
         // Unpacked beside its place: a session that runs keeps the old file.
         let unpack = format!(
             "gzip -dc {part} > {PROGRAM}.new && chmod 755 {PROGRAM}.new && sync {PROGRAM}.new && mv -f {PROGRAM}.new {PROGRAM} && rm -f {part}"
         );
         connection.run_well(&unpack, b"", LONG).map_err(failed)?;
         if !self.is_there(connection)? {
-            return Err(Failure::new(Exit::Failed, format!("what arrived at {PROGRAM} is not what was sent")).help("run the command again"));
+            return Err(Failure::new(Exit::Failed, format!("what arrived at {PROGRAM} is not what was sent"))
+                .help("run the command again"));
         }
         Ok(())
     }
@@ -225,7 +227,8 @@ mod tests {
 
     #[test]
     fn each_host_gets_its_part_of_the_addresses() {
-        let arguments = PrepareArgs { addresses: Some("10.0.0.100-10.0.0.119/24".parse().unwrap()), ..PrepareArgs::default() };
+        let arguments =
+            PrepareArgs { addresses: Some("10.0.0.100-10.0.0.119/24".parse().unwrap()), ..PrepareArgs::default() };
         let words = |number| preparation(&arguments, number, 2).unwrap().join(" ");
         assert!(words(0).ends_with("--addresses 10.0.0.100-10.0.0.109/24"), "{}", words(0));
         assert!(words(1).ends_with("--addresses 10.0.0.110-10.0.0.119/24"), "{}", words(1));

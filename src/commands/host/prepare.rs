@@ -5,6 +5,7 @@ use std::path::Path;
 
 use clap::Args;
 use tycoon_xen::survey::{self, Survey};
+use tycoon_xen::tiny::build_tiny as build_tiny_image;
 
 use super::addresses::AddressSpan;
 use super::check;
@@ -56,8 +57,10 @@ pub fn run(arguments: &PrepareArgs, output: &Output) -> Result<Exit, Failure> {
             output.print(&format!("would install {packages}\n"));
         } else {
             output.message(&format!("installing {packages}"));
-            survey::install_packages(&survey.missing_packages)
-                .map_err(|error| Failure::from_error(Exit::Failed, &error).help(format!("install them yourself: apt-get install {packages}")))?;
+            survey::install_packages(&survey.missing_packages).map_err(|error| {
+                Failure::from_error(Exit::Failed, &error)
+                    .help(format!("install them yourself: apt-get install {packages}"))
+            })?;
             survey = Survey::take();
         }
     }
@@ -107,7 +110,8 @@ fn describe(survey: &Survey, arguments: &PrepareArgs) -> Result<String, Failure>
     let device = bridge(survey, arguments)?;
     let mut bridge = format!("    bridge lan device={device}");
     if let Some(addresses) = &arguments.addresses {
-        let _ = write!(bridge, " first=\"{}\" last=\"{}\" prefix={}", addresses.first, addresses.last, addresses.prefix);
+        let _ =
+            write!(bridge, " first=\"{}\" last=\"{}\" prefix={}", addresses.first, addresses.last, addresses.prefix);
         if let Some(gateway) = arguments.gateway {
             let _ = write!(bridge, " gateway=\"{gateway}\"");
         }
@@ -142,7 +146,8 @@ fn stores(survey: &Survey, arguments: &PrepareArgs) -> Result<Vec<(String, Strin
         name if survey.groups.iter().any(|found| found.name == *name) => Ok(group(name)),
         name => {
             let names: Vec<&str> = survey.groups.iter().map(|found| found.name.as_str()).collect();
-            let there = if names.is_empty() { "there is none".to_owned() } else { format!("there is {}", names.join(", ")) };
+            let there =
+                if names.is_empty() { "there is none".to_owned() } else { format!("there is {}", names.join(", ")) };
             Err(Failure::new(Exit::Failed, format!("there is no volume group `{name}` on this machine; {there}"))
                 .help("name another, make it with `vgcreate`, or name a folder by its absolute path"))
         }
@@ -164,6 +169,11 @@ fn bridge(survey: &Survey, arguments: &PrepareArgs) -> Result<String, Failure> {
 
 /// Makes the image std:tiny from what is installed here.
 fn build_tiny(output: &Output) -> Result<(), Failure> {
+    if Path::new(TINY_FOLDER).join("disk.raw").exists() {
+        return Ok(());
+    }
     output.message("making the image std:tiny");
+    build_tiny_image(Path::new("/"), Path::new(TINY_FOLDER))
+        .map_err(|error| Failure::from_error(Exit::Failed, &error).context("the image std:tiny cannot be made"))?;
     Ok(())
 }

@@ -14,8 +14,9 @@ use crate::machine::{self, MACHINE_FILE};
 /// Serves until the input ends.
 pub fn run() -> Result<Exit, Failure> {
     let machine = machine::load(Path::new(MACHINE_FILE))?;
-    let hypervisor = driver::open(&machine)?;
-    Session::new(hypervisor)
+    let driver = driver::open(&machine)?;
+    Session::new(driver.hypervisor)
+        .with_images(driver.images)
         .serve(io::stdin(), io::stdout())
         .map_err(|error| Failure::from_error(Exit::Failed, &error))?;
     Ok(Exit::Ok)
