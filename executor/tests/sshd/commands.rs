@@ -158,3 +158,37 @@ fn a_file_is_put_in_its_place_whole_or_not_at_all() {
     let error = connection.upload(&mut content.as_slice(), bytes, "/no/such/folder/x", 0o755, &mut go_on).unwrap_err();
     assert!(matches!(&error, SshError::Command { stderr, .. } if !stderr.is_empty()), "{error}");
 }
+
+/// What all threads of SSH connections of this process have used of the CPU.
+fn cpu_time() -> Duration {
+    let mut ticks = 0;
+    for task in std::fs::read_dir("/proc/self/task").unwrap() {
+        let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+        let Some((name, numbers)) = stat.rsplit_once(')') else { continue };
+        if name.contains("(ssh ") {
+            // The 14th and 15th fields of the whole line, in hundredths of a second.
+            ticks += numbers.split_whitespace().skip(11).take(2).map(|n| n.parse::<u64>().unwrap()).sum::<u64>();
+        }
+    }
+    Duration::from_millis(ticks * 10)
+}
+
+#[test]
+fn waiting_costs_no_cpu() {
+    let Some(server) = Server::start("") else { return };
+    let connection = server.connect();
+    let _quiet = connection.exec("sleep 1000").unwrap();
+    let _unread = connection.exec("yes").unwrap();
+    let mut half = connection.exec("sleep 1000").unwrap();
+    drop(half.writer);
+    half.reader.set_timeout(Some(Duration::from_millis(500))).unwrap();
+    assert!(half.reader.read(&mut [0; 1]).is_err());
+    let closed = connection.exec("exec >&- 2>&-; sleep 1000").unwrap();
+    drop((closed.reader, closed.writer));
+    // Only time shows whether it is spent.
+    std::thread::sleep(Duration::from_millis(500));
+    let before = cpu_time();
+    std::thread::sleep(Duration::from_secs(2));
+    let used = cpu_time() - before;
+    assert!(used < Duration::from_millis(200), "{used:?} of CPU in 2 s of waiting");
+}

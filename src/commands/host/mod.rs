@@ -6,6 +6,7 @@ mod driver;
 mod install;
 mod prepare;
 mod session;
+mod trial;
 
 use clap::Subcommand;
 
@@ -22,6 +23,8 @@ pub enum HostCommand {
     Prepare(prepare::PrepareArgs),
     /// Say whether the machine this runs on is a good host, and what it sells
     Check,
+    /// Try everything this machine has to do as a host, with small domains of its own
+    Trial(trial::TrialArgs),
     /// Serve the hypervisor of this machine on standard input and output; what `tycoon` runs over SSH
     Session,
 }
@@ -32,6 +35,7 @@ pub fn run(command: &HostCommand, output: &Output) -> Result<Exit, Failure> {
         HostCommand::Install(arguments) => install::run(arguments, output),
         HostCommand::Prepare(arguments) => prepare::run(arguments, output),
         HostCommand::Check => check::run(output),
+        HostCommand::Trial(arguments) => trial::run(arguments, output),
         HostCommand::Session => session::run(),
     }
 }
