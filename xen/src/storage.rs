@@ -5,7 +5,8 @@
 //! stated and never guessed; file systems are only made, on fresh volumes.
 
 mod addresses;
-mod command;
+mod cache;
+pub(crate) mod command;
 mod fill;
 mod folder;
 mod images;
@@ -13,9 +14,11 @@ mod iso;
 mod loopback;
 mod lvm;
 mod machine_storage;
+mod qcow2;
 mod record;
 mod seed;
 mod stores;
+mod uploads;
 
 use std::borrow::Cow;
 use std::net::Ipv4Addr;

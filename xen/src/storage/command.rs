@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ExitStatus, Stdio};
@@ -51,11 +52,12 @@ pub(crate) struct Command {
     arguments: Vec<OsString>,
     timeout: Duration,
     interrupt: Interrupt,
+    stdout: Option<File>,
 }
 
 impl Command {
     pub(crate) fn new(program: &'static str) -> Self {
-        Self { program, arguments: Vec::new(), timeout: TIMEOUT, interrupt: Interrupt::default() }
+        Self { program, arguments: Vec::new(), timeout: TIMEOUT, interrupt: Interrupt::default(), stdout: None }
     }
 
     pub(crate) fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
@@ -77,13 +79,21 @@ impl Command {
         self
     }
 
+    /// What it writes to stdout goes to this file, as much as it is, and is not returned.
+    pub(crate) fn stdout_to(mut self, file: File) -> Self {
+        self.stdout = Some(file);
+        self
+    }
+
     /// Runs it to its end and returns what it wrote to stdout. `operation` is what it is run for.
-    pub(crate) fn run(self, operation: impl Into<Cow<'static, str>>) -> Result<String, HypervisorError> {
+    pub(crate) fn run(mut self, operation: impl Into<Cow<'static, str>>) -> Result<String, HypervisorError> {
         self.output().map_err(|reason| HypervisorError::Failed { operation: operation.into(), reason })
     }
 
-    fn output(&self) -> Result<String, String> {
+    fn output(&mut self) -> Result<String, String> {
         let program = self.program;
+        let stdout = self.stdout.take();
+        let is_kept = stdout.is_none();
         let mut child = std::process::Command::new(program)
             .args(&self.arguments)
             .env_clear()
@@ -92,7 +102,7 @@ impl Command {
             // Else it warns of files that are open in this process, which are none of its business.
             .env("LVM_SUPPRESS_FD_WARNINGS", "1")
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(stdout.map_or_else(Stdio::piped, Stdio::from))
             .stderr(Stdio::piped())
             // A group of its own, so that what it starts ends with it.
             .process_group(0)
@@ -108,6 +118,9 @@ impl Command {
             let said = said.trim();
             let said = if said.is_empty() { "it said nothing" } else { said };
             return Err(format!("`{program}` ended with {status}: {said}"));
+        }
+        if !is_kept {
+            return Ok(String::new());
         }
         let stdout = taken(stdout).ok_or_else(|| format!("`{program}` did not end its output"))?;
         if stdout.len() as u64 >= STDOUT_BYTES_MAX {
@@ -179,8 +192,8 @@ fn package_of(program: &str) -> &str {
         "mkfs.ext4" | "mke2fs" => "e2fsprogs",
         "mkfs.xfs" => "xfsprogs",
         "qemu-img" | "qemu-nbd" => "qemu-utils",
-        "modprobe" => "kmod",
         "ldd" => "libc-bin",
+        "chroot" => "coreutils",
         "xz" => "xz-utils",
         other => other,
     }

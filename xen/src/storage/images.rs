@@ -2,22 +2,30 @@
 
 use std::path::{Path, PathBuf};
 
+use super::cache::Cache;
 use super::{BootFiles, failed, listed, refused};
 use crate::hypervisor::HypervisorError;
 use crate::machine::{DiskFormat, FileExport, ImageExport, Machine};
 use crate::spec::DomainSpec;
 
-/// The image with its files.
-pub(super) fn find(machine: &Machine, image: &str) -> Result<ImageExport, HypervisorError> {
-    let found = machine.images.iter().find(|export| export.name == image);
-    found.cloned().ok_or_else(|| HypervisorError::NoImage(image.to_owned()))
+/// The image with its files. What the machine exports stands before what was uploaded.
+pub(super) fn find(machine: &Machine, cache: &Cache, image: &str) -> Result<ImageExport, HypervisorError> {
+    if let Some(export) = machine.images.iter().find(|export| export.name == image) {
+        return Ok(export.clone());
+    }
+    cache.find(image)?.ok_or_else(|| HypervisorError::NoImage(image.to_owned()))
 }
 
-/// The disk of an image, block by block.
-pub(super) fn raw_disk(image: &ImageExport) -> Result<PathBuf, HypervisorError> {
+/// The disk of an image, block by block, which must have been made ready.
+pub(super) fn raw_disk(cache: &Cache, image: &ImageExport) -> Result<PathBuf, HypervisorError> {
+    let what = format!("the disk of the image `{}`", image.name);
+    existing(&image.disk, &what)?;
     match image.format {
         DiskFormat::Raw => Ok(image.disk.clone()),
-        DiskFormat::Qcow2 => Err(HypervisorError::NoImage(image.name.clone())),
+        DiskFormat::Qcow2 => {
+            let raw = cache.raw_file(&image.disk)?;
+            if raw.is_file() { Ok(raw) } else { Err(HypervisorError::NoImage(image.name.clone())) }
+        }
     }
 }
 
@@ -77,7 +85,7 @@ fn names(exports: &[FileExport]) -> Vec<&str> {
 
 /// The file, which must be there.
 pub(super) fn existing(path: &Path, what: &str) -> Result<PathBuf, HypervisorError> {
-    if path.is_file() {
+    if path.exists() && !path.is_dir() {
         return Ok(path.to_owned());
     }
     let reason = format!("{what} is not there: {}; the host's owner must correct its exports", path.display());

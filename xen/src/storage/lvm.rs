@@ -67,34 +67,66 @@ pub(super) fn size_bytes(group: &str, volume: &str) -> Result<u64, HypervisorErr
     need(group, volume)?.size_bytes()
 }
 
-/// The volume has at least this size, and what it has more than `from_bytes` is blank.
+/// The volume has at least this size. What it gets is blank before the volume has it, so that a running domain never
+/// sees what was there: another volume takes the space first, is blanked, and leaves exactly its space to this one.
 pub(super) fn grow(
     group: &str,
     volume: &str,
-    from_bytes: u64,
+    domain: &str,
     size_bytes: u64,
     interrupt: &Interrupt,
 ) -> Result<(), HypervisorError> {
-    if need(group, volume)?.size_bytes()? < size_bytes {
-        Command::new("lvextend")
-            .args(["--size", &format!("{size_bytes}b"), &format!("{group}/{volume}")])
-            .timeout(TIMEOUT)
-            .run(format!("growing the volume {group}/{volume}"))?;
+    let before = need(group, volume)?.size_bytes()?;
+    if before >= size_bytes {
+        return Ok(());
     }
-    let after = need(group, volume)?.size_bytes()?;
-    blank(&activate(group, volume)?, from_bytes, after, interrupt)
+    let operation = format!("growing the volume {group}/{volume}");
+    let growth = growth_name(volume);
+    allocate(group, &growth, domain, size_bytes - before)?;
+    let extended = blank_all(group, &growth, interrupt).and_then(|()| {
+        let ranges = ranges(group, &growth)?;
+        let more = need(group, &growth)?.size_bytes()?;
+        delete(group, &growth)?;
+        Command::new("lvextend")
+            // With the ranges, it takes these and no others, or fails.
+            .args(["--size", &format!("{}b", before.saturating_add(more)), &format!("{group}/{volume}")])
+            .args(ranges)
+            .timeout(TIMEOUT)
+            .run(operation)
+    });
+    if extended.is_err() {
+        // The error that matters is the first; what is left has our tag, and the next call removes it.
+        let _ = delete(group, &growth);
+    }
+    extended.map(|_| ())
 }
 
-/// The volume is gone. True where it was there. One that is not ours is left, with an error.
+/// The volume that holds what another one is to get.
+fn growth_name(volume: &str) -> String {
+    format!("{volume}-more")
+}
+
+/// Where on which devices a volume is: `/dev/sdb:10-19`.
+fn ranges(group: &str, volume: &str) -> Result<Vec<String>, HypervisorError> {
+    let found: Report<Segments> = parse(&report("lvs", "lv_name,seg_pe_ranges", group)?)?;
+    let of_volume = found.report.into_iter().flat_map(|report| report.seg).filter(|seg| seg.lv_name == volume);
+    Ok(of_volume.flat_map(|seg| seg.seg_pe_ranges.split(' ').map(str::to_owned).collect::<Vec<_>>()).collect())
+}
+
+/// The volume is gone, and what it was growing by. True where it was there. One that is not ours is left, with an
+/// error.
 pub(super) fn delete(group: &str, volume: &str) -> Result<bool, HypervisorError> {
-    if find(group, volume)?.is_none() {
-        return Ok(false);
+    let mut was_there = false;
+    for name in [growth_name(volume), volume.to_owned()] {
+        if find(group, &name)?.is_some() {
+            Command::new("lvremove")
+                .args(["--yes", &format!("{group}/{name}")])
+                .timeout(TIMEOUT)
+                .run(format!("removing the volume {group}/{name}"))?;
+            was_there = true;
+        }
     }
-    Command::new("lvremove")
-        .args(["--yes", &format!("{group}/{volume}")])
-        .timeout(TIMEOUT)
-        .run(format!("removing the volume {group}/{volume}"))?;
-    Ok(true)
+    Ok(was_there)
 }
 
 /// The block device of a volume, which is active on return.
@@ -145,6 +177,18 @@ struct Group {
 #[derive(Deserialize)]
 struct Volumes {
     lv: Vec<Volume>,
+}
+
+#[derive(Deserialize)]
+struct Segments {
+    #[serde(default, alias = "lv")]
+    seg: Vec<Segment>,
+}
+
+#[derive(Deserialize)]
+struct Segment {
+    lv_name: String,
+    seg_pe_ranges: String,
 }
 
 #[derive(Deserialize)]

@@ -3,6 +3,7 @@
 //! ```text
 //!  FOLDER/domains/NAME/record.json   what the domain has; written before anything is made
 //!                     /seed.iso      its seed disk
+//!  FOLDER/images/                    see the module `cache`
 //!  FOLDER/locks/                     one file for each domain, and one for what domains share: addresses and space
 //! ```
 //!
@@ -12,16 +13,17 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::Ipv4Addr;
 
+use super::cache::Cache;
 use super::command::Interrupt;
 use super::folder::{Held, Locks, make_folder, read_bounded, write_whole};
 use super::record::{Records, StoredDomain, StoredVolume, VolumeState};
 use super::seed::Seed;
 use super::{
-    AttachedDisk, BootFiles, DomainRecord, Interface, Storage, addresses, failed, fill, images, loopback, refused,
-    stores,
+    AttachedDisk, BootFiles, DomainRecord, Interface, Storage, addresses, failed, fill, images, loopback, qcow2,
+    refused, stores,
 };
 use crate::hypervisor::HypervisorError;
-use crate::machine::Machine;
+use crate::machine::{ImageExport, Machine};
 use crate::memory::fault_of;
 use crate::spec::{DomainSpec, Ownership};
 
@@ -29,6 +31,8 @@ use crate::spec::{DomainSpec, Ownership};
 const ROOT: &str = "root";
 /// The lock of what domains share. No domain has this name: theirs have a `.` in them.
 const SHARED_LOCK: &str = "shared";
+/// The lock of the cache of images.
+pub(super) const IMAGES_LOCK: &str = "images";
 const SEED_FILE: &str = "seed.iso";
 /// The longest name of a volume or an interface.
 const PART_BYTES_MAX: usize = 64;
@@ -38,10 +42,11 @@ const SEED_BYTES_MAX: u64 = 16 << 20;
 /// The storage of a machine.
 #[derive(Debug)]
 pub struct MachineStorage {
-    machine: Machine,
+    pub(super) machine: Machine,
     records: Records,
-    locks: Locks,
-    interrupt: Interrupt,
+    pub(super) locks: Locks,
+    pub(super) cache: Cache,
+    pub(super) interrupt: Interrupt,
 }
 
 impl MachineStorage {
@@ -54,7 +59,8 @@ impl MachineStorage {
         make_folder(&machine.folder)?;
         let records = Records::new(machine.folder.join("domains"))?;
         let locks = Locks::new(machine.folder.join("locks"))?;
-        Ok(Self { machine, records, locks, interrupt: Interrupt::default() })
+        let cache = Cache::new(machine.folder.join("images"))?;
+        Ok(Self { machine, records, locks, cache, interrupt: Interrupt::default() })
     }
 
     /// What it is the storage of.
@@ -82,6 +88,16 @@ impl MachineStorage {
         }
     }
 
+    fn image(&self, image: &str) -> Result<ImageExport, HypervisorError> {
+        images::find(&self.machine, &self.cache, image)
+    }
+
+    /// Refuses what the cache of images has no room for. The file system keeps a reserve, and what it has promised.
+    pub(super) fn check_cache_space(&self, bytes: u64) -> Result<(), HypervisorError> {
+        let free = stores::free_in_folder(&self.machine, self.cache.folder(), &self.records.all()?)?;
+        stores::fits(free.saturating_sub(self.cache.promised_bytes()?), bytes)
+    }
+
     fn need(&self, name: &str) -> Result<StoredDomain, HypervisorError> {
         self.records.load(name)?.ok_or_else(|| HypervisorError::NoDomain(name.to_owned()))
     }
@@ -97,7 +113,7 @@ impl MachineStorage {
         }
         domain.volumes.retain(|volume| volume.state != VolumeState::Making);
         for volume in &mut domain.volumes {
-            stores::grow(volume, &self.interrupt)?;
+            stores::grow(&domain.name, volume, &self.interrupt)?;
             finish_growth(volume);
         }
         self.records.save(domain)
@@ -117,7 +133,7 @@ impl MachineStorage {
                 None => {
                     let store = stores::store(&self.machine, wanted)?;
                     if wanted.name == ROOT {
-                        images::raw_disk(&images::find(&self.machine, &spec.image)?)?;
+                        images::raw_disk(&self.cache, &self.image(&spec.image)?)?;
                     }
                     if wanted.copy_on_write {
                         let reason = "this host makes no volumes copy-on-write".to_owned();
@@ -156,13 +172,13 @@ impl MachineStorage {
     }
 
     /// Makes one volume whole.
-    fn finish(&self, spec: &DomainSpec, volume: &StoredVolume) -> Result<(), HypervisorError> {
+    fn finish(&self, domain: &str, spec: &DomainSpec, volume: &StoredVolume) -> Result<(), HypervisorError> {
         if volume.state != VolumeState::Making {
-            return stores::grow(volume, &self.interrupt);
+            return stores::grow(domain, volume, &self.interrupt);
         }
         let target = stores::blank(volume, &self.interrupt)?;
         if volume.name == ROOT {
-            let image = images::raw_disk(&images::find(&self.machine, &spec.image)?)?;
+            let image = images::raw_disk(&self.cache, &self.image(&spec.image)?)?;
             return fill::copy_image(&image, &target, volume.size_bytes, &self.interrupt);
         }
         let wanted = spec.volumes.iter().find(|wanted| wanted.name == volume.name);
@@ -209,15 +225,26 @@ impl Storage for MachineStorage {
     }
 
     fn images(&self) -> Result<Vec<String>, HypervisorError> {
-        let names: BTreeSet<&str> = self.machine.images.iter().map(|image| image.name.as_str()).collect();
-        Ok(names.into_iter().map(str::to_owned).collect())
+        let exported = self.machine.images.iter().map(|image| image.name.clone());
+        let names: BTreeSet<String> = exported.chain(self.cache.names()?).collect();
+        Ok(names.into_iter().collect())
     }
 
     fn ensure_image(&self, image: &str) -> Result<bool, HypervisorError> {
-        let export = images::find(&self.machine, image)?;
-        images::existing(&export.disk, &format!("the disk of the image `{image}`"))?;
-        images::raw_disk(&export)?;
-        Ok(false)
+        let export = self.image(image)?;
+        match images::raw_disk(&self.cache, &export) {
+            Err(HypervisorError::NoImage(_)) => {}
+            other => return other.map(|_| false),
+        }
+        let raw = self.cache.raw_file(&export.disk)?;
+        // Two that need it make it once.
+        let _image = self.locks.hold(IMAGES_LOCK)?;
+        if raw.is_file() {
+            return Ok(false);
+        }
+        self.check_cache_space(qcow2::check(&export.disk)?)?;
+        qcow2::convert(&export.disk, &raw, &self.interrupt)?;
+        Ok(true)
     }
 
     fn ensure_volumes(&self, spec: &DomainSpec, ownership: &Ownership) -> Result<bool, HypervisorError> {
@@ -232,7 +259,7 @@ impl Storage for MachineStorage {
         let before = (!is_new).then(|| domain.clone());
         let done = self.reserve(&mut domain, &begun).and_then(|()| {
             for step in &begun {
-                self.finish(spec, step)?;
+                self.finish(&name, spec, step)?;
                 if let Some(volume) = domain.volumes.iter_mut().find(|volume| volume.name == step.name) {
                     finish_growth(volume);
                 }
@@ -314,7 +341,7 @@ impl Storage for MachineStorage {
     }
 
     fn boot_files(&self, spec: &DomainSpec) -> Result<BootFiles, HypervisorError> {
-        images::boot_files(&self.machine, &images::find(&self.machine, &spec.image)?, spec)
+        images::boot_files(&self.machine, &self.image(&spec.image)?, spec)
     }
 
     fn remove(&self, name: &str) -> Result<bool, HypervisorError> {

@@ -1,6 +1,6 @@
 //! The stores of a machine: which one a volume goes to, what is free there, and what is done to the volumes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tycoon_market::{Quantity, ResourceKind};
 
@@ -47,13 +47,36 @@ fn free(store: &StoreExport, domains: &[StoredDomain]) -> Result<(Backing, u64),
         StoreKind::Lvm { group } => Ok((Backing::Group(group.clone()), lvm::free_bytes(group)?)),
         StoreKind::Loopback { directory } => {
             let (free, device) = loopback::free_bytes(directory)?;
-            let promised = volumes(domains).map(|volume| match &volume.place {
-                Place::Raw { file } if file.starts_with(directory) => loopback::promised_bytes(file, volume.size_bytes),
-                _ => 0,
-            });
-            Ok((Backing::FileSystem(device), free.saturating_sub(promised.fold(0, u64::saturating_add))))
+            let promised = promised(directory, domains);
+            Ok((Backing::FileSystem(device), free.saturating_sub(promised)))
         }
     }
+}
+
+/// What files in a folder may still take.
+fn promised(directory: &Path, domains: &[StoredDomain]) -> u64 {
+    let of_volume = volumes(domains).map(|volume| match &volume.place {
+        Place::Raw { file } if file.starts_with(directory) => loopback::promised_bytes(file, volume.size_bytes),
+        _ => 0,
+    });
+    of_volume.fold(0, u64::saturating_add)
+}
+
+/// What files in a folder that is no store can have, besides what stores on the same file system have promised.
+pub(super) fn free_in_folder(
+    machine: &Machine,
+    folder: &Path,
+    domains: &[StoredDomain],
+) -> Result<u64, HypervisorError> {
+    let (mut free, device) = loopback::free_bytes(folder)?;
+    for store in &machine.stores {
+        if let StoreKind::Loopback { directory } = &store.kind
+            && loopback::free_bytes(directory)?.1 == device
+        {
+            free = free.saturating_sub(promised(directory, domains));
+        }
+    }
+    Ok(free)
 }
 
 fn volumes(domains: &[StoredDomain]) -> impl Iterator<Item = &StoredVolume> {
@@ -107,7 +130,7 @@ pub(super) fn check_space(growth: &[(&StoreExport, u64)], domains: &[StoredDomai
     checked.into_iter().try_for_each(|(_, free, needed)| fits(free, needed))
 }
 
-fn fits(available: u64, asked: u64) -> Result<(), HypervisorError> {
+pub(super) fn fits(available: u64, asked: u64) -> Result<(), HypervisorError> {
     if asked <= available {
         return Ok(());
     }
@@ -144,10 +167,10 @@ pub(super) fn size_bytes(volume: &StoredVolume) -> Result<u64, HypervisorError> 
 }
 
 /// Lets a volume grow to the size that its state names.
-pub(super) fn grow(volume: &StoredVolume, interrupt: &Interrupt) -> Result<(), HypervisorError> {
-    let VolumeState::Growing { from_bytes, to_bytes } = volume.state else { return Ok(()) };
+pub(super) fn grow(domain: &str, volume: &StoredVolume, interrupt: &Interrupt) -> Result<(), HypervisorError> {
+    let VolumeState::Growing { to_bytes, .. } = volume.state else { return Ok(()) };
     match &volume.place {
-        Place::Lvm { group, volume: name } => lvm::grow(group, name, from_bytes, to_bytes, interrupt),
+        Place::Lvm { group, volume: name } => lvm::grow(group, name, domain, to_bytes, interrupt),
         Place::Raw { file } => loopback::grow(file, to_bytes),
     }
 }

@@ -63,10 +63,10 @@ impl Bench {
         self.folder.path().join("volumes").join(domain.hypervisor_name()).join(format!("{volume}.raw"))
     }
 
-    /// All files and folders below the machine's folder and its volumes, ordered, without the locks.
+    /// All files and folders of domains and their volumes, ordered.
     pub fn files(&self) -> Vec<String> {
         let mut files = Vec::new();
-        for part in ["tycoon/domains", "tycoon/images", "volumes"] {
+        for part in ["tycoon/domains", "volumes"] {
             walk(&self.folder.path().join(part), self.folder.path(), &mut files);
         }
         files.sort();
