@@ -215,6 +215,7 @@ impl Host {
                 Err(error) => return Err(error.into()),
             }
             self.storage.detach(name)?;
+            self.forget_console(&seen.name);
             Ok(true)
         })?;
         let had_volumes = self.storage.remove(name)?;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek as _, SeekFrom, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -43,10 +44,21 @@ impl Host {
         })
     }
 
-    /// The end of what the domain wrote, where it is logged. A domain's name has no `/`.
+    /// What a domain of ours wrote is gone with it.
+    pub(super) fn forget_console(&self, name: &str) {
+        // Where consoles are not logged there is none.
+        let _ = std::fs::remove_file(self.log_of(name));
+    }
+
+    /// Where Xen's console daemon logs a domain of ours, whose name has no `/`.
+    fn log_of(&self, name: &str) -> PathBuf {
+        self.console_logs.join(format!("guest-{name}.log"))
+    }
+
+    /// The end of what the domain wrote, where it is logged.
     fn past_of(&self, name: &str) -> Vec<u8> {
         let tail = || -> io::Result<Vec<u8>> {
-            let mut file = File::open(self.console_logs.join(format!("guest-{name}.log")))?;
+            let mut file = File::open(self.log_of(name))?;
             let length = file.metadata()?.len();
             file.seek(SeekFrom::Start(length.saturating_sub(PAST_BYTES)))?;
             let mut past = Vec::new();

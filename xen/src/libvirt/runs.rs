@@ -105,6 +105,8 @@ impl Entry {
                 let mut next = Self::started(id, self);
                 if let Some(run) = &mut next.run {
                     run.seen_micros = micros;
+                    // A guest that reboots instead of shutting down is still to go.
+                    run.shutdown_until_ms = self.run.as_ref().and_then(|run| run.shutdown_until_ms);
                 }
                 next
             }
@@ -250,14 +252,16 @@ mod tests {
     }
 
     #[test]
-    fn a_shutdown_and_a_weight_are_those_of_one_run() {
+    fn a_weight_is_that_of_one_run_and_a_shutdown_lasts_until_the_end() {
         let mut entry = Entry::started(7, &Entry::default());
         let run = entry.run.as_mut().unwrap();
         (run.is_weighted, run.shutdown_until_ms) = (true, Some(5));
         assert_eq!(entry.after(running(7, 1)).run_of(Some(7)).unwrap().shutdown_until_ms, Some(5));
         let next = entry.after(running(8, 1));
-        assert_eq!(next.run_of(Some(8)).map(|run| (run.is_weighted, run.shutdown_until_ms)), Some((false, None)));
+        assert_eq!(next.run_of(Some(8)).map(|run| (run.is_weighted, run.shutdown_until_ms)), Some((false, Some(5))));
         assert_eq!(next.run_of(Some(7)), None);
+        let started = Entry::started(9, &next.after(STOPPED));
+        assert_eq!(started.run_of(Some(9)).map(|run| (run.is_weighted, run.shutdown_until_ms)), Some((false, None)));
         assert!(entry.differs_much(&next) && !entry.differs_much(&entry.after(running(7, 1))));
     }
 

@@ -110,9 +110,11 @@ impl Host {
             let now = uptime_ms();
             let ask_at = asked.entry((name.clone(), id)).or_insert(now).saturating_add(ASK_EVERY_MS);
             let outcome = if now >= until {
-                // Whoever changes the domain now has made, or will make, something else of it.
-                let Some(_turn) = self.busy.turn_now(&name) else { continue };
-                self.connection.with("ending the domain", |connect| self.end(connect, &name, id))
+                match self.busy.turn_now(&name) {
+                    Some(_turn) => self.connection.with("ending the domain", |connect| self.end(connect, &name, id)),
+                    // Somebody changes it right now, and may end it.
+                    None => Err(failed("ending the domain", "it is being changed")),
+                }
             } else if now >= ask_at {
                 asked.insert((name.clone(), id), now);
                 self.ask_again(&name, id)
