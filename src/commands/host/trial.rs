@@ -67,7 +67,9 @@ pub fn run(arguments: &TrialArgs, output: &Output) -> Result<Exit, Failure> {
         let seconds = begun.elapsed().as_secs_f64();
         broken += usize::from(violation.is_some());
         if output.json {
-            told.push(json!({ "rule": rule.name, "kept": violation.is_none(), "found": violation, "seconds": seconds }));
+            told.push(
+                json!({ "rule": rule.name, "kept": violation.is_none(), "found": violation, "seconds": seconds }),
+            );
             continue;
         }
         match violation {
