@@ -13,7 +13,7 @@ fn surroundings(config: &str) -> (tempfile::TempDir, SshSurroundings) {
     fs::write(&path, config).unwrap();
     let surroundings = SshSurroundings {
         user: "ann".into(),
-        home: PathBuf::from("/home/ann"),
+        home: PathBuf::from("/users/ann"),
         agent: Some(PathBuf::from("/run/agent")),
         program: PathBuf::from("ssh"),
         config: Some(path),
@@ -31,7 +31,7 @@ fn the_users_configuration_holds() {
     let target = SshTarget::resolve("xen1", None, None, &surroundings).unwrap();
     let place = (target.user.as_str(), target.host.as_str(), target.port);
     assert_eq!(place, ("root", "xen1.example.org", 2222));
-    assert_eq!(target.identities, [PathBuf::from("/home/ann/.ssh/root@xen1.example.org")]);
+    assert_eq!(target.identities, [PathBuf::from("/users/ann/.ssh/root@xen1.example.org")]);
     assert!(target.identities_only);
     assert_eq!(target.known_hosts[..2], [PathBuf::from("/etc/lab1"), PathBuf::from("/etc/lab2")]);
     assert_eq!(target.host_key_alias.as_deref(), Some("lab1"));
@@ -49,14 +49,14 @@ fn without_ssh_its_defaults_hold() {
     let surroundings = SshSurroundings { program: PathBuf::from("/no/such/ssh"), ..surroundings };
     let target = SshTarget::resolve("xen1", None, None, &surroundings).unwrap();
     assert_eq!((target.user.as_str(), target.host.as_str(), target.port), ("ann", "xen1", 22));
-    assert_eq!(target.identities[0], PathBuf::from("/home/ann/.ssh/id_ed25519"));
-    assert_eq!(target.known_hosts[0], PathBuf::from("/home/ann/.ssh/known_hosts"));
+    assert_eq!(target.identities[0], PathBuf::from("/users/ann/.ssh/id_ed25519"));
+    assert_eq!(target.known_hosts[0], PathBuf::from("/users/ann/.ssh/known_hosts"));
 }
 
 #[test]
 fn names_that_could_be_options_and_broken_configurations_are_refused() {
     let (_folder, broken) = surroundings("Host *\n  NoSuchOption yes\n");
-    for name in ["-oProxyCommand=touch /tmp/x", "a b", "", "x;y", "$(x)", "`x`"] {
+    for name in ["-oProxyCommand=touch x", "a b", "", "x;y", "$(x)", "`x`"] {
         let error = SshTarget::resolve(name, None, None, &broken).unwrap_err();
         assert!(matches!(error, SshError::Settings { .. }), "{name}: {error}");
     }
