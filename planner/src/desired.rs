@@ -4,18 +4,21 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use tycoon_lang::pool;
 use tycoon_lang::value::Value;
+use tycoon_market::PublicKey;
 use tycoon_xen::spec::{Addressing, Boot, CloudInit, DomainSpec, Filesystem, NicSpec, SeedFile, SshKey, VolumeSpec};
 
 use crate::error::PlanError;
 
+/// The user that the account's keys log in as.
+const LOGIN_USER: &str = "root";
 /// The length of the prefix of an address that has no netmask.
 const DEFAULT_PREFIX: u8 = 24;
 
-/// The spec of one domain of a pool.
+/// The spec of one domain of a pool, to which `keys` may log in.
 ///
 /// # Errors
 /// [`PlanError::Unsound`] where the description asks for something that no host can be asked for.
-pub fn spec_of(domain: &pool::Domain) -> Result<DomainSpec, PlanError> {
+pub fn spec_of(domain: &pool::Domain, keys: &[PublicKey]) -> Result<DomainSpec, PlanError> {
     let path = domain.path.parse().map_err(|error| {
         unsound(format!("{error}"), "give the component or its rows a shorter, plainer name", domain.span)
     })?;
@@ -32,7 +35,7 @@ pub fn spec_of(domain: &pool::Domain) -> Result<DomainSpec, PlanError> {
         },
         volumes: domain.volumes.iter().map(volume).collect::<Result<_, _>>()?,
         nics: domain.nics.iter().map(nic).collect::<Result<_, _>>()?,
-        cloud_init: domain.cloud_init.as_ref().map(cloud_init).unwrap_or_default(),
+        cloud_init: cloud_init(domain.cloud_init.as_ref(), keys),
     })
 }
 
@@ -87,17 +90,20 @@ fn nic(nic: &pool::Nic) -> Result<NicSpec, PlanError> {
 }
 
 /// What is known of the first start now. Files and commands with values that are known only while the pool runs wait.
-fn cloud_init(seed: &pool::CloudInit) -> CloudInit {
+fn cloud_init(seed: Option<&pool::CloudInit>, keys: &[PublicKey]) -> CloudInit {
+    let own_keys = keys.iter().map(|key| SshKey { user: LOGIN_USER.to_owned(), key: key.to_string() });
+    let Some(seed) = seed else { return CloudInit { ssh_keys: own_keys.collect(), ..CloudInit::default() } };
     let text = |value: &Value| value.as_text().map(str::to_owned);
     let file = |file: &pool::CloudFile| {
         let (path, mode, owner) = (file.path.clone(), file.mode.clone(), file.owner.clone());
         Some(SeedFile { path, content: text(&file.content)?, mode, owner })
     };
+    let described = seed.ssh_keys.iter().map(|(user, key)| SshKey { user: user.clone(), key: key.clone() });
     CloudInit {
         packages: seed.packages.clone(),
         files: seed.files.iter().filter_map(file).collect(),
         commands: seed.commands.iter().filter_map(|words| words.iter().map(text).collect()).collect(),
-        ssh_keys: seed.ssh_keys.iter().map(|(user, key)| SshKey { user: user.clone(), key: key.clone() }).collect(),
+        ssh_keys: own_keys.chain(described).collect(),
     }
 }
 
