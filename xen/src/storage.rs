@@ -14,6 +14,7 @@ mod iso;
 mod loopback;
 mod lvm;
 mod machine_storage;
+mod overlay;
 mod qcow2;
 mod record;
 mod seed;

@@ -280,18 +280,23 @@ impl Cache {
         Ok(true)
     }
 
-    /// Where the disk of a qcow2 image is, or will be, block by block. Another content is another place.
+    /// Where the disk of a qcow2 image is, or will be, block by block.
     pub(super) fn raw_file(&self, disk: &Path) -> Result<PathBuf, HypervisorError> {
-        let about = fs::metadata(disk).map_err(|error| at(disk, &error))?;
-        let hash = Sha256::new()
-            .chain_update(disk.as_os_str().as_encoded_bytes())
-            .chain_update([0])
-            .chain_update(about.len().to_be_bytes())
-            .chain_update(about.mtime().to_be_bytes())
-            .chain_update(about.mtime_nsec().to_be_bytes())
-            .finalize();
-        Ok(self.folder.join("raw").join(ImageDigest::new(hash.into()).to_string()))
+        Ok(self.folder.join("raw").join(key(disk)?))
     }
+}
+
+/// What names the content of a file: another content is another key.
+pub(super) fn key(disk: &Path) -> Result<String, HypervisorError> {
+    let about = fs::metadata(disk).map_err(|error| at(disk, &error))?;
+    let hash = Sha256::new()
+        .chain_update(disk.as_os_str().as_encoded_bytes())
+        .chain_update([0])
+        .chain_update(about.len().to_be_bytes())
+        .chain_update(about.mtime().to_be_bytes())
+        .chain_update(about.mtime_nsec().to_be_bytes())
+        .finalize();
+    Ok(ImageDigest::new(hash.into()).to_string())
 }
 
 fn digest_of(path: &Path, interrupt: &Interrupt) -> Result<FileDigest, HypervisorError> {

@@ -13,14 +13,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::Ipv4Addr;
 
-use super::cache::Cache;
+use super::cache::{self, Cache};
 use super::command::Interrupt;
 use super::folder::{Held, Locks, make_folder, read_bounded, write_whole};
-use super::record::{Records, StoredDomain, StoredVolume, VolumeState};
+use super::record::{Place, Records, StoredDomain, StoredVolume, VolumeState};
 use super::seed::Seed;
 use super::{
-    AttachedDisk, BootFiles, DomainRecord, Interface, Storage, addresses, failed, fill, images, loopback, qcow2,
-    refused, stores,
+    AttachedDisk, BootFiles, DomainRecord, Interface, Storage, addresses, failed, fill, images, loopback, overlay,
+    qcow2, refused, stores,
 };
 use crate::hypervisor::HypervisorError;
 use crate::machine::{ImageExport, Machine};
@@ -98,6 +98,11 @@ impl MachineStorage {
         stores::fits(free.saturating_sub(self.cache.promised_bytes()?), bytes)
     }
 
+    fn remove_unused_bases(&self) -> Result<(), HypervisorError> {
+        let _images = self.locks.hold(IMAGES_LOCK)?;
+        stores::remove_unused_bases(&self.machine, &self.records.all()?)
+    }
+
     fn need(&self, name: &str) -> Result<StoredDomain, HypervisorError> {
         self.records.load(name)?.ok_or_else(|| HypervisorError::NoDomain(name.to_owned()))
     }
@@ -132,18 +137,21 @@ impl MachineStorage {
                 }
                 None => {
                     let store = stores::store(&self.machine, wanted)?;
-                    if wanted.name == ROOT {
-                        images::raw_disk(&self.cache, &self.image(&spec.image)?)?;
-                    }
-                    if wanted.copy_on_write {
-                        let reason = "this host makes no volumes copy-on-write".to_owned();
-                        return Err(refused(format!("making the volume `{}`", wanted.name), reason));
-                    }
+                    let place = if wanted.name == ROOT {
+                        let disk = images::raw_disk(&self.cache, &self.image(&spec.image)?)?;
+                        match wanted.copy_on_write {
+                            true => stores::shared_place(store, &domain.name, ROOT, &cache::key(&disk)?)?,
+                            false => stores::place(store, &domain.name, ROOT),
+                        }
+                    } else {
+                        // Without an image there is nothing to share.
+                        stores::place(store, &domain.name, &wanted.name)
+                    };
                     begun.push(StoredVolume {
                         name: wanted.name.clone(),
                         size_bytes: wanted.size_bytes,
                         store: store.name.clone(),
-                        place: stores::place(store, &domain.name, &wanted.name),
+                        place,
                         state: VolumeState::Making,
                     });
                 }
@@ -175,6 +183,12 @@ impl MachineStorage {
     fn finish(&self, domain: &str, spec: &DomainSpec, volume: &StoredVolume) -> Result<(), HypervisorError> {
         if volume.state != VolumeState::Making {
             return stores::grow(domain, volume, &self.interrupt);
+        }
+        if let Place::Overlay { file, base } = &volume.place {
+            let image = images::raw_disk(&self.cache, &self.image(&spec.image)?)?;
+            // Nobody removes the base meanwhile: the record that names it is on disk.
+            let _images = self.locks.hold(IMAGES_LOCK)?;
+            return overlay::make(file, base, &image, volume.size_bytes, &self.interrupt);
         }
         let target = stores::blank(volume, &self.interrupt)?;
         if volume.name == ROOT {
@@ -210,6 +224,10 @@ impl MachineStorage {
             } else if !was_there(&volume.name) {
                 volume.state = VolumeState::Making;
             }
+        }
+        if begun.iter().any(|it| matches!(it.place, Place::Overlay { .. })) {
+            // What is left of this goes with the next volume that shared it.
+            let _ = self.records.save(domain).and_then(|()| self.remove_unused_bases());
         }
         // The error that matters is the one that led here; what is left of this is settled by the next call.
         let _ = match before {
@@ -316,7 +334,7 @@ impl Storage for MachineStorage {
                 let reason = format!("its volume `{}` does not exist in the size that it needs", wanted.name);
                 failed("attaching the disks of the domain", reason)
             })?;
-            disks.push(AttachedDisk { device: stores::attach(volume)?, is_read_only: false });
+            disks.push(AttachedDisk { device: stores::attach(&self.locks, volume)?, is_read_only: false });
         }
         let seed = Seed::new(&self.machine, name, &spec, &domain.interfaces)?.disk();
         let path = self.records.folder(name)?.join(SEED_FILE);
@@ -352,11 +370,17 @@ impl Storage for MachineStorage {
             held.remove();
             return Ok(false);
         };
+        let shares = domain.volumes.iter().any(|volume| matches!(volume.place, Place::Overlay { .. }));
         while let Some(volume) = domain.volumes.last() {
             stores::delete(volume)?;
             domain.volumes.pop();
         }
         loopback::detach(&self.records.folder(name)?.join(SEED_FILE))?;
+        if shares {
+            // Before the record goes, so that whoever dies here does it again.
+            self.records.save(&domain)?;
+            self.remove_unused_bases()?;
+        }
         self.records.remove(name)?;
         held.remove();
         Ok(true)

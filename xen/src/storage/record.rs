@@ -52,6 +52,8 @@ pub(super) enum Place {
     Lvm { group: String, volume: String },
     /// A file, block by block.
     Raw { file: PathBuf },
+    /// A file in QEMU's format over a file of the image.
+    Overlay { file: PathBuf, base: PathBuf },
 }
 
 /// How far a volume is.

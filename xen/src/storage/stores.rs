@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use tycoon_market::{Quantity, ResourceKind};
 
 use super::command::Interrupt;
+use super::folder::Locks;
 use super::record::{Place, StoredDomain, StoredVolume, VolumeState};
-use super::{listed, loopback, lvm, refused};
+use super::{listed, loopback, lvm, overlay, refused};
 use crate::hypervisor::HypervisorError;
 use crate::machine::{Machine, StoreExport, StoreKind};
 use crate::spec::VolumeSpec;
@@ -34,6 +35,42 @@ pub(super) fn place(store: &StoreExport, domain: &str, volume: &str) -> Place {
     }
 }
 
+/// Where a new root volume will be that shares with its image, whose content `key` names.
+pub(super) fn shared_place(
+    store: &StoreExport,
+    domain: &str,
+    volume: &str,
+    key: &str,
+) -> Result<Place, HypervisorError> {
+    match &store.kind {
+        StoreKind::Loopback { directory } => {
+            Ok(Place::Overlay { file: overlay::file(directory, domain, volume), base: overlay::base(directory, key) })
+        }
+        StoreKind::Lvm { .. } => {
+            let reason = format!(
+                "the store `{}` holds logical volumes, which are copied whole; take a store of files for it, or leave \
+                 `copy-on-write` out",
+                store.name
+            );
+            Err(refused(format!("sharing the volume `{volume}` with its image"), reason))
+        }
+    }
+}
+
+/// Removes what volumes shared with images and no volume shares any more.
+pub(super) fn remove_unused_bases(machine: &Machine, domains: &[StoredDomain]) -> Result<(), HypervisorError> {
+    let used: Vec<&Path> = volumes(domains)
+        .filter_map(|volume| match &volume.place {
+            Place::Overlay { base, .. } => Some(base.as_path()),
+            _ => None,
+        })
+        .collect();
+    machine.stores.iter().try_for_each(|store| match &store.kind {
+        StoreKind::Loopback { directory } => overlay::remove_unused(directory, &used),
+        StoreKind::Lvm { .. } => Ok(()),
+    })
+}
+
 /// What several stores may share: their free space counts once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Backing {
@@ -56,7 +93,9 @@ fn free(store: &StoreExport, domains: &[StoredDomain]) -> Result<(Backing, u64),
 /// What files in a folder may still take.
 fn promised(directory: &Path, domains: &[StoredDomain]) -> u64 {
     let of_volume = volumes(domains).map(|volume| match &volume.place {
-        Place::Raw { file } if file.starts_with(directory) => loopback::promised_bytes(file, volume.size_bytes),
+        Place::Raw { file } | Place::Overlay { file, .. } if file.starts_with(directory) => {
+            loopback::promised_bytes(file, volume.size_bytes)
+        }
         _ => 0,
     });
     of_volume.fold(0, u64::saturating_add)
@@ -143,6 +182,8 @@ pub(super) fn allocate(domain: &str, volume: &StoredVolume) -> Result<(), Hyperv
     match &volume.place {
         Place::Lvm { group, volume: name } => lvm::allocate(group, name, domain, volume.size_bytes),
         Place::Raw { file } => loopback::allocate(file, volume.size_bytes),
+        // It takes space when it is written; until then the space is promised to it.
+        Place::Overlay { file, .. } => overlay::delete(file).map(|_| ()),
     }
 }
 
@@ -154,7 +195,7 @@ pub(super) fn blank(volume: &StoredVolume, interrupt: &Interrupt) -> Result<Path
             lvm::activate(group, name)
         }
         // A new file is blank.
-        Place::Raw { file } => Ok(file.clone()),
+        Place::Raw { file } | Place::Overlay { file, .. } => Ok(file.clone()),
     }
 }
 
@@ -163,6 +204,7 @@ pub(super) fn size_bytes(volume: &StoredVolume) -> Result<u64, HypervisorError> 
     match &volume.place {
         Place::Lvm { group, volume: name } => lvm::size_bytes(group, name),
         Place::Raw { file } => loopback::size_bytes(file),
+        Place::Overlay { file, .. } => overlay::size_bytes(file),
     }
 }
 
@@ -172,6 +214,7 @@ pub(super) fn grow(domain: &str, volume: &StoredVolume, interrupt: &Interrupt) -
     match &volume.place {
         Place::Lvm { group, volume: name } => lvm::grow(group, name, domain, to_bytes, interrupt),
         Place::Raw { file } => loopback::grow(file, to_bytes),
+        Place::Overlay { file, .. } => overlay::grow(file, to_bytes),
     }
 }
 
@@ -180,14 +223,16 @@ pub(super) fn delete(volume: &StoredVolume) -> Result<(), HypervisorError> {
     match &volume.place {
         Place::Lvm { group, volume: name } => lvm::delete(group, name).map(|_| ()),
         Place::Raw { file } => loopback::delete(file).map(|_| ()),
+        Place::Overlay { file, .. } => overlay::delete(file).map(|_| ()),
     }
 }
 
 /// The block device of a volume.
-pub(super) fn attach(volume: &StoredVolume) -> Result<PathBuf, HypervisorError> {
+pub(super) fn attach(locks: &Locks, volume: &StoredVolume) -> Result<PathBuf, HypervisorError> {
     match &volume.place {
         Place::Lvm { group, volume: name } => lvm::activate(group, name),
         Place::Raw { file } => loopback::attach(file, false),
+        Place::Overlay { file, .. } => overlay::attach(locks, file),
     }
 }
 
@@ -196,5 +241,6 @@ pub(super) fn detach(volume: &StoredVolume) -> Result<(), HypervisorError> {
     match &volume.place {
         Place::Lvm { .. } => Ok(()),
         Place::Raw { file } => loopback::detach(file),
+        Place::Overlay { file, .. } => overlay::detach(file),
     }
 }

@@ -4,4 +4,5 @@ mod bench;
 mod images;
 mod lvm;
 mod records;
+mod sharing;
 mod volumes;
