@@ -1,6 +1,7 @@
 //! Hosts of the lab for one test, with a home of its own for who uses them.
 
 use std::fmt;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -33,6 +34,7 @@ impl Lab {
     pub fn up(count: usize, profile: &str) -> Self {
         // Its sockets need a short path.
         let run = tempfile::Builder::new().prefix("lab-").tempdir_in("/tmp").expect("a folder");
+        std::fs::set_permissions(run.path(), std::fs::Permissions::from_mode(0o700)).expect("only for us");
         let home = tempfile::Builder::new().prefix("tycoon-real-").tempdir().expect("a home");
         let lab = Self { run, home, count };
         lab.lab(&["up", &count.to_string(), "--profile", profile]).ok();
@@ -146,7 +148,7 @@ impl Lab {
         let mut domains: Vec<Domain> = domains
             .iter()
             .map(|domain| Domain {
-                path: text(domain, "path"),
+                path: text(domain, "domain"),
                 host: text(domain, "host"),
                 state: text(domain, "state"),
                 address: text(domain, "address"),

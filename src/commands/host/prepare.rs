@@ -22,6 +22,9 @@ const VOLUMES_FOLDER: &str = "/var/lib/tycoon/volumes";
 /// The boot loader that Debian's grub-xen-host brings for paravirtualised guests.
 const BOOT_LOADER: &str = "/usr/lib/grub-xen/grub-x86_64-xen.bin";
 
+/// What Xen needs for itself and for each domain, besides the memory of the control domain and of the domains.
+const RESERVED_MEMORY: &str = "\"32MiB\"";
+
 /// Arguments of `tycoon host prepare`.
 #[derive(Args, Debug, Clone, Default)]
 pub struct PrepareArgs {
@@ -122,6 +125,7 @@ fn describe(survey: &Survey, arguments: &PrepareArgs) -> Result<String, Failure>
         let servers: Vec<String> = arguments.name_server.iter().map(|server| format!("\"{server}\"")).collect();
         let _ = writeln!(text, "{bridge} {{\n        name-servers {}\n    }}", servers.join(" "));
     }
+    let _ = writeln!(text, "    reserved-memory {RESERVED_MEMORY}");
     if Path::new(BOOT_LOADER).exists() {
         let _ = writeln!(text, "    boot-loader \"{BOOT_LOADER}\"");
     }
