@@ -9,6 +9,7 @@ mod crashes;
 mod help;
 mod locking;
 mod pools;
+mod prediction;
 mod readme;
 mod simulation;
 mod time;
