@@ -43,7 +43,7 @@ pub use explain::{Explanation, explain};
 pub use expression::ast::Operator;
 pub use expression::functions::Function;
 pub use load::{Checked, Failure, Loaded, LoadedMachine, LoadedSite, check, load, load_machine, load_site};
-pub use options::Options;
+pub use options::{Options, PARAM_VARIABLE};
 pub use source::{FileId, LoadError, Loader, MemoryLoader, Source, Sources, Span};
 pub use testing::{TestReport, run_tests};
 pub use value::Value;
