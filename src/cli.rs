@@ -72,6 +72,9 @@ pub enum Command {
     Ls(commands::ls::LsArgs),
     /// Show the hosts, what they sell, and at what price
     Hosts(commands::hosts::HostsArgs),
+    /// One host, and what you have there
+    #[command(subcommand)]
+    Host(commands::host::HostCommand),
     /// Your account at the bank
     #[command(subcommand)]
     Bank(commands::bank::BankCommand),

@@ -7,6 +7,7 @@ pub mod down;
 pub mod explain;
 pub mod fmt;
 pub mod graph;
+pub mod host;
 pub mod hosts;
 pub mod ls;
 pub mod market;
@@ -33,6 +34,7 @@ pub fn run(command: &Command, output: &Output) -> Result<Exit, Failure> {
         Command::Status(arguments) => status::run(arguments, output),
         Command::Ls(arguments) => ls::run(arguments, output),
         Command::Hosts(arguments) => hosts::run(arguments, output),
+        Command::Host(command) => host::run(command, output),
         Command::Bank(command) => bank::run(command, output),
         Command::Market(command) => market::run(command, output),
         Command::Sim(arguments) => sim::run(arguments, output),

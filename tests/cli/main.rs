@@ -9,6 +9,7 @@ mod crashes;
 mod examples;
 mod explain;
 mod help;
+mod host_account;
 mod locking;
 mod params;
 mod pools;
