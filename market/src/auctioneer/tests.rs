@@ -3,6 +3,7 @@
 use super::*;
 use crate::{AccountId, Amount, Bid, PoolName, Preference, PublicKey};
 
+mod bad_input;
 mod displacement;
 mod passing_time;
 mod unique;

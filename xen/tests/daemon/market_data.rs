@@ -7,7 +7,7 @@ use tycoon_market::{
     Bid, Credits, Quantity, Rate, ResourceKind, TimeSpan, UniqueId, UniqueKind, UniquePreference, UniqueWish,
 };
 use tycoon_sls::record::RECORD_BYTES_MAX;
-use tycoon_xen::market::ChargesReport;
+use tycoon_xen::market::{BidRequest, ChargesReport};
 use tycoon_xen::protocol::HostError;
 use tycoon_xen::spec::{Addressing, DomainSpec, NicSpec};
 use tycoon_xen::status::DomainState;
@@ -207,4 +207,39 @@ fn holding_an_address_without_using_it_becomes_dear() {
     let before = price(&scene);
     (0..10).for_each(|_| scene.pass(DAY));
     assert!(price(&scene) > before, "{} is no more than {before}", price(&scene));
+}
+
+/// Numbers that are none, unknown words and times beyond all measure are refused by the calls, and nothing changes.
+#[test]
+fn calls_that_make_no_sense_are_refused_and_change_nothing() {
+    let scene = Scene::new();
+    scene.bring_up(ALICE, "hello", "10", HOUR);
+    let before = scene.account(ALICE, "hello");
+    let good = serde_json::to_value(BidRequest { generation: 1, bid: bid(HOUR, 1) }).unwrap();
+    let broken = |path: &str, value: serde_json::Value| {
+        let mut request = good.clone();
+        *request.pointer_mut(path).unwrap_or_else(|| panic!("{path} of {good}")) = value;
+        request
+    };
+    let mut unknown = good.clone();
+    unknown["bid"]["preferences"]["gold"] = unknown["bid"]["preferences"]["cpu"].clone();
+    for request in [
+        broken("/bid/preferences/cpu/weight", serde_json::json!(0)),
+        broken("/bid/preferences/cpu/weight", serde_json::json!("NaN")),
+        broken("/bid/preferences/cpu/weight", serde_json::json!(1e300)),
+        broken("/bid/preferences/cpu/contingency", serde_json::json!(1)),
+        broken("/bid/duration", serde_json::json!(0)),
+        broken("/bid/duration", serde_json::json!(u64::MAX)),
+        broken("/bid/duration", serde_json::json!(-1)),
+        unknown,
+    ] {
+        let code = code(scene.put_raw(ALICE, "/v1/accounts/hello/bid", &request));
+        assert_eq!(code, "call.malformed", "{request}");
+        assert_eq!(scene.account(ALICE, "hello"), before, "{request}");
+    }
+    assert_eq!(
+        scene.put_raw(ALICE, "/v1/accounts/hello/bid", &good).map(|_| ()).err().map(|error| error.to_string()),
+        None
+    );
+    scene.check_money();
 }
