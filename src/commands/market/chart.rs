@@ -34,7 +34,7 @@ pub fn bar(value: f64, most: f64, style: Style) -> String {
     }
     let eighths = (part * (BAR_COLUMNS * 8) as f64).round() as usize;
     let mut bar = "█".repeat(eighths / 8);
-    if eighths % 8 > 0 {
+    if !eighths.is_multiple_of(8) {
         bar.push(WIDTHS[eighths % 8 - 1]);
     }
     style.cyan(&bar)

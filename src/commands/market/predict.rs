@@ -119,6 +119,9 @@ struct Answers {
     probability: Option<f64>,
 }
 
+/// The answers of every model.
+type ModelAnswers = Vec<(PriceModel, Answers)>;
+
 /// Predicts.
 pub fn run(arguments: &PredictArgs, output: &Output) -> Result<Exit, Failure> {
     check(arguments)?;
@@ -233,7 +236,7 @@ fn optional(answer: Result<f64, PredictionError>) -> Result<Option<f64>, Failure
     }
 }
 
-fn answer_host(host: &KnownHost, asked: Asked, models: &[PriceModel]) -> Result<Vec<(PriceModel, Answers)>, Failure> {
+fn answer_host(host: &KnownHost, asked: Asked, models: &[PriceModel]) -> Result<ModelAnswers, Failure> {
     let answers = models.iter().map(|&model| {
         let prediction = HostPrediction { capacity: host.capacity, price: host.forecast.clone(), model };
         let answers = Answers {
@@ -386,7 +389,7 @@ fn quantiles(forecast: &PriceForecast, model: PriceModel) -> Result<Vec<(f64, f6
 fn to_json(
     arguments: &PredictArgs,
     known: &Known,
-    hosts: &[(&KnownHost, Asked, Vec<(PriceModel, Answers)>)],
+    hosts: &[(&KnownHost, Asked, ModelAnswers)],
     set: Option<&SetAnswers>,
 ) -> Value {
     let hosts: Vec<Value> = hosts
