@@ -11,6 +11,7 @@
 pub mod codes;
 pub mod condition;
 pub mod diagnostic;
+pub mod editor;
 pub mod explain;
 pub mod options;
 pub mod pool;

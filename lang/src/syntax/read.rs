@@ -106,6 +106,7 @@ impl Reader<'_> {
             is_property: false,
             parent,
             span,
+            end: full_span.end.max(span.end),
         });
         let mut arguments = Vec::new();
         let mut body = Vec::new();
@@ -192,6 +193,7 @@ impl Reader<'_> {
             is_property: true,
             parent: Some(owner),
             span,
+            end: span.end,
         }))
     }
 
