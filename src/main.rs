@@ -7,6 +7,7 @@ mod exit;
 mod failure;
 mod folders;
 mod identity;
+mod lsp;
 mod output;
 mod plan_view;
 mod progress;

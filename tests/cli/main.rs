@@ -10,6 +10,7 @@ mod examples;
 mod explain;
 mod help;
 mod locking;
+mod lsp;
 mod params;
 mod pools;
 mod readme;

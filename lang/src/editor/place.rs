@@ -123,8 +123,8 @@ impl Resolver<'_> {
     /// The class that a path leads into: of the component, record or item at its end.
     pub(super) fn class_at(&mut self, class: ClassId, path: &[Symbol]) -> Option<ClassId> {
         let mut at = class;
-        for part in path.iter().copied() {
-            match self.class(at).index.get(&part).copied() {
+        for part in path {
+            match self.class(at).index.get(part).copied() {
                 Some(index) => at = self.inside(at, index)?,
                 // The number or key of an instance.
                 None if self.is_several(at) => {}
