@@ -13,6 +13,7 @@ use crate::keys::Signer;
 use crate::limits::Limits;
 use crate::nonce::{NoRandomness, NonceSource, RandomNonces};
 use crate::problem::Problem;
+use crate::retry::{RetryPolicy, asked_pause};
 use crate::service::{Transport, TransportError};
 use crate::signature::SignatureError;
 use crate::{query, reply, request};
@@ -113,6 +114,7 @@ pub struct Caller {
     clock: Arc<dyn Clock>,
     nonces: Arc<dyn NonceSource>,
     limits: Limits,
+    retries: RetryPolicy,
 }
 
 impl Caller {
@@ -125,6 +127,7 @@ impl Caller {
             clock: Arc::new(SystemClock),
             nonces: Arc::new(RandomNonces),
             limits: Limits::DEFAULT,
+            retries: RetryPolicy::NEVER,
         }
     }
 
@@ -146,6 +149,13 @@ impl Caller {
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// The same caller that asks again where a call may succeed later.
+    #[must_use]
+    pub fn with_retries(mut self, retries: RetryPolicy) -> Self {
+        self.retries = retries;
         self
     }
 
@@ -182,14 +192,27 @@ impl Caller {
         body: Option<&Req>,
     ) -> Result<Res, CallError> {
         let call = format!("{method} {path}");
-        let response = self.send(self.request(method, path, query, body)?)?;
-        if !response.status().is_success() {
-            return Err(CallError::Refused(Problem::of_response(&response)));
-        }
+        let mut attempt = 1;
+        let response = loop {
+            let mut asked = None;
+            let request = self.signed(method.clone(), path, query, body)?;
+            let error = match self.send(request, &mut asked) {
+                Ok(response) if response.status().is_success() => break response,
+                Ok(response) => CallError::Refused(Problem::of_response(&response)),
+                Err(error) => error,
+            };
+            if attempt >= self.retries.attempts_max || !error.is_transient() {
+                return Err(error);
+            }
+            attempt += 1;
+            let [.., a, b, c, d] = self.nonces.nonce()?;
+            std::thread::sleep(self.retries.pause(attempt, u32::from_be_bytes([a, b, c, d]), asked));
+        };
         serde_json::from_slice(response.body()).map_err(|source| CallError::Unreadable { call, source })
     }
 
-    fn request<Req: Serialize + ?Sized>(
+    /// The signed request of a call, ready to be sent.
+    pub fn signed<Req: Serialize + ?Sized>(
         &self,
         method: Method,
         path: &str,
@@ -217,13 +240,18 @@ impl Caller {
         Ok(request)
     }
 
-    /// Sends a signed request and checks who signed the response.
-    fn send(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, CallError> {
+    /// Sends a signed request and checks who signed the response; notes the pause that it asks for, signed or not.
+    fn send(
+        &self,
+        request: Request<Vec<u8>>,
+        asked: &mut Option<std::time::Duration>,
+    ) -> Result<Response<Vec<u8>>, CallError> {
         let mut head = Request::new(());
         *head.method_mut() = request.method().clone();
         *head.uri_mut() = request.uri().clone();
         *head.headers_mut() = request.headers().clone();
         let response = self.transport.send(request)?;
+        *asked = asked_pause(response.headers());
         if let Some(excess) = self.limits.excess(response.headers(), response.body()) {
             return Err(CallError::TooLarge(excess));
         }

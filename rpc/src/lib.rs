@@ -4,14 +4,15 @@
 //! method, path, query, body digest, protocol version, recipient, time and nonce. A reply is signed over its status,
 //! its body digest and the signature of the request, so that nobody can pass off one reply as another.
 //!
-//! This crate has no network in it: a [`Service`] turns a request into a response, a [`Transport`] carries one there
-//! and back, and [`InProcess`] is the transport of a service in the same process. Start with [`caller`] (the side that
-//! asks) and [`receiver`] (the side that answers).
+//! A [`Service`] turns a request into a response, a [`Transport`] carries one there and back. [`InProcess`] is the
+//! transport of a service in the same process; [`Server`] and [`HttpTransport`] carry calls over the network. Start with
+//! [`caller`] (the side that asks) and [`receiver`] (the side that answers).
 
 pub mod caller;
 pub mod clock;
 pub mod component;
 pub mod digest;
+pub mod http_transport;
 pub mod key_file;
 pub mod keys;
 pub mod limits;
@@ -20,14 +21,19 @@ pub mod problem;
 pub mod query;
 pub mod receiver;
 pub mod replay;
+pub mod replay_mark;
 pub mod reply;
 pub mod request;
+pub mod retry;
+pub mod routes;
+pub mod server;
 pub mod service;
 pub mod signature;
 pub mod structured;
 
 pub use caller::{CallError, Caller};
 pub use clock::{Clock, FixedClock, SystemClock};
+pub use http_transport::{HttpSettings, HttpTransport};
 pub use keys::{SecretKey, Signer};
 pub use limits::Limits;
 pub use nonce::{CountedNonces, NonceSource, RandomNonces};
@@ -35,6 +41,8 @@ pub use problem::Problem;
 pub use query::Query;
 pub use receiver::{Call, Receiver};
 pub use replay::{AfterRestart, ReplayGuard, ReplayPolicy};
+pub use retry::RetryPolicy;
+pub use server::{Published, Server, ServerSettings};
 pub use service::{InProcess, Service, Transport, TransportError};
 
 /// The protocol version that this program speaks, sent in [`PROTOCOL_HEADER`].

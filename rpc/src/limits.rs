@@ -23,6 +23,19 @@ impl Limits {
         if body.len() > self.body_bytes_max {
             return Some(format!("the body has {} bytes; at most {} are read", body.len(), self.body_bytes_max));
         }
+        self.excess_of_headers(headers)
+    }
+
+    /// What of a request's target and header fields exceeds the limits, in words.
+    pub fn excess_of_head(&self, target: &http::Uri, headers: &http::HeaderMap) -> Option<String> {
+        let bytes = target.path_and_query().map_or(0, |target| target.as_str().len());
+        let most = self.target_bytes_max;
+        let too_long =
+            (bytes > most).then(|| format!("the path and query have {bytes} bytes; at most {most} are read"));
+        too_long.or_else(|| self.excess_of_headers(headers))
+    }
+
+    fn excess_of_headers(&self, headers: &http::HeaderMap) -> Option<String> {
         if headers.len() > self.headers_max {
             return Some(format!("there are {} header fields; at most {} are read", headers.len(), self.headers_max));
         }

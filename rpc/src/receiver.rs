@@ -1,5 +1,6 @@
 //! The side that answers: it checks what comes in, hands it on, and signs what goes out.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderValue, Request, Response, StatusCode, header};
@@ -13,16 +14,47 @@ use crate::limits::Limits;
 use crate::problem::Problem;
 use crate::query::Query;
 use crate::replay::{ReplayError, ReplayGuard, ReplayPolicy};
+use crate::replay_mark::{MARK_AHEAD, MarkStore};
 use crate::request::{self, Signed};
 use crate::signature::{SIGNATURE, SIGNATURE_INPUT, SignatureError, once};
 use crate::{PROTOCOL_HEADER, PROTOCOL_VERSIONS, reply};
+
+/// Requests of one sender that are worked on at a time, unless told otherwise; further ones are refused.
+pub const IN_FLIGHT_PER_SENDER_MAX: usize = 64;
 
 /// The gate of a service.
 pub struct Receiver {
     signer: Arc<dyn Signer>,
     clock: Arc<dyn Clock>,
-    guard: Mutex<ReplayGuard>,
+    guard: Mutex<Gate>,
     limits: Limits,
+    marks: Option<Arc<dyn MarkStore>>,
+    in_flight: Mutex<HashMap<PublicKey, usize>>,
+    in_flight_max: usize,
+}
+
+struct Gate {
+    guard: ReplayGuard,
+    /// Up to where the mark on disk reaches.
+    marked: Timestamp,
+}
+
+/// A sender's place among her requests that are worked on.
+struct Place<'a> {
+    receiver: &'a Receiver,
+    sender: PublicKey,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut in_flight = self.receiver.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = in_flight.get_mut(&self.sender) {
+            *count -= 1;
+            if *count == 0 {
+                in_flight.remove(&self.sender);
+            }
+        }
+    }
 }
 
 /// A request that passed the gate.
@@ -89,8 +121,37 @@ pub fn json<T: Serialize>(value: &T) -> Result<Response<Vec<u8>>, Problem> {
 impl Receiver {
     /// The gate of the service that signs with `signer`, started now.
     pub fn new(signer: Arc<dyn Signer>, clock: Arc<dyn Clock>, policy: ReplayPolicy, limits: Limits) -> Self {
-        let guard = Mutex::new(ReplayGuard::new(policy, clock.now()));
-        Self { signer, clock, guard, limits }
+        let guard = ReplayGuard::new(policy, clock.now());
+        let gate = Gate { guard, marked: Timestamp::from_micros(i64::MIN) };
+        Self {
+            signer,
+            clock,
+            guard: Mutex::new(gate),
+            limits,
+            marks: None,
+            in_flight: Mutex::default(),
+            in_flight_max: IN_FLIGHT_PER_SENDER_MAX,
+        }
+    }
+
+    /// The same gate, which keeps in `marks` up to where it accepted, and takes what is later than `mark`, the last one
+    /// kept, at once after a restart.
+    #[must_use]
+    pub fn with_marks(mut self, marks: Arc<dyn MarkStore>, mark: Option<Timestamp>) -> Self {
+        self.marks = Some(marks);
+        let gate = self.guard.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mark) = mark {
+            gate.guard.set_mark(mark);
+            gate.marked = mark;
+        }
+        self
+    }
+
+    /// The same gate with another bound on the requests of one sender that are worked on at a time.
+    #[must_use]
+    pub const fn with_in_flight_max(mut self, in_flight_max: usize) -> Self {
+        self.in_flight_max = in_flight_max;
+        self
     }
 
     /// The key that signs the replies.
@@ -109,8 +170,13 @@ impl Receiver {
         answer: impl FnOnce(&Call<'_>) -> Result<Response<Vec<u8>>, Problem>,
     ) -> Response<Vec<u8>> {
         let now = self.clock.now();
-        let answered = self.admit(&request, now, knows).and_then(|call| answer(&call));
+        let answered = self.admit(&request, now, knows).and_then(|(call, _place)| answer(&call));
         let mut response = answered.unwrap_or_else(|problem| problem.response());
+        if matches!(response.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
+            && !response.headers().contains_key(header::RETRY_AFTER)
+        {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         match reply::sign(&mut response, &request, &*self.signer, now) {
             Ok(()) => response,
             Err(error) => {
@@ -122,16 +188,15 @@ impl Receiver {
     }
 
     fn admit<'a>(
-        &self,
+        &'a self,
         request: &'a Request<Vec<u8>>,
         now: Timestamp,
         knows: impl FnOnce(&PublicKey) -> bool,
-    ) -> Result<Call<'a>, Problem> {
-        let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
-        let excess = self.limits.excess(request.headers(), request.body()).or_else(|| {
-            let most = self.limits.target_bytes_max;
-            (target > most).then(|| format!("the path and query have {target} bytes; at most {most} are read"))
-        });
+    ) -> Result<(Call<'a>, Option<Place<'a>>), Problem> {
+        let excess = self
+            .limits
+            .excess(request.headers(), request.body())
+            .or_else(|| self.limits.excess_of_head(request.uri(), request.headers()));
         if let Some(excess) = excess {
             return Err(
                 Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "call.too-large", "The call is too large").detail(excess)
@@ -140,7 +205,7 @@ impl Receiver {
         let query = Query::parse(request.uri().query().unwrap_or_default()).map_err(malformed)?;
         let is_signed = request.headers().contains_key(SIGNATURE) || request.headers().contains_key(SIGNATURE_INPUT);
         if !is_signed {
-            return Ok(Call { request, query, signed: None, now });
+            return Ok((Call { request, query, signed: None, now }, None));
         }
         let signed = request::verify(request, &self.signer.public_key()).map_err(refused_signature)?;
         let version = once(request.headers(), PROTOCOL_HEADER).map_err(refused_signature)?.unwrap_or_default();
@@ -155,10 +220,37 @@ impl Receiver {
             .help("update the older of the two programs"));
         }
         let known = knows(&signed.sender);
-        let mut guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
-        guard.accept(signed.sender, known, signed.created, signed.nonce, now).map_err(refused_replay)?;
-        drop(guard);
-        Ok(Call { request, query, signed: Some(signed), now })
+        // Before the guard, which remembers what it lets through: what is refused here may be sent again as it is.
+        let place = self.place(signed.sender)?;
+        let mut gate = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
+        gate.guard.accept(signed.sender, known, signed.created, signed.nonce, now).map_err(refused_replay)?;
+        if let Some(marks) = &self.marks
+            && signed.created > gate.marked
+        {
+            let mark = signed.created.plus(MARK_AHEAD);
+            marks.save(mark).map_err(|error| {
+                tracing::error!(%error, "the replay mark is not kept, so nothing can be accepted");
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "call.unmarked", "The service cannot work")
+                    .detail("it cannot remember which calls it accepted")
+                    .help("its operator finds the reason in its log")
+            })?;
+            gate.marked = mark;
+        }
+        drop(gate);
+        Ok((Call { request, query, signed: Some(signed), now }, Some(place)))
+    }
+
+    /// A place among the requests of `sender` that are worked on.
+    fn place(&self, sender: PublicKey) -> Result<Place<'_>, Problem> {
+        let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = in_flight.entry(sender).or_default();
+        if *count >= self.in_flight_max {
+            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "call.too-many", "Too many calls at a time")
+                .detail(format_args!("{} calls of this key are worked on already", self.in_flight_max))
+                .help("wait for their answers"));
+        }
+        *count += 1;
+        Ok(Place { receiver: self, sender })
     }
 }
 

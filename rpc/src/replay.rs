@@ -97,6 +97,8 @@ pub struct ReplayGuard {
     total: usize,
     /// Nothing created up to here is accepted: it may have been forgotten.
     forgotten: Timestamp,
+    /// Up to where requests may have been accepted before the restart, where that is known.
+    marked: Option<Timestamp>,
 }
 
 /// One accepted request: when it was created, by whom, and its nonce.
@@ -106,7 +108,12 @@ impl ReplayGuard {
     /// A guard of a service that starts at `started`.
     pub fn new(policy: ReplayPolicy, started: Timestamp) -> Self {
         let forgotten = Timestamp::from_micros(i64::MIN);
-        Self { policy, started, seen: HashMap::new(), total: 0, forgotten }
+        Self { policy, started, seen: HashMap::new(), total: 0, forgotten, marked: None }
+    }
+
+    /// Says that nothing created after `mark` was accepted before the restart.
+    pub const fn set_mark(&mut self, mark: Timestamp) {
+        self.marked = Some(mark);
     }
 
     /// Accepts a request once. `known` says whether the sender has a buffer of her own; all others share one.
@@ -127,7 +134,7 @@ impl ReplayGuard {
         if ahead > skew {
             return Err(ReplayError::FromTheFuture { ahead, skew });
         }
-        let accepts_from = self.started.plus(skew);
+        let accepts_from = self.marked.unwrap_or(self.started.plus(skew));
         if self.policy.after_restart == AfterRestart::Refuse && created <= accepts_from {
             // Times are signed in whole seconds, so one more second must pass.
             return Err(ReplayError::Restarting { wait: accepts_from.plus(TimeSpan::from_seconds(1)).since(now) });
@@ -246,6 +253,15 @@ mod tests {
         let mut guard = guard(ReplayPolicy::NETWORK);
         guard.accept(sender(1), false, at(1000), [1; 16], at(1000)).unwrap();
         assert_eq!(guard.accept(sender(1), true, at(1000), [1; 16], at(1000)), Err(ReplayError::Seen));
+    }
+
+    #[test]
+    fn a_guard_that_knows_up_to_where_it_accepted_takes_what_is_later_at_once() {
+        let mut guard = ReplayGuard::new(ReplayPolicy::NETWORK, at(1000));
+        guard.set_mark(at(1001));
+        let refused = guard.accept(sender(1), true, at(1001), [1; 16], at(1001));
+        assert!(matches!(refused, Err(ReplayError::Restarting { .. })), "{refused:?}");
+        assert_eq!(guard.accept(sender(1), true, at(1002), [1; 16], at(1002)), Ok(()));
     }
 
     #[test]

@@ -1,0 +1,240 @@
+//! One connection: heads and bodies in, replies out, within the bounds.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+use tracing::{debug, info, warn};
+
+use super::metrics::ServerMetrics;
+use super::{Published, ServerSettings};
+use crate::problem::Problem;
+
+/// The least buffer that hyper takes for a connection, in bytes.
+const BUFFER_BYTES_MIN: usize = 8192;
+/// What a connection over the bound is told, without reading its request.
+const REFUSAL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+/// What all connections of a server share.
+pub struct Shared {
+    pub(super) settings: ServerSettings,
+    pub(super) metrics: Arc<ServerMetrics>,
+    published: Published,
+    in_flight: Arc<Semaphore>,
+    seats: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// A connection's place among those of its address.
+pub(super) struct Seat {
+    seats: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    address: IpAddr,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = seats.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                seats.remove(&self.address);
+            }
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn new(settings: ServerSettings, published: Published, metrics: Arc<ServerMetrics>) -> Self {
+        let in_flight = Arc::new(Semaphore::new(settings.in_flight_max.max(1)));
+        Self { settings, metrics, published, in_flight, seats: Arc::default() }
+    }
+
+    /// A place for one more connection of `address`; `None` where it has as many as it may.
+    pub(super) fn seat(&self, address: IpAddr) -> Option<Seat> {
+        let most = if self.settings.behind_proxy { usize::MAX } else { self.settings.connections_per_address_max };
+        let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = seats.entry(address).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Seat { seats: self.seats.clone(), address })
+    }
+
+    /// The answer to one request.
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+        let began = Instant::now();
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let response = match self.read(request).await {
+            Ok((request, place)) => self.clone().work(request, place).await,
+            Err(problem) => refusal(&problem),
+        };
+        let (status, took) = (response.status(), began.elapsed());
+        self.metrics.answered(&method, status, took);
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let status = status.as_u16();
+        // Neither headers nor bodies are logged: they hold signatures and other people's business.
+        match status {
+            500.. => warn!(%peer, %method, path, status, micros, "request"),
+            400.. => info!(%peer, %method, path, status, micros, "request"),
+            _ => debug!(%peer, %method, path, status, micros, "request"),
+        }
+        response.map(|body| Full::new(Bytes::from(body)))
+    }
+
+    /// Reads a request whole, and takes a place among those that are worked on.
+    async fn read(&self, request: Request<Incoming>) -> Result<(Request<Vec<u8>>, OwnedSemaphorePermit), Problem> {
+        let limits = &self.settings.limits;
+        let too_large = |what: String| {
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "call.too-large", "The call is too large").detail(what)
+        };
+        let (mut head, body) = request.into_parts();
+        if let Some(excess) = limits.excess_of_head(&head.uri, &head.headers) {
+            return Err(too_large(excess));
+        }
+        let most = limits.body_bytes_max;
+        let body_too_large = || too_large(format!("the body has more than {most} bytes"));
+        if body.size_hint().lower() > most as u64 {
+            return Err(body_too_large());
+        }
+        let place = self.in_flight.clone().try_acquire_owned().map_err(|_| {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "call.overloaded", "The service is overloaded")
+                .detail(format_args!("it works on {} requests already", self.settings.in_flight_max))
+                .help("come back a little later; repeating the call is harmless")
+        })?;
+        let collected = tokio::time::timeout(self.settings.body_timeout, Limited::new(body, most).collect()).await;
+        let body = match collected {
+            Ok(Ok(body)) => Vec::from(body.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(body_too_large()),
+            Ok(Err(error)) => {
+                return Err(Problem::new(StatusCode::BAD_REQUEST, "call.malformed", "The call is malformed")
+                    .detail(format_args!("the body cannot be read: {error}")));
+            }
+            Err(_) => {
+                let seconds = self.settings.body_timeout.as_secs();
+                return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "call.too-slow", "The call is too slow")
+                    .detail(format_args!("the body did not arrive within {seconds} s")));
+            }
+        };
+        head.uri = origin_form(&head.uri);
+        Ok((Request::from_parts(head, body), place))
+    }
+
+    /// Lets the service answer, on a thread where it may wait for the disk.
+    async fn work(self: Arc<Self>, request: Request<Vec<u8>>, place: OwnedSemaphorePermit) -> Response<Vec<u8>> {
+        let timeout = self.settings.answer_timeout;
+        self.metrics.in_flight(1);
+        let working = tokio::task::spawn_blocking(move || {
+            let response = self.published.answer(request, &self.metrics);
+            self.metrics.in_flight(-1);
+            // The place is held for as long as the work takes, also where nobody waits for it any more.
+            drop(place);
+            response
+        });
+        match tokio::time::timeout(timeout, working).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(_)) => refusal(
+                &Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "call.failed", "The service failed")
+                    .detail("whether the call was carried out is not known")
+                    .help("repeat it with the same id: what was done is not done twice"),
+            ),
+            Err(_) => refusal(
+                &Problem::new(StatusCode::SERVICE_UNAVAILABLE, "call.slow", "The service is slow")
+                    .detail(format_args!(
+                        "it had no answer within {} s, and may still carry out the call",
+                        timeout.as_secs()
+                    ))
+                    .help("repeat it with the same id: what was done is not done twice"),
+            ),
+        }
+    }
+}
+
+/// A problem of the server's own. It is not signed: nothing is promised with it.
+fn refusal(problem: &Problem) -> Response<Vec<u8>> {
+    let mut response = problem.response();
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+/// The target as signatures know it: path and query, without scheme and authority.
+fn origin_form(uri: &Uri) -> Uri {
+    let target = uri.path_and_query().cloned();
+    target.map_or_else(|| Uri::from_static("/"), Uri::from)
+}
+
+/// Tells a connection over the bound to come back, and closes it.
+pub(super) async fn refuse(mut stream: TcpStream) {
+    // Who does not listen to the refusal loses nothing.
+    let _ = stream.write_all(REFUSAL).await;
+    let _ = stream.shutdown().await;
+}
+
+/// Serves one connection until it is closed.
+pub(super) async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    acceptor: Option<TlsAcceptor>,
+    shared: Arc<Shared>,
+    stopped: watch::Receiver<bool>,
+) {
+    // Replies are small: waiting to send them together only delays them.
+    let _ = stream.set_nodelay(true);
+    shared.metrics.connections(1);
+    match acceptor {
+        None => talk(stream, peer, &shared, stopped).await,
+        Some(acceptor) => match tokio::time::timeout(shared.settings.head_timeout, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => talk(stream, peer, &shared, stopped).await,
+            Ok(Err(error)) => debug!(%peer, %error, "no TLS connection came about"),
+            Err(_) => debug!(%peer, "the TLS handshake took too long"),
+        },
+    }
+    shared.metrics.connections(-1);
+}
+
+async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send>(
+    stream: S,
+    peer: SocketAddr,
+    shared: &Arc<Shared>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let limits = &shared.settings.limits;
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(shared.settings.head_timeout)
+        .max_headers(limits.headers_max)
+        .max_buf_size((limits.header_bytes_max + limits.target_bytes_max).max(BUFFER_BYTES_MIN));
+    let answering = service_fn(|request| {
+        let shared = shared.clone();
+        async move { Ok::<_, Infallible>(shared.answer(request, peer).await) }
+    });
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), answering));
+    // A sender that is gone stops too: then the server was dropped.
+    let stop = async { stopped.wait_for(|stopped| *stopped).await.map(|_| ()) };
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        _ = stop => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%peer, %error, "the connection ended early");
+    }
+}
