@@ -9,6 +9,7 @@ mod folders;
 mod identity;
 mod lsp;
 mod output;
+mod outputs_view;
 mod plan_view;
 mod progress;
 mod site;

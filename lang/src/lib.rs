@@ -27,6 +27,7 @@ pub mod value;
 
 mod compose;
 mod evaluate;
+mod excerpt;
 mod expression;
 mod files;
 mod load;

@@ -2,6 +2,7 @@
 
 mod environment;
 
+mod bad_files;
 mod bad_input;
 mod bank;
 mod check;
@@ -11,6 +12,7 @@ mod explain;
 mod help;
 mod locking;
 mod lsp;
+mod outputs;
 mod params;
 mod pools;
 mod readme;
