@@ -18,4 +18,5 @@ mod pools;
 mod readme;
 mod simulation;
 mod time;
+mod tutorial;
 mod up_and_down;
