@@ -74,7 +74,16 @@ pub fn format(bytes: &[u8]) {
     }
 }
 
-/// A text without what the formatter may change: spaces, line ends, and `;`.
+/// A text without what the formatter may change: spaces, line ends, `;`, and a `\` that continues a line.
 fn letters(text: &str) -> String {
-    text.chars().filter(|letter| !letter.is_whitespace() && !matches!(letter, ';' | '\u{feff}')).collect()
+    let continues = |rest: &str| {
+        let rest = rest.trim_start_matches([' ', '\t', '\u{a0}']);
+        rest.is_empty() || rest.starts_with("//") || rest.starts_with("/*") || rest.starts_with(char::is_whitespace)
+    };
+    let kept = text.char_indices().filter(|(at, letter)| match letter {
+        ';' | '\u{feff}' => false,
+        '\\' => !continues(&text[at + 1..]),
+        letter => !letter.is_whitespace(),
+    });
+    kept.map(|(_, letter)| letter).collect()
 }

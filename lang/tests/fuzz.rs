@@ -96,14 +96,17 @@ fn changed(text: &[u8], other: &[u8], numbers: &mut Numbers) -> Vec<u8> {
     bytes
 }
 
-/// Gives every file of the corpus, and some changes of each, to a target.
+/// Gives every file of the corpus, and some changes of each, to a target. What is tried of a file depends on that file
+/// and on the kept corpus only, so that a change of one file does not change what is tried of the others.
 fn run(target: fn(&[u8]), seed: u64, changes: u32) {
     let corpus = corpus();
     assert!(corpus.len() > 40, "the corpus is there");
-    let mut numbers = Numbers(seed);
+    let kept: Vec<&Vec<u8>> = corpus.iter().filter(|(name, _)| name.contains("fuzz")).map(|(_, text)| text).collect();
     for (name, text) in &corpus {
+        let name = name.rsplit('/').next().unwrap_or(name);
+        let mut numbers = Numbers(name.bytes().fold(seed, |seed, byte| seed.wrapping_mul(31) + u64::from(byte)) | 1);
         for change in 0..=changes {
-            let other = &corpus[numbers.below(corpus.len())].1;
+            let other = kept[numbers.below(kept.len())];
             let bytes = if change == 0 { text.clone() } else { changed(text, other, &mut numbers) };
             let outcome = std::panic::catch_unwind(|| target(&bytes));
             assert!(outcome.is_ok(), "change {change} of {name}:\n{}", String::from_utf8_lossy(&bytes));
@@ -113,10 +116,10 @@ fn run(target: fn(&[u8]), seed: u64, changes: u32) {
 
 #[test]
 fn any_description_has_an_answer() {
-    run(language::description, 0x5eed_00091, 2);
+    run(language::description, 0x5eed_0061, 2);
 }
 
 #[test]
 fn formatting_loses_nothing() {
-    run(language::format, 0x5eed_00092, 10);
+    run(language::format, 0x5eed_0062, 10);
 }

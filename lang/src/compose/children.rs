@@ -14,6 +14,9 @@ use crate::symbol::Symbol;
 /// The class of all instances of a child, and the classes of certain ones.
 pub(crate) type ChildClasses = (ClassId, Arc<[(Symbol, Span, ClassId)]>);
 
+/// A piece with the layer of the parent that contributes it.
+type Contribution = (usize, Piece);
+
 impl Resolver<'_> {
     /// Composes everything inside a class, at all depths.
     pub(crate) fn compose_children(&mut self, id: ClassId) {
@@ -302,7 +305,7 @@ impl Resolver<'_> {
         parent_layers: &[Layer],
     ) -> Arc<[(Symbol, Span, ClassId)]> {
         // In the order in which they are first named.
-        let mut groups: Vec<(Symbol, Span, Vec<&(usize, Piece)>)> = Vec::new();
+        let mut groups: Vec<(Symbol, Span, Vec<&Contribution>)> = Vec::new();
         let mut known: BTreeMap<Symbol, usize> = BTreeMap::new();
         for contribution in pieces {
             if let Fragment::Tail(statement, offset) = contribution.1.fragment {
