@@ -96,6 +96,8 @@ pub enum Command {
     Graph(commands::graph::GraphArgs),
     /// Explain an error code, a kind and what it has, or why a value of a description is what it is
     Explain(commands::explain::ExplainArgs),
+    /// Answer an editor: diagnostics, hover, definitions, completion, formatting
+    Lsp(commands::lsp::LspArgs),
     /// Print a completion script for a shell
     Completions(commands::completions::CompletionsArgs),
 }

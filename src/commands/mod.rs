@@ -10,6 +10,7 @@ pub mod graph;
 pub mod host;
 pub mod hosts;
 pub mod ls;
+pub mod lsp;
 pub mod market;
 pub mod plan;
 pub mod resolve;
@@ -44,6 +45,7 @@ pub fn run(command: &Command, output: &Output) -> Result<Exit, Failure> {
         Command::Resolve(arguments) => resolve::run(arguments, output),
         Command::Graph(arguments) => graph::run(arguments, output),
         Command::Explain(arguments) => explain::run(arguments, output),
+        Command::Lsp(arguments) => lsp::run(arguments),
         Command::Completions(arguments) => completions::run(arguments, output),
     }
 }

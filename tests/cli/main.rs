@@ -2,6 +2,7 @@
 
 mod environment;
 
+mod bad_files;
 mod bad_input;
 mod bank;
 mod check;
@@ -11,10 +12,13 @@ mod explain;
 mod help;
 mod host_account;
 mod locking;
+mod lsp;
+mod outputs;
 mod params;
 mod pools;
 mod prediction;
 mod readme;
 mod simulation;
 mod time;
+mod tutorial;
 mod up_and_down;
