@@ -72,9 +72,13 @@ pub enum Command {
     Ls(commands::ls::LsArgs),
     /// Show the hosts, what they sell, and at what price
     Hosts(commands::hosts::HostsArgs),
-    /// Your account at the bank
+    /// Your account at the bank, and the bank itself
+    Bank(commands::bank::BankArgs),
+    /// Point at the bank of a real site, and pin its key
+    Init(commands::init::InitArgs),
+    /// Calls by hand
     #[command(subcommand)]
-    Bank(commands::bank::BankCommand),
+    Rpc(commands::rpc::RpcCommand),
     /// The mathematics of the market
     #[command(subcommand)]
     Market(commands::market::MarketCommand),
