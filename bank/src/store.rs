@@ -2,13 +2,16 @@
 
 pub mod keyed;
 pub mod memory;
+pub mod postgres;
 pub mod sled;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tycoon_market::{AccountId, EscrowId, HostId, PoolName, Timestamp, TransferId};
 
+pub use self::keyed::Keyed;
 pub use self::memory::MemoryStore;
+pub use self::postgres::PostgresStore;
 pub use self::sled::SledStore;
 use crate::journal::RecordHash;
 use crate::ledger::{Account, Changes, Due, Entry, Escrow, Line, LinePlace, Reservation, View};
