@@ -6,6 +6,7 @@ mod books;
 mod money;
 mod reports;
 pub mod serve;
+mod store;
 
 use clap::{Args, Subcommand};
 

@@ -1,5 +1,4 @@
-//! The log of a service, on standard error, where systemd's journal takes it. `TYCOON_LOG` says how much:
-//! `warn`, `info` (the usual), `debug`, or by part of the program: `info,tycoon_rpc=debug`.
+//! The log of a service, on standard error, where systemd's journal takes it.
 
 use std::io::{self, IsTerminal as _};
 
@@ -10,11 +9,10 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 
 /// Starts the log.
-pub fn start(form: LogForm) -> Result<(), Failure> {
-    let wish = std::env::var("TYCOON_LOG").unwrap_or_else(|_| "info".to_owned());
-    let filter = EnvFilter::try_new(&wish).map_err(|error| {
-        Failure::new(Exit::Usage, format!("TYCOON_LOG is `{wish}`, which is not understood: {error}"))
-            .help("write `warn`, `info` or `debug`")
+pub fn start(form: LogForm, level: &str) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(level).map_err(|error| {
+        Failure::new(Exit::Usage, format!("the log level `{level}` is not understood: {error}"))
+            .help("write `error`, `warn`, `info` or `debug`")
     })?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let started = match form {

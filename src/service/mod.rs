@@ -42,13 +42,16 @@ pub struct ServiceArgs {
     /// A proxy in front speaks TLS: listen beyond this machine without it
     #[arg(long, env = "TYCOON_BEHIND_PROXY")]
     pub behind_proxy: bool,
-    /// How the log on standard error is written
+    /// How the log on standard error is written [text]
     #[arg(long, value_enum, value_name = "FORM", env = "TYCOON_LOG_FORM")]
     pub log: Option<LogForm>,
+    /// What is logged: error, warn, info or debug, also by part of the program (info,tycoon_rpc=debug) [info]
+    #[arg(long, value_name = "LEVEL", env = "TYCOON_LOG")]
+    pub log_level: Option<String>,
 }
 
 /// The names of the settings that every service has.
-pub const COMMON: &[&str] = &["listen", "tls-certificates", "tls-key", "behind-proxy", "log"];
+pub const COMMON: &[&str] = &["listen", "tls-certificates", "tls-key", "behind-proxy", "log", "log-level"];
 
 impl ServiceArgs {
     /// The settings file, where one is given; `own` are the names that the service itself has.
@@ -86,6 +89,6 @@ impl ServiceArgs {
                 Failure::new(Exit::Usage, format!("the setting `log` is `{word}`")).help("write `text` or `json`")
             })?,
         };
-        log::start(form)
+        log::start(form, self.log_level.as_deref().or(settings.text("log-level")).unwrap_or("info"))
     }
 }

@@ -22,8 +22,12 @@ impl ServedBank {
     pub fn start(environment: &Environment, folder: &str, more: &[&str]) -> Self {
         let issuer = user(environment, "issuer", &["user", "export"]).ok().stdout;
         let store = format!("sled:{}", environment.path().join(folder).display());
-        let mut arguments =
-            vec!["bank", "serve", "--store", &store, "--listen", "127.0.0.1:0", "--issuer", issuer.trim()];
+        Self::start_with(environment, &store, &[&["--issuer", issuer.trim()], more].concat())
+    }
+
+    /// Starts a bank whose books are in `store`.
+    pub fn start_with(environment: &Environment, store: &str, more: &[&str]) -> Self {
+        let mut arguments = vec!["bank", "serve", "--store", store, "--listen", "127.0.0.1:0"];
         arguments.extend(more);
         let mut child = live(environment, &arguments).stderr(Stdio::piped()).spawn().expect("the bank starts");
         let mut stderr = BufReader::new(child.stderr.take().expect("its messages"));
@@ -52,7 +56,7 @@ impl ServedBank {
     }
 
     /// Ends it as a power cut would.
-    pub fn kill(mut self) {
+    pub fn kill(&mut self) {
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("it ends");
     }
@@ -232,7 +236,7 @@ fn settings_come_from_a_file_where_the_command_line_says_nothing() {
 #[test]
 fn a_bank_is_backed_up_while_it_runs_and_restored_in_a_new_epoch() {
     let environment = Environment::new();
-    let bank = ServedBank::start(&environment, "bank", &["--registration", "open"]);
+    let mut bank = ServedBank::start(&environment, "bank", &["--registration", "open"]);
     user(&environment, "jane", &["init", "--bank", &bank.url, "--bank-key", &bank.key]).ok();
     user(&environment, "jane", &["bank", "create-account"]).ok();
     let store = |folder: &str| format!("sled:{}", environment.path().join(folder).display());

@@ -4,6 +4,7 @@ mod environment;
 
 mod bad_input;
 mod bank;
+mod bank_kills;
 mod bank_service;
 mod check;
 mod crashes;

@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
-use tycoon_bank::audit::{Audit, audit as audit_journal};
+use tycoon_bank::audit::{Audit, audit as audit_journal, audit_records};
 use tycoon_bank::bank::BankError;
 use tycoon_bank::export::{self, ExportError};
-use tycoon_bank::journal::{self, Check, JournalError};
+use tycoon_bank::journal::{self, JournalError};
+use tycoon_bank::postgres_books::PostgresBooks;
 use tycoon_bank::store::Head;
 use tycoon_market::Credits;
 
 use super::access::Access;
-use super::serve::{StorePlace, bank_key, journal_folder, open_bank};
+use super::store::{StorePlace, bank_key, is_empty, journal_folder, open_journal};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::folders;
@@ -24,15 +25,15 @@ use crate::output::Output;
 #[derive(Args, Debug)]
 pub struct StoreArgs {
     /// The books of a bank on this machine; those of the embedded site where none are named
-    #[arg(long, value_name = "STORE", env = "TYCOON_BANK_STORE")]
+    #[arg(long, value_name = "STORE", env = "TYCOON_BANK_STORE", hide_env_values = true)]
     pub store: Option<StorePlace>,
 }
 
 /// Arguments of `tycoon bank export`.
 #[derive(Args, Debug)]
 pub struct ExportArgs {
-    /// The books: sled:FOLDER
-    #[arg(long, value_name = "STORE", env = "TYCOON_BANK_STORE")]
+    /// The books: sled:FOLDER or postgres://USER@HOST/DATABASE
+    #[arg(long, value_name = "STORE", env = "TYCOON_BANK_STORE", hide_env_values = true)]
     pub store: StorePlace,
     /// The file to write; standard output where none is given
     #[arg(long, value_name = "FILE")]
@@ -43,7 +44,7 @@ pub struct ExportArgs {
 #[derive(Args, Debug)]
 pub struct ImportArgs {
     /// Where the books shall be: a store that is empty
-    #[arg(long, value_name = "STORE", env = "TYCOON_BANK_STORE")]
+    #[arg(long, value_name = "STORE", env = "TYCOON_BANK_STORE", hide_env_values = true)]
     pub store: StorePlace,
     /// The export
     #[arg(long, value_name = "FILE")]
@@ -53,8 +54,8 @@ pub struct ImportArgs {
 /// Arguments of `tycoon bank backup`.
 #[derive(Args, Debug)]
 pub struct BackupArgs {
-    /// The books: sled:FOLDER
-    #[arg(long, value_name = "STORE", env = "TYCOON_BANK_STORE")]
+    /// The books: sled:FOLDER or postgres://USER@HOST/DATABASE
+    #[arg(long, value_name = "STORE", env = "TYCOON_BANK_STORE", hide_env_values = true)]
     pub store: StorePlace,
     /// The folder to copy them into, which must hold none
     #[arg(long, value_name = "FOLDER")]
@@ -65,7 +66,7 @@ pub struct BackupArgs {
 #[derive(Args, Debug)]
 pub struct RestoreArgs {
     /// Where the books shall be: a store that is empty
-    #[arg(long, value_name = "STORE", env = "TYCOON_BANK_STORE")]
+    #[arg(long, value_name = "STORE", env = "TYCOON_BANK_STORE", hide_env_values = true)]
     pub store: StorePlace,
     /// The backup
     #[arg(long, value_name = "FOLDER")]
@@ -78,8 +79,8 @@ pub struct RestoreArgs {
 /// Arguments of `tycoon bank archive`.
 #[derive(Args, Debug)]
 pub struct ArchiveArgs {
-    /// The books: sled:FOLDER
-    #[arg(long, value_name = "STORE", env = "TYCOON_BANK_STORE")]
+    /// The books: sled:FOLDER or postgres://USER@HOST/DATABASE
+    #[arg(long, value_name = "STORE", env = "TYCOON_BANK_STORE", hide_env_values = true)]
     pub store: StorePlace,
     /// The folder to put the old segments into; always the same one
     #[arg(long, value_name = "FOLDER")]
@@ -96,9 +97,11 @@ fn failed(error: &dyn std::error::Error) -> Failure {
 /// Counts the books of a store anew. The bank may run meanwhile.
 pub fn audit(arguments: &StoreArgs, output: &Output) -> Result<Exit, Failure> {
     let Some(store) = &arguments.store else { return Err(Failure::new(Exit::Usage, "which books is not said")) };
-    let StorePlace::Sled(folder) = store;
-    let audit = audit_journal(&journal_folder(folder), None).map_err(|error| failed(&error))?;
-    Ok(show(&audit, output))
+    let audit = match store {
+        StorePlace::Sled(folder) => audit_journal(&journal_folder(folder), None),
+        StorePlace::Postgres(_) => audit_records(None, &mut |visit| store.records(visit)),
+    };
+    Ok(show(&audit.map_err(|error| failed(&error))?, output))
 }
 
 /// Counts the books of the embedded site anew.
@@ -145,11 +148,8 @@ fn show(audit: &Audit, output: &Output) -> Exit {
 
 /// Writes all records as one text. The bank may run meanwhile.
 pub fn export(arguments: &ExportArgs, output: &Output) -> Result<Exit, Failure> {
-    let StorePlace::Sled(folder) = &arguments.store;
-    let journal = journal_folder(folder);
-    let mut records = |visit: &mut dyn FnMut(&journal::Record<'_>) -> Result<(), BankError>| {
-        journal::read(&journal, &Head::EMPTY, Check::Everything, visit).map(|_| ())
-    };
+    let mut records =
+        |visit: &mut dyn FnMut(&journal::Record<'_>) -> Result<(), BankError>| arguments.store.records(visit);
     let head = match &arguments.to {
         None => {
             export::write(&mut BufWriter::new(io::stdout().lock()), &mut records).map_err(|error| failed(&error))?
@@ -168,24 +168,30 @@ pub fn export(arguments: &ExportArgs, output: &Output) -> Result<Exit, Failure> 
 
 /// Makes a journal of an export.
 pub fn import(arguments: &ImportArgs, output: &Output) -> Result<Exit, Failure> {
-    let StorePlace::Sled(folder) = &arguments.store;
     let path = &arguments.from;
     let file =
         File::open(path).map_err(|error| failed(&error).context(&format!("{} cannot be read", path.display())))?;
-    folders::make(folder)?;
-    let head = journal::create::<ImportError>(&journal_folder(folder), |append| {
-        let mut reader = BufReader::new(file);
-        export::read(&mut reader, &mut |record| append(record).map_err(BankError::from))?;
-        Ok(())
-    })
-    .map_err(|ImportError(failure)| failure)?;
-    let audit = audit_journal(&journal_folder(folder), None).map_err(|error| failed(&error))?;
-    let exit = show(&audit, output);
-    output.message(&format!(
-        "read {} records; copy the bank's key to {} before you serve it",
-        head.record,
-        folder.join("bank_key").display()
-    ));
+    let mut reader = BufReader::new(file);
+    let head = match &arguments.store {
+        StorePlace::Sled(folder) => {
+            folders::make(folder)?;
+            let made = journal::create::<ImportError>(&journal_folder(folder), |append| {
+                export::read(&mut reader, &mut |record| append(record).map_err(BankError::from))?;
+                Ok(())
+            });
+            made.map_err(|ImportError(failure)| failure)?
+        }
+        StorePlace::Postgres(url) => {
+            let books = PostgresBooks::open(url).map_err(|error| failed(&error))?;
+            if !is_empty(&books)? {
+                return Err(Failure::new(Exit::Failed, "there is a bank in the database")
+                    .help("an import needs an empty database: `createdb` makes one"));
+            }
+            export::read(&mut reader, &mut |record| books.append(record)).map_err(|error| failed(&error))?
+        }
+    };
+    let exit = audit(&StoreArgs { store: Some(arguments.store.clone()) }, output)?;
+    output.message(&format!("read {} records; the bank's key moves apart from them: copy it too", head.record));
     Ok(exit)
 }
 
@@ -205,19 +211,19 @@ impl From<ExportError> for ImportError {
 
 /// Copies a journal while it is written.
 pub fn backup(arguments: &BackupArgs, output: &Output) -> Result<Exit, Failure> {
-    let StorePlace::Sled(folder) = &arguments.store;
-    let head = journal::copy(&journal_folder(folder), &arguments.to).map_err(|error| failed(&error))?;
+    let journal = arguments.store.journal("use the database's own backup (`pg_dump`), or `tycoon bank export`")?;
+    let head = journal::copy(&journal, &arguments.to).map_err(|error| failed(&error))?;
     told(output, "copied", head, &arguments.to);
-    output.message(&format!(
-        "keep a copy of the bank's key ({}) too, and apart from it",
-        folder.join("bank_key").display()
-    ));
+    output.message("keep a copy of the bank's key too, and apart from it");
     Ok(Exit::Ok)
 }
 
 /// Makes a bank of a backup.
 pub fn restore(arguments: &RestoreArgs, output: &Output) -> Result<Exit, Failure> {
-    let StorePlace::Sled(folder) = &arguments.store;
+    let StorePlace::Sled(folder) = &arguments.store else {
+        return Err(Failure::new(Exit::Usage, "a backup of files becomes a journal, not a database")
+            .help("restore it into sled:FOLDER, and take it to the database with `tycoon bank export` and `import`"));
+    };
     folders::make(folder)?;
     let key = arguments.key.clone().unwrap_or_else(|| folder.join("bank_key"));
     if !key.exists() {
@@ -226,7 +232,7 @@ pub fn restore(arguments: &RestoreArgs, output: &Output) -> Result<Exit, Failure
     }
     let signer = bank_key(&key)?;
     let head = journal::copy(&arguments.from, &journal_folder(folder)).map_err(|error| failed(&error))?;
-    let (bank, _) = open_bank(folder, &signer, None)?;
+    let (bank, _) = open_journal(folder, &signer, None)?;
     let books = bank.start_epoch().map_err(|error| failed(&error))?;
     bank.flush().map_err(|error| failed(&error))?;
     told(output, "restored", head, folder);
@@ -236,8 +242,7 @@ pub fn restore(arguments: &RestoreArgs, output: &Output) -> Result<Exit, Failure
 
 /// Puts old segments away. The bank may run meanwhile.
 pub fn archive(arguments: &ArchiveArgs, output: &Output) -> Result<Exit, Failure> {
-    let StorePlace::Sled(folder) = &arguments.store;
-    let journal = journal_folder(folder);
+    let journal = arguments.store.journal("a database has no segments")?;
     let count = journal::archive(&journal, &arguments.to, arguments.keep).map_err(|error| failed(&error))?;
     if output.json {
         output.print_json(&json!({ "segments": count, "folder": arguments.to }));

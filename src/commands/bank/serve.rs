@@ -1,20 +1,18 @@
 //! `tycoon bank serve`: a bank for a site, on the network.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use tycoon_bank::store::SledStore;
-use tycoon_bank::{Bank, BankService, Options, Recovery, Registration, service};
+use tycoon_bank::{Bank, BankService, Registration, service};
 use tycoon_market::PublicKey;
 use tycoon_rpc::receiver::IN_FLIGHT_PER_SENDER_MAX;
-use tycoon_rpc::replay_mark::MarkFile;
-use tycoon_rpc::{AfterRestart, Published, ReplayPolicy, Server, Signer, key_file};
+use tycoon_rpc::{Published, Server};
 
+use super::store::{self, Opened, StorePlace};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::folders;
 use crate::output::Output;
 use crate::service::ServiceArgs;
 use crate::site::world::Surroundings;
@@ -23,24 +21,6 @@ use crate::site::world::Surroundings;
 pub const USUAL_PORT: u16 = 7401;
 /// The settings of a bank beside those of every service.
 const SETTINGS: &[&str] = &["store", "key", "issuer", "registration", "accounts-max", "in-flight-per-key"];
-
-/// Where a bank keeps its books.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StorePlace {
-    /// A folder with a journal and its index.
-    Sled(PathBuf),
-}
-
-impl std::str::FromStr for StorePlace {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once(':') {
-            Some(("sled", path)) if !path.is_empty() => Ok(Self::Sled(path.into())),
-            _ => Err("write sled:FOLDER".to_owned()),
-        }
-    }
-}
 
 /// Who may open accounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -69,10 +49,10 @@ pub struct ServeArgs {
     /// What every service is told.
     #[command(flatten)]
     pub service: ServiceArgs,
-    /// Where the books are: sled:FOLDER
-    #[arg(long, value_name = "STORE", env = "TYCOON_BANK_STORE")]
+    /// Where the books are: sled:FOLDER, or postgres://USER@HOST/DATABASE
+    #[arg(long, value_name = "STORE", env = "TYCOON_BANK_STORE", hide_env_values = true)]
     pub store: Option<StorePlace>,
-    /// The bank's own key; made at the first start. `bank_key` in the store's folder where none is given
+    /// The bank's own key; made at the first start. `bank_key` in the store's folder where none is given; needed with a database
     #[arg(long, value_name = "FILE", env = "TYCOON_BANK_KEY_FILE")]
     pub key: Option<PathBuf>,
     /// Who puts credits into circulation (an OpenSSH public key); needed at the first start only
@@ -93,16 +73,14 @@ pub struct ServeArgs {
 pub fn run(arguments: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
     let settings = arguments.service.settings(SETTINGS)?;
     arguments.service.start_log(&settings)?;
-    let store = arguments.store.clone().map_or_else(|| settings.parsed("store"), |store| Ok(Some(store)))?;
-    let Some(StorePlace::Sled(folder)) = store else {
+    let place = arguments.store.clone().map_or_else(|| settings.parsed("store"), |store| Ok(Some(store)))?;
+    let Some(place) = place else {
         return Err(Failure::new(Exit::Usage, "where the bank keeps its books is not said")
-            .help("give it with --store sled:FOLDER"));
+            .help("give it with --store sled:FOLDER, or --store postgres://USER@HOST/DATABASE"));
     };
-    folders::make(&folder)?;
-    let key_path = arguments.key.clone().or_else(|| settings.text("key").map(PathBuf::from));
-    let signer = bank_key(&key_path.unwrap_or_else(|| folder.join("bank_key")))?;
     let issuer = arguments.issuer.map_or_else(|| settings.parsed("issuer"), |issuer| Ok(Some(issuer)))?;
-    let (bank, recovery) = open_bank(&folder, &signer, issuer)?;
+    let key = arguments.key.clone().or_else(|| settings.text("key").map(PathBuf::from));
+    let Opened { bank, signer, policy, marks } = store::open(&place, key, issuer)?;
     let registration = match (arguments.registration, settings.text("registration")) {
         (Some(choice), _) => choice.into(),
         (None, None) => Registration::default(),
@@ -111,26 +89,19 @@ pub fn run(arguments: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
                 .help("write `open`, `by-members` or `by-issuer`")
         })?,
     };
-    let surroundings = Surroundings::find()?;
-    let (marks, mark) =
-        MarkFile::open(folder.join("replay-mark")).map_err(|error| Failure::from_error(Exit::Failed, &error))?;
-    let mut policy = ReplayPolicy::NETWORK;
-    if recovery.founded {
-        // Nothing was ever accepted, so nothing can come a second time.
-        policy.after_restart = AfterRestart::Accept;
-    }
+    let clock = Surroundings::find()?.clock;
     let in_flight =
         arguments.in_flight_per_key.map_or_else(|| settings.parsed("in-flight-per-key"), |n| Ok(Some(n)))?;
     let accounts_max = arguments.accounts_max.map_or_else(|| settings.parsed("accounts-max"), |n| Ok(Some(n)))?;
     let bank = Arc::new(bank);
     let mut bank_service =
-        BankService::new(bank.clone(), signer.clone(), surroundings.clock.clone(), policy, registration).with_receiver(
-            |receiver| {
-                receiver
-                    .with_marks(Arc::new(marks), mark)
-                    .with_in_flight_max(in_flight.unwrap_or(IN_FLIGHT_PER_SENDER_MAX))
-            },
-        );
+        BankService::new(bank.clone(), signer.clone(), clock, policy, registration).with_receiver(|receiver| {
+            let receiver = receiver.with_in_flight_max(in_flight.unwrap_or(IN_FLIGHT_PER_SENDER_MAX));
+            match marks {
+                Some((marks, mark)) => receiver.with_marks(Arc::new(marks), mark),
+                None => receiver,
+            }
+        });
     if let Some(accounts_max) = accounts_max {
         bank_service = bank_service.with_accounts_max(accounts_max);
     }
@@ -151,57 +122,6 @@ pub fn run(arguments: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-/// The bank's key, made where there is none.
-pub fn bank_key(path: &Path) -> Result<Arc<dyn Signer>, Failure> {
-    let key = key_file::load_or_create(path, "tycoon bank").map_err(|error| {
-        Failure::from_error(Exit::Failed, &error)
-            .help("the bank's key signs every receipt; keep a copy of it where nobody else reads it")
-    })?;
-    Ok(Arc::new(key))
-}
-
-/// The folder of the journal in a store's folder.
-pub fn journal_folder(folder: &Path) -> PathBuf {
-    folder.join("journal")
-}
-
-/// Opens the bank in `folder`, checking the whole journal.
-pub fn open_bank(
-    folder: &Path,
-    signer: &Arc<dyn Signer>,
-    issuer: Option<PublicKey>,
-) -> Result<(Bank, Recovery), Failure> {
-    let failed = |error: &dyn std::error::Error| {
-        Failure::from_error(Exit::Failed, error).context("the bank's books cannot be opened")
-    };
-    let journal = journal_folder(folder);
-    if issuer.is_none() && !journal.exists() {
-        return Err(Failure::new(Exit::Usage, format!("there is no bank in {} yet", folder.display()))
-            .help("to found one, say who puts credits into circulation: --issuer 'ssh-ed25519 AAAA…' (`tycoon user export` prints a key)"));
-    }
-    let database = sled::Config::new()
-        .path(folder.join("index"))
-        .flush_every_ms(None)
-        .open()
-        .map_err(|error| failed(&error).help("another process may have it open; only one may"))?;
-    let store = Arc::new(SledStore::open(&database, "bank").map_err(|error| failed(&error))?);
-    let clock = Surroundings::find()?.clock;
-    let options = Options { hook: crate::site::world::bank_hook(), ..Options::new(journal) };
-    // A bank that exists has its issuer in its books.
-    let issuer = issuer.unwrap_or_else(|| signer.public_key());
-    let (bank, recovery) = Bank::open(options, store, signer.clone(), clock, issuer).map_err(|error| failed(&error))?;
-    if let Some(cut) = &recovery.cut {
-        tracing::warn!(file = %cut.file.display(), at = cut.offset, bytes = cut.bytes, "a torn record was cut off; nobody had been told of it");
-    }
-    if let Some(reason) = recovery.rebuilt.as_ref().filter(|_| !recovery.founded) {
-        tracing::warn!(reason, "the index was made anew from the journal");
-    }
-    if recovery.founded {
-        tracing::info!(issuer = issuer.fingerprint(), "a new bank was founded");
-    }
-    Ok((bank, recovery))
-}
-
 /// What the bank's server publishes.
 fn published(bank: &Arc<Bank>, bank_service: BankService) -> Published {
     let (health, gauges) = (bank.clone(), bank.clone());
@@ -215,6 +135,11 @@ fn published(bank: &Arc<Bank>, bank_service: BankService) -> Published {
             text.gauge("tycoon_bank_issued_micro_credits", "Credits issued.", books.issued.micros());
             text.gauge("tycoon_bank_in_accounts_micro_credits", "Credits on accounts.", books.in_accounts.micros());
             text.gauge("tycoon_bank_in_escrow_micro_credits", "Credits in escrow.", books.in_escrow.micros());
+            text.gauge(
+                "tycoon_bank_in_reservations_micro_credits",
+                "Credits reserved.",
+                books.in_reservations.micros(),
+            );
             text.gauge("tycoon_bank_accounts", "Accounts.", count(books.accounts));
             text.gauge("tycoon_bank_escrows_open", "Open escrows.", count(books.escrows_open));
             text.gauge("tycoon_bank_records", "The last record of the journal.", count(gauges.last_record()));
