@@ -95,24 +95,39 @@ pub enum Command {
     Resolve(commands::resolve::ResolveArgs),
     /// Draw the components of a pool and the order in which they start
     Graph(commands::graph::GraphArgs),
-    /// Explain an error code, or why a value of a description is what it is
+    /// Explain an error code, a kind and what it has, or why a value of a description is what it is
     Explain(commands::explain::ExplainArgs),
     /// Print a completion script for a shell
     Completions(commands::completions::CompletionsArgs),
 }
 
 /// What a command does with a description.
-#[derive(Args, Debug, Clone)]
+#[derive(Args, Debug, Clone, Default)]
 pub struct DescriptionArgs {
     /// The pool's description
     #[arg(value_name = "FILE")]
     pub file: String,
-    /// Set a param of the description
-    #[arg(long = "param", short = 'p', value_name = "NAME=VALUE", value_parser = parse_param)]
-    pub params: Vec<(String, String)>,
+    /// How it is read
+    #[command(flatten)]
+    pub reading: ReadingArgs,
     /// The pool to use, where the file has several
     #[arg(long, value_name = "NAME")]
     pub pool: Option<String>,
+}
+
+/// How a description is read. A param takes its value from `-p`, else from a file of `--params`, else from the
+/// environment, else its default.
+#[derive(Args, Debug, Clone, Default)]
+pub struct ReadingArgs {
+    /// Set a param of the description
+    #[arg(long = "param", short = 'p', value_name = "NAME=VALUE", value_parser = parse_param)]
+    pub params: Vec<(String, String)>,
+    /// Set params from a file with a `name value` on every line; TYCOON_PARAM_NAME in the environment sets one too
+    #[arg(long = "params", value_name = "FILE")]
+    pub params_files: Vec<String>,
+    /// Let imports reach outside the directory of the file that imports
+    #[arg(long)]
+    pub allow_outside_imports: bool,
 }
 
 /// Reads `NAME=VALUE`.

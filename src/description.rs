@@ -5,9 +5,9 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use tycoon_lang::site::Site;
-use tycoon_lang::{Checked, Diagnostic, LoadError, Loaded, Loader, MemoryLoader, Options, Sources};
+use tycoon_lang::{Checked, Diagnostic, LoadError, Loaded, Loader, MemoryLoader, Options, PARAM_VARIABLE, Sources};
 
-use crate::cli::DescriptionArgs;
+use crate::cli::{DescriptionArgs, ReadingArgs};
 use crate::exit::Exit;
 use crate::failure::{Failure, render_diagnostics};
 use crate::output::Output;
@@ -42,14 +42,40 @@ impl Loader for FileLoader {
 }
 
 /// What a command needs to let the language read a description.
-pub fn loader(arguments: &DescriptionArgs) -> (impl Loader, Options) {
-    let options = Options { params: arguments.params.clone(), pool: arguments.pool.clone(), ..Options::default() };
-    (FileLoader { max_bytes: options.max_file_bytes }, options)
+pub fn loader(arguments: &DescriptionArgs) -> Result<(impl Loader + use<>, Options), Failure> {
+    let options = options(&arguments.reading, arguments.pool.clone())?;
+    Ok((FileLoader { max_bytes: options.max_file_bytes }, options))
+}
+
+/// How a description is read, by the command line and the environment.
+pub fn options(reading: &ReadingArgs, pool: Option<String>) -> Result<Options, Failure> {
+    Ok(Options {
+        params: reading.params.clone(),
+        params_files: reading.params_files.clone(),
+        environment: param_variables()?,
+        allow_outside_imports: reading.allow_outside_imports,
+        pool,
+        ..Options::default()
+    })
+}
+
+/// The variables of the environment that set params.
+fn param_variables() -> Result<Vec<(String, String)>, Failure> {
+    let mut variables = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        let Some(name) = name.to_str().filter(|name| name.starts_with(PARAM_VARIABLE)) else { continue };
+        let value = value.into_string().map_err(|_| {
+            Failure::new(Exit::Failed, format!("the variable {name} is not UTF-8")).help("unset it, or give it a text")
+        })?;
+        variables.push((name.to_owned(), value));
+    }
+    variables.sort();
+    Ok(variables)
 }
 
 /// Loads the description that a command was given; warnings are shown.
 pub fn load(arguments: &DescriptionArgs, output: &Output) -> Result<Loaded, Failure> {
-    let (loader, options) = loader(arguments);
+    let (loader, options) = loader(arguments)?;
     let loaded = tycoon_lang::load(&arguments.file, &loader, &options).map_err(Failure::description)?;
     show_warnings(&loaded.sources, &loaded.warnings, output);
     Ok(loaded)
@@ -57,7 +83,7 @@ pub fn load(arguments: &DescriptionArgs, output: &Output) -> Result<Loaded, Fail
 
 /// Checks a file, be it a pool or a library; warnings are shown.
 pub fn check(arguments: &DescriptionArgs, output: &Output) -> Result<Checked, Failure> {
-    let (loader, options) = loader(arguments);
+    let (loader, options) = loader(arguments)?;
     let checked = tycoon_lang::check(&arguments.file, &loader, &options).map_err(Failure::description)?;
     show_warnings(&checked.sources, &checked.warnings, output);
     Ok(checked)

@@ -42,11 +42,18 @@ pub fn collect(
     excluded: &BTreeMap<HostId, String>,
 ) -> Result<Inventory, ExecutorError> {
     let bank = |what| move |source| ExecutorError::Bank { what, source };
-    let balance = site.bank().balance().map_err(bank("the balance"))?;
+    let own = site.bank().account().map_err(bank("the account"))?;
     let escrows = site.bank().escrows(pool).map_err(bank("the pool's escrows"))?;
     let hosts = site.hosts().map_err(ExecutorError::Hosts)?;
     let views = ask_all(&hosts, |host| view(host, pool, &escrows, excluded.get(&host.id)));
-    let world = World { collected_at: site.clock().now(), account: site.account(), balance, hosts: views, history };
+    let world = World {
+        collected_at: site.clock().now(),
+        account: site.account(),
+        keys: own.keys,
+        balance: own.balance,
+        hosts: views,
+        history,
+    };
     Ok(Inventory { world, hosts })
 }
 

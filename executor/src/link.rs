@@ -8,7 +8,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use tycoon_market::ids::EscrowId;
 use tycoon_market::receipt::Receipt;
-use tycoon_market::{AccountId, Credits, HostId, HostName, PoolName};
+use tycoon_market::{AccountId, Credits, HostId, HostName, PoolName, PublicKey};
 use tycoon_planner::plan::PlannedEscrow;
 pub use tycoon_rpc::Clock;
 use tycoon_xen::market::{AccountReport, BidRequest, CloseReport, OffersReport, Quote, QuoteRequest, RefundRequest};
@@ -69,6 +69,15 @@ impl LinkError {
     }
 }
 
+/// An account at the bank.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BankAccount {
+    /// What it holds, without what is in escrow.
+    pub balance: Credits,
+    /// The keys that may spend, in ascending order. They may log in to the account's domains.
+    pub keys: Vec<PublicKey>,
+}
+
 /// An escrow of this account at the bank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BankEscrow {
@@ -88,8 +97,8 @@ pub struct BankEscrow {
 
 /// The bank, for one account.
 pub trait BankLink: Send + Sync {
-    /// What the account holds, without what is in escrow.
-    fn balance(&self) -> Result<Credits, LinkError>;
+    /// What the account holds and who may use it.
+    fn account(&self) -> Result<BankAccount, LinkError>;
 
     /// The account's escrows for one pool, open and closed.
     fn escrows(&self, pool: &PoolName) -> Result<Vec<BankEscrow>, LinkError>;

@@ -160,7 +160,7 @@ impl Runner {
     /// What everything has cost and left once the steps are done.
     fn finished(&self, plan: Arc<Plan>, report: engine::Report) -> Result<Run, ExecutorError> {
         let bank = |what| move |source| ExecutorError::Bank { what, source };
-        let balance = self.site.bank().balance().map_err(bank("the balance"))?;
+        let balance = self.site.bank().account().map_err(bank("the balance"))?.balance;
         let charged = self.charged(&plan)?;
         let escrows = self.site.bank().escrows(&plan.pool).map_err(bank("the pool's escrows"))?;
         let is_unknown = plan.parent.is_none() && escrows.is_empty();

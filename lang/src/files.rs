@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::diagnostic::Diagnostic;
 use crate::resolver::{Import, Resolver, Unit};
-use crate::source::{FileId, LoadError, Span, directory_of, normalise_path};
+use crate::source::{FileId, LoadError, STANDARD, Span, directory_of, normalise_path};
 use crate::standard;
 use crate::statement::{Reading, StatementId, Token};
 use crate::symbol::Symbol;
@@ -55,7 +55,9 @@ impl Resolver<'_> {
     }
 
     /// The text of a file, or what is wrong with it.
-    fn read_bytes(&self, path: &str) -> Result<Arc<str>, Unreadable> {
+    pub(crate) fn read_bytes(&self, path: &str) -> Result<Arc<str>, Unreadable> {
+        // The folder that everything is relative to has the empty path.
+        let path = if path.is_empty() { "." } else { path };
         match self.loader.read(path) {
             Ok(bytes) => read::decode(path, bytes, self.options),
             Err(LoadError::TooLarge { limit }) => Err(Unreadable::too_large(path, limit)),
@@ -64,7 +66,11 @@ impl Resolver<'_> {
                 message: format!("`{path}` cannot be read: {error}"),
                 text: Arc::from(""),
                 at: 0,
-                help: "check the path",
+                help: match error {
+                    LoadError::IsDirectory => "name a file in it, for example `./pool.kdl`",
+                    LoadError::NotAllowed => "let the file be read: `chmod a+r`, or ask whose it is",
+                    _ => "check the path",
+                },
             }),
         }
     }
@@ -100,6 +106,9 @@ impl Resolver<'_> {
         by_path: &mut BTreeMap<String, FileId>,
         importing: &mut Vec<(String, Span)>,
     ) -> FileId {
+        // A file of the user's that is called like one of the library's is still hers.
+        let dotted = format!("./{shown}");
+        let shown = if shown.starts_with(STANDARD) { &dotted } else { shown };
         let file = self.sources.add(shown, Arc::clone(&text));
         by_path.insert(path.to_owned(), file);
         let (statements, broken) = self.read_text(file, &text);
@@ -312,7 +321,7 @@ impl Resolver<'_> {
     pub(crate) fn read_kind(&mut self, name: &str) -> Option<StatementId> {
         let text = standard::text(name)?;
         let text: Arc<str> = Arc::from(text);
-        let file = self.sources.add(&format!("std:{name}"), Arc::clone(&text));
+        let file = self.sources.add(&format!("{STANDARD}{name}"), Arc::clone(&text));
         let (statements, _) = self.read_text(file, &text);
         self.add_unit(file, name, statements.clone(), true);
         statements.first().copied()

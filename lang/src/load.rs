@@ -48,6 +48,17 @@ pub struct LoadedSite {
     pub warnings: Vec<Diagnostic>,
 }
 
+/// A description of a machine that is sound.
+#[derive(Clone, Debug)]
+pub struct LoadedMachine {
+    /// All files that took part.
+    pub sources: Sources,
+    /// The machine.
+    pub machine: crate::machine::Machine,
+    /// What looks unintended.
+    pub warnings: Vec<Diagnostic>,
+}
+
 /// A description that is not.
 #[derive(Clone, Debug)]
 pub struct Failure {
@@ -118,7 +129,7 @@ pub fn check(path: &str, loader: &dyn Loader, options: &Options) -> Result<Check
     })
 }
 
-/// Resolves the site of simulated hosts that the file at `path` describes.
+/// Resolves the site that the file at `path` describes.
 ///
 /// # Errors
 /// [`Failure`] with everything that is wrong.
@@ -126,7 +137,25 @@ pub fn load_site(path: &str, loader: &dyn Loader, options: &Options) -> Result<L
     on_large_stack(|| {
         let mut resolver = Resolver::new(options, loader);
         let main = resolver.prepare(path);
-        resolver.load_site(main)
+        let (name, tree, resolver) =
+            resolver.load_only(main, "site", "write `site name { xen-host host1; … }`, once")?;
+        let site = crate::site::site(&name, &tree);
+        Ok(LoadedSite { sources: resolver.sources, site, warnings: resolver.problems.into_sorted() })
+    })
+}
+
+/// Resolves the machine that the file at `path` describes.
+///
+/// # Errors
+/// [`Failure`] with everything that is wrong.
+pub fn load_machine(path: &str, loader: &dyn Loader, options: &Options) -> Result<LoadedMachine, Failure> {
+    on_large_stack(|| {
+        let mut resolver = Resolver::new(options, loader);
+        let main = resolver.prepare(path);
+        let (_, tree, resolver) =
+            resolver.load_only(main, "xen-machine", "write `xen-machine name { store …; bridge … }`, once")?;
+        let machine = crate::machine::machine(&tree);
+        Ok(LoadedMachine { sources: resolver.sources, machine, warnings: resolver.problems.into_sorted() })
     })
 }
 
@@ -184,36 +213,34 @@ impl Resolver<'_> {
         }
     }
 
-    fn load_site(mut self, main: FileId) -> Result<LoadedSite, Failure> {
+    /// The tree of the only component of a kind at the top of a file, with its name.
+    fn load_only(mut self, main: FileId, kind: &str, help: &str) -> Result<(String, Component, Self), Failure> {
         self.check_file(main, &mut Vec::new());
-        let sites = self.components(main, "site");
+        let found = self.components(main, kind);
         if self.problems.has_errors() {
             return Err(self.failure());
         }
-        let [(member, name)] = &sites[..] else {
-            let message =
-                if sites.is_empty() { "the file describes no site" } else { "the file describes several sites" };
-            let error = Diagnostic::new("E0504", message, Span::new(main, 0, 0), "one `site` is expected");
-            self.report(error.help("write `site name { simulated-host host1 { … }; }`, once"));
+        let [(member, name)] = &found[..] else {
+            let count = if found.is_empty() { format!("no {kind}") } else { format!("several {kind}s") };
+            let message = format!("the file describes {count}");
+            let error = Diagnostic::new("E0504", message, Span::new(main, 0, 0), format!("one `{kind}` is expected"));
+            self.report(error.help(help));
             return Err(self.failure());
         };
-        match self.single_tree(main, *member) {
-            Some(tree) => {
-                let site = crate::site::site(name, &tree);
-                Ok(LoadedSite { sources: self.sources, site, warnings: self.problems.into_sorted() })
-            }
+        match self.single_tree(main, *member, kind) {
+            Some(tree) => Ok((name.to_string(), tree, self)),
             None => Err(self.failure()),
         }
     }
 
     /// The tree of a component at the top of a file that stands there once.
-    fn single_tree(&mut self, main: FileId, member: usize) -> Option<Component> {
+    fn single_tree(&mut self, main: FileId, member: usize, kind: &str) -> Option<Component> {
         let root = self.root_instance(main).ok()?;
         let span = self.class_of(root).members[member].span;
         match self.children(root, member, span).ok()? {
             Children::One(instance) => self.output(instance, &mut Shared::default()).ok(),
             Children::Absent | Children::Many(_) => {
-                let error = Diagnostic::new("E0504", "a site stands once", span, "this one does not");
+                let error = Diagnostic::new("E0504", format!("a {kind} stands once"), span, "this one does not");
                 self.report(error.help("remove its `count`, `each` or `if`"));
                 None
             }

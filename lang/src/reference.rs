@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::compose::schema::{Declaration, Liveness};
 use crate::compose::{ClassId, Content, Leaf};
+use crate::nearest::nearest;
 use crate::options::Options;
 use crate::resolver::Resolver;
 use crate::source::MemoryLoader;
@@ -28,6 +29,8 @@ pub struct Schema {
     pub records: Vec<Schema>,
     /// Its items: any number of each.
     pub items: Vec<Schema>,
+    /// What stands around it and may stand in it again: a sequence holds the `steps` that it is one of.
+    pub holds: Vec<String>,
     /// The components that every one has: word and name.
     pub children: Vec<(String, String)>,
 }
@@ -47,6 +50,12 @@ pub struct AttributeSchema {
     pub optional: bool,
     /// True where it is known only while running unless it is written.
     pub live: bool,
+    /// The least value, as it is written.
+    pub min: Option<String>,
+    /// The greatest value, as it is written.
+    pub max: Option<String>,
+    /// How its values look: "write a number with its unit, such as …".
+    pub example: String,
     /// Its choices, if they are listed.
     pub one_of: Vec<String>,
     /// What it is.
@@ -60,6 +69,11 @@ pub fn kinds() -> Vec<Schema> {
 
 /// A kind that can be created; `None` where there is no such kind.
 pub fn kind(name: &str) -> Option<Schema> {
+    any_kind(name, false)
+}
+
+/// A kind, also one that only others are made of, such as `placement` or `host-facts`.
+fn any_kind(name: &str, also_abstract: bool) -> Option<Schema> {
     let (options, loader) = (Options::default(), MemoryLoader::new());
     crate::load::on_large_stack(|| {
         let mut resolver = Resolver::new(&options, &loader);
@@ -67,18 +81,73 @@ pub fn kind(name: &str) -> Option<Schema> {
         let symbol = resolver.names.intern(name);
         let class = resolver.kind_class(symbol)?;
         let statement = resolver.kind_statement(class)?;
-        if resolver.property(statement, "abstract").is_some() {
+        if !also_abstract && resolver.property(statement, "abstract").is_some() {
             return None;
         }
-        Some(resolver.schema(class, statement, 0))
+        Some(resolver.schema(class, statement, &mut Vec::new()))
     })
 }
 
-/// How deep steps within steps are listed.
-const DEPTH: usize = 2;
+/// What a path such as `domain`, `domain.memory` or `pool.place.require` leads to.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Found {
+    /// A kind, record or item.
+    Schema(Schema),
+    /// An attribute.
+    Attribute(AttributeSchema),
+    /// A type of values, with how they look.
+    Type {
+        /// Its name.
+        name: String,
+        /// How its values look.
+        example: String,
+    },
+}
+
+/// Finds what a path such as `domain.memory` leads to.
+///
+/// # Errors
+/// The names that are nearest to the part that was not found; empty where none is near.
+pub fn find(path: &str) -> Result<Found, Vec<String>> {
+    let mut parts = path.split('.');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut schema) = any_kind(first, true) else {
+        if let (Some(ty), false) = (Type::from_name(first, |_| false), path.contains('.')) {
+            return Ok(Found::Type { name: first.to_owned(), example: ty.example().to_owned() });
+        }
+        let names = standard::KINDS.iter().map(|(name, _)| *name).chain(Type::names());
+        return Err(nearest(first, names).into_iter().map(str::to_owned).collect());
+    };
+    let mut walked = first.to_owned();
+    let mut parts = parts.peekable();
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none()
+            && let Some(attribute) = schema.attributes.iter().find(|attribute| attribute.name == part)
+        {
+            return Ok(Found::Attribute(attribute.clone()));
+        }
+        let child = schema.children.iter().find(|(_, name)| name == part).map(|(word, _)| word.clone());
+        let inner = schema.records.iter().chain(&schema.items).find(|inner| inner.name == part).cloned();
+        let inner = inner.or_else(|| child.and_then(|word| kind(&word)));
+        let contained = || schema.contains.iter().find(|word| *word == part).and_then(|word| kind(word));
+        match inner.or_else(contained) {
+            Some(inner) => schema = inner,
+            None => {
+                let known = schema.attributes.iter().map(|attribute| attribute.name.as_str());
+                let known = known.chain(schema.records.iter().chain(&schema.items).map(|inner| inner.name.as_str()));
+                let known = known.chain(schema.children.iter().map(|(_, name)| name.as_str()));
+                return Err(nearest(part, known).into_iter().map(|near| format!("{walked}.{near}")).collect());
+            }
+        }
+        walked = format!("{walked}.{part}");
+    }
+    Ok(Found::Schema(schema))
+}
 
 impl Resolver<'_> {
-    fn schema(&mut self, class: ClassId, statement: StatementId, depth: usize) -> Schema {
+    /// `around` are the kinds whose parts are being listed further out.
+    fn schema(&mut self, class: ClassId, statement: StatementId, around: &mut Vec<StatementId>) -> Schema {
         if self.class(class).members.is_empty() {
             self.fill(class);
         }
@@ -91,6 +160,7 @@ impl Resolver<'_> {
             attributes: Vec::new(),
             records: Vec::new(),
             items: Vec::new(),
+            holds: Vec::new(),
             children: Vec::new(),
         };
         for index in 0..self.class(class).members.len() {
@@ -110,12 +180,25 @@ impl Resolver<'_> {
                 }
                 Content::Record(record) => {
                     if let Some((layer, statement)) = record.declarations.first().map(|(l, d)| (*l, d.statement)) {
-                        schema.records.push(self.part_schema(class, index, layer, statement, depth));
+                        let part = self.part_schema(class, index, layer, statement, around);
+                        schema.records.push(part);
                     }
                 }
                 Content::Items(items) => {
-                    if let Some((layer, statement)) = items.declarations.first().map(|(l, d)| (*l, d.statement)) {
-                        schema.items.push(self.part_schema(class, index, layer, statement, depth));
+                    let Some((layer, statement)) = items.declarations.first().map(|(l, d)| (*l, d.statement)) else {
+                        continue;
+                    };
+                    match self.statements[statement].parent.filter(|kind| around.contains(kind)) {
+                        Some(kind) => {
+                            let name = self.plain_text(kind, 0).map(|(name, _)| name.to_string()).unwrap_or_default();
+                            if !schema.holds.contains(&name) {
+                                schema.holds.push(name);
+                            }
+                        }
+                        None => {
+                            let part = self.part_schema(class, index, layer, statement, around);
+                            schema.items.push(part);
+                        }
                     }
                 }
             }
@@ -131,22 +214,14 @@ impl Resolver<'_> {
         index: usize,
         layer: usize,
         statement: StatementId,
-        depth: usize,
+        around: &mut Vec<StatementId>,
     ) -> Schema {
-        if depth >= DEPTH {
-            let name = self.plain_text(statement, 0).map(|(name, _)| name.to_string()).unwrap_or_default();
-            return Schema {
-                name,
-                doc: self.doc_of(statement),
-                contains: Vec::new(),
-                attributes: Vec::new(),
-                records: Vec::new(),
-                items: Vec::new(),
-                children: Vec::new(),
-            };
-        }
         let class = self.declared_class(parent, index, layer, statement);
-        self.schema(class, statement, depth + 1)
+        let open = around.len();
+        around.extend(self.statements[statement].parent);
+        let schema = self.schema(class, statement, around);
+        around.truncate(open);
+        schema
     }
 
     fn doc_of(&self, statement: StatementId) -> String {
@@ -170,6 +245,9 @@ impl Resolver<'_> {
             default,
             optional: declaration.optional,
             live: declaration.liveness == Liveness::Source,
+            min: declaration.least.as_ref().map(|(value, _)| value.to_string()),
+            max: declaration.most.as_ref().map(|(value, _)| value.to_string()),
+            example: declaration.ty.element().example().to_owned(),
             one_of: declaration.one_of.iter().map(|(value, _)| value.to_string()).collect(),
             doc: declaration.doc.as_deref().unwrap_or_default().to_owned(),
         }
@@ -201,7 +279,7 @@ impl Schema {
 
     fn rows(&self, indent: &str, rows: &mut Vec<String>) {
         for attribute in &self.attributes {
-            let value = if attribute.one_of.is_empty() { attribute.ty.clone() } else { attribute.one_of.join(", ") };
+            let value = attribute.accepts();
             let default = match &attribute.default {
                 Some(default) => format!("`{default}`"),
                 None if attribute.live => "live".into(),
@@ -217,9 +295,35 @@ impl Schema {
         }
         for (parts, what) in [(&self.records, "record"), (&self.items, "item")] {
             for part in parts {
-                rows.push(format!("| {indent}**{}** | {what} | | {} |\n", part.name, part.doc));
+                let holds = part.holds.iter().map(|kind| format!(", holds {kind}")).collect::<String>();
+                rows.push(format!("| {indent}**{}** | {what}{holds} | | {} |\n", part.name, part.doc));
                 part.rows(&format!("{indent}· "), rows);
             }
+        }
+    }
+}
+
+impl AttributeSchema {
+    /// What may be written: its choices, or its type with its bounds.
+    pub fn accepts(&self) -> String {
+        if !self.one_of.is_empty() {
+            return self.one_of.join(", ");
+        }
+        match (&self.min, &self.max) {
+            (Some(min), Some(max)) => format!("{}, {min} to {max}", self.ty),
+            (Some(min), None) => format!("{}, from {min}", self.ty),
+            (None, Some(max)) => format!("{}, up to {max}", self.ty),
+            (None, None) => self.ty.clone(),
+        }
+    }
+
+    /// Where the value comes from if nothing is written.
+    pub fn otherwise(&self) -> String {
+        match &self.default {
+            Some(default) => format!("default {default}"),
+            None if self.live => "known while running".into(),
+            None if self.optional => "optional".into(),
+            None => "must be given".into(),
         }
     }
 }
@@ -243,5 +347,34 @@ mod tests {
         let place = domain.records.iter().find(|record| record.name == "place").unwrap();
         assert!(place.items.iter().any(|item| item.name == "require"));
         assert!(kind("store").is_none() && kind("nothing").is_none());
+    }
+
+    #[test]
+    fn a_path_leads_to_kinds_records_attributes_and_types() {
+        let name = |path: &str| match find(path) {
+            Ok(Found::Schema(schema)) => format!("schema {}", schema.name),
+            Ok(Found::Attribute(attribute)) => format!("attribute {} {}", attribute.name, attribute.accepts()),
+            Ok(Found::Type { name, .. }) => format!("type {name}"),
+            Err(near) => format!("nothing, perhaps {near:?}"),
+        };
+        assert_eq!(name("domain"), "schema domain");
+        assert_eq!(name("host-facts.cpus"), "attribute cpus number");
+        assert_eq!(name("domain.vcpus"), "attribute vcpus integer, 1 to 512");
+        assert_eq!(name("domain.place.require"), "schema require");
+        assert_eq!(name("domain.root.size"), "attribute size bytes, 1MiB to 64TiB");
+        assert_eq!(name("pool.domain.memory"), "attribute memory bytes, 1MiB to 64TiB");
+        assert_eq!(name("bytes"), "type bytes");
+        assert_eq!(name("domian"), "nothing, perhaps [\"domain\"]");
+        assert_eq!(name("domain.memroy"), "nothing, perhaps [\"domain.memory\"]");
+        assert_eq!(name("quux"), "nothing, perhaps []");
+    }
+
+    #[test]
+    fn steps_within_steps_are_listed_once() {
+        let workflow = kind("workflow").unwrap();
+        let sequence = workflow.items.iter().find(|item| item.name == "sequence").unwrap();
+        assert_eq!((sequence.items.len(), sequence.holds.as_slice()), (0, ["steps".to_owned()].as_slice()));
+        let attempt = workflow.items.iter().find(|item| item.name == "try").unwrap();
+        assert_eq!(attempt.items.iter().map(|item| item.name.as_str()).collect::<Vec<_>>(), ["on-failure"]);
     }
 }

@@ -34,8 +34,12 @@ pub fn report(diagnostic: &Diagnostic, sources: &Sources) -> Report {
     }
     help.extend(diagnostic.help.clone());
     let main = diagnostic.labels.first().map(|label| label.span.file);
+    // Of a file that could not be read there is nothing to show; the message names it.
+    let main = main.filter(|file| !(diagnostic.code.starts_with("E01") && sources.get(*file).text.is_empty()));
+    // What the standard library says helps nobody to mend a slip; only the way of a live value begins there.
+    let helps = |file: FileId| diagnostic.code == "E0407" || !sources.is_standard(file);
     let mut others: Vec<FileId> = Vec::new();
-    for label in &diagnostic.labels {
+    for label in diagnostic.labels.iter().filter(|label| main.is_some() && helps(label.span.file)) {
         if Some(label.span.file) != main && !others.contains(&label.span.file) {
             others.push(label.span.file);
         }

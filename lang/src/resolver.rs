@@ -99,8 +99,8 @@ pub(crate) struct Resolver<'a> {
     pub(crate) trace: Option<Vec<crate::evaluate::check::Operand>>,
     /// The file that was asked for.
     pub(crate) main: Option<FileId>,
-    /// A layer nearer than the main file, as given on the command line or by a test.
-    pub(crate) overlay: Option<FileId>,
+    /// Layers nearer than the main file, the farthest first: environment, files of params, command line, a test.
+    pub(crate) overlays: Vec<FileId>,
 }
 
 impl<'a> Resolver<'a> {
@@ -131,7 +131,7 @@ impl<'a> Resolver<'a> {
             demands: Vec::new(),
             trace: None,
             main: None,
-            overlay: None,
+            overlays: Vec::new(),
         }
     }
 

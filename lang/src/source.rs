@@ -82,6 +82,9 @@ impl Source {
     }
 }
 
+/// What the names of the standard library's files begin with. A user's file of such a name is shown as `./std:…`.
+pub(crate) const STANDARD: &str = "std:";
+
 /// All files of one run.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
@@ -105,6 +108,11 @@ impl Sources {
     /// All files, in the order in which they were read.
     pub fn iter(&self) -> impl Iterator<Item = (FileId, &Source)> {
         self.files.iter().enumerate().map(|(index, source)| (FileId(index as u32), source))
+    }
+
+    /// True where a file belongs to the standard library.
+    pub fn is_standard(&self, id: FileId) -> bool {
+        self.get(id).name.starts_with(STANDARD)
     }
 
     /// The text of a span.

@@ -12,6 +12,7 @@ pub(crate) const KINDS: &[(&str, &str)] = &[
     ("group", include_str!("../std/group.kdl")),
     ("host", include_str!("../std/host.kdl")),
     ("host-facts", include_str!("../std/host-facts.kdl")),
+    ("image-source", include_str!("../std/image-source.kdl")),
     ("loopback", include_str!("../std/loopback.kdl")),
     ("lvm", include_str!("../std/lvm.kdl")),
     ("nic", include_str!("../std/nic.kdl")),
@@ -24,6 +25,8 @@ pub(crate) const KINDS: &[(&str, &str)] = &[
     ("store", include_str!("../std/store.kdl")),
     ("volume", include_str!("../std/volume.kdl")),
     ("workflow", include_str!("../std/workflow.kdl")),
+    ("xen-host", include_str!("../std/xen-host.kdl")),
+    ("xen-machine", include_str!("../std/xen-machine.kdl")),
 ];
 
 /// The word for a component of any kind, where a type is declared.

@@ -15,6 +15,9 @@ fn options(code: &str, wrong: bool) -> Options {
         "E0111" if wrong => options.max_imports = 0,
         "E0506" if wrong => options.params = vec![("worker".into(), "3".into())],
         "E0506" => options.params = vec![("workers".into(), "3".into())],
+        "E0507" => options.params_files = vec!["params.kdl".into()],
+        "W0003" if wrong => options.environment = vec![("TYCOON_PARAM_WORKER".into(), "3".into())],
+        "W0003" => options.environment = vec![("TYCOON_PARAM_WORKERS".into(), "3".into())],
         "E0602" => options.max_steps = 10_000,
         "E0603" if wrong => options.max_chain = 4,
         _ => {}
@@ -32,6 +35,9 @@ fn diagnostics(code: &Code, text: &str, wrong: bool) -> (Sources, Vec<Diagnostic
     let mut loader = MemoryLoader::new().with("pool.kdl", bytes);
     if !code.library.is_empty() {
         loader.insert("lib.kdl", code.library);
+    }
+    if code.code == "E0507" {
+        loader.insert("params.kdl", if wrong { "web.0.memory \"2GiB\"\n" } else { "memory \"2GiB\"\n" });
     }
     let options = options(code.code, wrong);
     if matches!(code.code, "E0502" | "E0505") {

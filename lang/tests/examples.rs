@@ -30,7 +30,7 @@ fn hello_is_three_small_machines() {
     let paths: Vec<&str> = pool.domains.iter().map(|domain| domain.path.as_str()).collect();
     assert_eq!(paths, ["web.0", "web.1", "web.2"]);
     for (index, domain) in pool.domains.iter().enumerate() {
-        assert_eq!(domain.memory_bytes, 64 << 20);
+        assert_eq!(domain.memory_bytes, 128 << 20);
         assert_eq!(domain.hostname, format!("web-{index}"));
         assert_eq!((domain.volumes.len(), domain.nics.len(), domain.vcpus), (1, 1, 1));
     }

@@ -19,6 +19,7 @@ mod plan;
 mod quote;
 mod refusal;
 mod unique_lots;
+mod unique_states;
 mod view;
 
 #[cfg(test)]
@@ -40,6 +41,8 @@ pub use self::event::{Effect, Event, Usage};
 pub use self::quote::Quote;
 pub use self::refusal::Refusal;
 use self::unique_lots::Lot;
+use self::unique_states::UniqueRecord;
+pub use self::unique_states::{UniqueStanding, UniqueState};
 pub use self::view::{AccountView, Offer, Preview, UniqueOffer};
 
 /// Parts per million in a whole.
@@ -63,6 +66,9 @@ pub struct Auctioneer {
     /// The unique resources that are held.
     #[serde(default)]
     lots: BTreeMap<UniqueId, Lot>,
+    /// What the unique resources that are held, or were lately, have cost.
+    #[serde(default)]
+    unique_records: BTreeMap<UniqueId, UniqueRecord>,
     /// What the prices were.
     #[serde(default)]
     statistics: BTreeMap<ResourceKind, PriceStatistics>,
@@ -103,6 +109,7 @@ impl Auctioneer {
             quotes: BTreeMap::new(),
             prices: BTreeMap::new(),
             lots: BTreeMap::new(),
+            unique_records: BTreeMap::new(),
             statistics: BTreeMap::new(),
             closed: BTreeMap::new(),
         };
@@ -178,6 +185,7 @@ impl Auctioneer {
             Event::ReleaseQuote { account } => !self.quotes.contains_key(account),
             Event::SetBasePrice { kind, rate } => self.config.base_price.get(kind) == Some(rate),
             Event::SetCapacity { kind, capacity } => self.config.capacity.get(kind) == Some(capacity),
+            Event::Configure { config } => self.config == config.in_place_of(&self.config),
             Event::SetDraining { draining } => self.draining == *draining,
             Event::Evict { account } => self.account_of(account)?.evicted,
             Event::EndReceipt { account, receipt } => self
@@ -251,6 +259,12 @@ impl Auctioneer {
             }
             Event::SetCapacity { kind, capacity } => {
                 self.config.capacity.insert(kind, capacity);
+                self.resolve(now, effects);
+                Ok(())
+            }
+            Event::Configure { config } => {
+                config.check()?;
+                self.config = config.in_place_of(&self.config);
                 self.resolve(now, effects);
                 Ok(())
             }

@@ -9,13 +9,18 @@
 //! deviation and never promises too much; prices come in bursts, for which the normal model does. The cushion is for
 //! planning only: what is paid is what is bid.
 
+mod joint;
 mod normal;
+mod shape;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::best_response::{self, BestResponseError, HostOffer, Problem};
-use crate::price_statistics::{Histogram, WindowStatistics};
+use crate::price_statistics::{BINS, Histogram, WindowStatistics, WindowSummary};
+
+pub use self::joint::{JointPrediction, SAMPLES};
+use self::shape::Shape;
 
 /// How the distribution of a price is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -28,10 +33,41 @@ pub enum PriceModel {
     /// The distribution that assumes least, given mean and deviation and that prices are not negative: a normal one cut
     /// off at zero; exponential where the deviation reaches the mean.
     MaximumEntropy,
+    /// The distribution that assumes least, given mean, deviation and skewness, on the prices from zero to ten deviations
+    /// above the mean; found numerically.
+    MaximumEntropyOfThree,
+    /// The same, given the kurtosis too: it knows of peaks. Where the skewness is not known it is that of two moments.
+    MaximumEntropyOfFour,
     /// Cantelli's bound: true for every distribution with the mean and deviation.
     Cantelli,
     /// The histogram of what the prices were.
     Empirical,
+}
+
+impl PriceModel {
+    /// All models.
+    pub const ALL: [Self; 7] = [
+        Self::Normal,
+        Self::MaximumEntropyOfMean,
+        Self::MaximumEntropy,
+        Self::MaximumEntropyOfThree,
+        Self::MaximumEntropyOfFour,
+        Self::Cantelli,
+        Self::Empirical,
+    ];
+
+    /// Its name: `normal`, `maximum-entropy`, `maximum-entropy-of-four` …
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::MaximumEntropyOfMean => "maximum-entropy-of-mean",
+            Self::MaximumEntropy => "maximum-entropy",
+            Self::MaximumEntropyOfThree => "maximum-entropy-of-three",
+            Self::MaximumEntropyOfFour => "maximum-entropy-of-four",
+            Self::Cantelli => "cantelli",
+            Self::Empirical => "empirical",
+        }
+    }
 }
 
 /// What is known of a price to come.
@@ -39,6 +75,8 @@ pub enum PriceModel {
 pub struct PriceForecast {
     mean: f64,
     deviation: f64,
+    skewness: Option<f64>,
+    excess_kurtosis: Option<f64>,
     histogram: Option<Histogram>,
 }
 
@@ -56,6 +94,17 @@ pub enum PredictionError {
         /// The number given.
         value: f64,
     },
+    /// Not a number.
+    #[error("the {what} is {value}; it must be a number")]
+    Shape {
+        /// Which number.
+        what: &'static str,
+        /// The number given.
+        value: f64,
+    },
+    /// Bins that are no histogram.
+    #[error("{0} bins are no histogram; give 1 to {BINS} of them, not all without weight, and a top above 0")]
+    Bins(usize),
     /// More than the host has.
     #[error("a performance of {performance} is all or more than the host's capacity of {capacity}")]
     BeyondCapacity {
@@ -67,6 +116,14 @@ pub enum PredictionError {
     /// Nothing is known of past prices.
     #[error("there is no history of prices for the empirical model; take another, or wait")]
     NoHistory,
+    /// More hosts than prices can be drawn for.
+    #[error("there are {hosts} hosts; independent prices are drawn for {most} at most, so name fewer")]
+    TooManyHosts {
+        /// How many there are.
+        hosts: usize,
+        /// How many there may be.
+        most: usize,
+    },
     /// The hosts have no best response.
     #[error(transparent)]
     BestResponse(#[from] BestResponseError),
@@ -80,7 +137,37 @@ impl PriceForecast {
     pub fn new(mean: f64, deviation: f64) -> Result<Self, PredictionError> {
         check("mean price", mean)?;
         check("deviation", deviation)?;
-        Ok(Self { mean, deviation, histogram: None })
+        Ok(Self { mean, deviation, skewness: None, excess_kurtosis: None, histogram: None })
+    }
+
+    /// The same price, of which the skewness and perhaps the excess kurtosis are known.
+    ///
+    /// # Errors
+    /// Numbers that are none.
+    pub fn with_shape(mut self, skewness: f64, excess_kurtosis: Option<f64>) -> Result<Self, PredictionError> {
+        for (what, value) in [("skewness", skewness), ("excess kurtosis", excess_kurtosis.unwrap_or(0.0))] {
+            if !value.is_finite() {
+                return Err(PredictionError::Shape { what, value });
+            }
+        }
+        (self.skewness, self.excess_kurtosis) = (Some(skewness), excess_kurtosis);
+        Ok(self)
+    }
+
+    /// The same price, which was as often in each of the bins from zero to `top` as their weights say.
+    ///
+    /// # Errors
+    /// Numbers that are none or negative, too many bins, or none with a weight.
+    pub fn with_bins(mut self, top: f64, bins: &[f64]) -> Result<Self, PredictionError> {
+        check("top of the histogram", top)?;
+        bins.iter().try_for_each(|bin| check("weight of a bin", *bin))?;
+        let weight: f64 = bins.iter().sum();
+        if bins.len() > BINS || weight <= 0.0 || !weight.is_finite() || top == 0.0 {
+            return Err(PredictionError::Bins(bins.len()));
+        }
+        // Bins of the width given, and empty ones above.
+        self.histogram = Some(Histogram::of_bins(top * BINS as f64 / bins.len() as f64, bins.iter().copied()));
+        Ok(self)
     }
 
     /// A price that behaves as it did in a window of the past, times `factor` (price units of the host, say).
@@ -89,8 +176,24 @@ impl PriceForecast {
     /// A factor that is no number, or negative.
     pub fn of_window(window: &WindowStatistics, factor: f64) -> Result<Self, PredictionError> {
         check("factor", factor)?;
-        let mut forecast = Self::new(window.mean().max(0.0) * factor, window.deviation() * factor)?;
+        let forecast = Self::new(window.mean().max(0.0) * factor, window.deviation() * factor)?;
+        let mut forecast = forecast.with_shape(window.skewness(), Some(window.excess_kurtosis()))?;
         forecast.histogram = (window.filled() > 0.0).then(|| window.histogram().scaled(factor));
+        Ok(forecast)
+    }
+
+    /// The same of what a host has published.
+    ///
+    /// # Errors
+    /// A factor that is no number, or negative.
+    pub fn of_summary(window: &WindowSummary, factor: f64) -> Result<Self, PredictionError> {
+        check("factor", factor)?;
+        let price = |rate: crate::Rate| rate.picos_per_second() as f64 / 1e12 * factor;
+        let milli = |value: i64| value as f64 / 1000.0;
+        let forecast = Self::new(price(window.mean), price(window.deviation))?;
+        let mut forecast =
+            forecast.with_shape(milli(window.skewness_milli), Some(milli(window.excess_kurtosis_milli)))?;
+        forecast.histogram = window.histogram().map(|histogram| histogram.scaled(factor));
         Ok(forecast)
     }
 
@@ -109,20 +212,8 @@ impl PriceForecast {
     /// # Errors
     /// A probability that is none, and an empirical model without history.
     pub fn quantile(&self, model: PriceModel, probability: f64) -> Result<f64, PredictionError> {
-        if !(0.0..1.0).contains(&probability) {
-            return Err(PredictionError::Probability(probability));
-        }
-        let (mean, deviation) = (self.mean, self.deviation);
-        let price = match model {
-            PriceModel::Normal if deviation == 0.0 => mean,
-            PriceModel::Normal => mean + deviation * normal::upper_quantile(1.0 - probability),
-            PriceModel::MaximumEntropyOfMean => -mean * (1.0 - probability).ln(),
-            PriceModel::MaximumEntropy if deviation == 0.0 => mean,
-            PriceModel::MaximumEntropy => normal::Truncated::with(mean, deviation).quantile(probability),
-            PriceModel::Cantelli => mean + deviation * (probability / (1.0 - probability)).sqrt(),
-            PriceModel::Empirical => self.histogram()?.quantile(probability),
-        };
-        Ok(price.max(0.0))
+        check_probability(probability)?;
+        Ok(self.distribution(model)?.quantile(probability))
     }
 
     /// The probability that the price is at most `price`: F.
@@ -133,27 +224,78 @@ impl PriceForecast {
         if price.is_nan() || price < 0.0 {
             return Err(PredictionError::Number { what: "price", value: price });
         }
-        let (mean, deviation) = (self.mean, self.deviation);
-        let above = price - mean;
-        let certain = if above >= 0.0 { 1.0 } else { 0.0 };
-        Ok(match model {
-            PriceModel::Normal | PriceModel::MaximumEntropy if deviation == 0.0 => certain,
-            PriceModel::Normal => 1.0 - normal::upper_tail(above / deviation),
-            PriceModel::MaximumEntropyOfMean if mean == 0.0 => 1.0,
-            PriceModel::MaximumEntropyOfMean => 1.0 - (-price / mean).exp(),
-            PriceModel::MaximumEntropy => normal::Truncated::with(mean, deviation).probability(price),
-            PriceModel::Cantelli if above < 0.0 => 0.0,
-            PriceModel::Cantelli if deviation == 0.0 || above.is_infinite() => certain,
-            PriceModel::Cantelli => {
-                let ratio = above / deviation;
-                ratio * ratio / (1.0 + ratio * ratio)
-            }
-            PriceModel::Empirical => self.histogram()?.probability(price),
-        })
+        Ok(self.distribution(model)?.probability(price))
     }
 
-    fn histogram(&self) -> Result<&Histogram, PredictionError> {
-        self.histogram.as_ref().ok_or(PredictionError::NoHistory)
+    /// The distribution of the price: worth keeping where it is asked often, for that of four moments takes a while.
+    fn distribution(&self, model: PriceModel) -> Result<Distribution, PredictionError> {
+        let (mean, deviation) = (self.mean, self.deviation);
+        let two = || Distribution::Truncated(normal::Truncated::with(mean, deviation));
+        let shape = |skewness: f64, kurtosis| Distribution::Shape(Shape::with(mean, deviation, skewness, kurtosis));
+        Ok(match model {
+            PriceModel::MaximumEntropyOfMean => Distribution::Exponential { mean },
+            PriceModel::Empirical => Distribution::Histogram(self.histogram.clone().ok_or(PredictionError::NoHistory)?),
+            _ if deviation == 0.0 => Distribution::Certain(mean),
+            PriceModel::Normal => Distribution::Normal { mean, deviation },
+            PriceModel::Cantelli => Distribution::Cantelli { mean, deviation },
+            PriceModel::MaximumEntropy => two(),
+            PriceModel::MaximumEntropyOfThree => self.skewness.map_or_else(two, |skewness| shape(skewness, None)),
+            PriceModel::MaximumEntropyOfFour => {
+                self.skewness.map_or_else(two, |skewness| shape(skewness, self.excess_kurtosis))
+            }
+        })
+    }
+}
+
+/// The distribution of a price by a model.
+enum Distribution {
+    Certain(f64),
+    Normal { mean: f64, deviation: f64 },
+    Exponential { mean: f64 },
+    Truncated(normal::Truncated),
+    Shape(Shape),
+    Cantelli { mean: f64, deviation: f64 },
+    Histogram(Histogram),
+}
+
+impl Distribution {
+    /// F⁻¹ of a probability from 0 to below 1. Prices are not negative.
+    fn quantile(&self, probability: f64) -> f64 {
+        let price = match self {
+            Self::Certain(price) => *price,
+            Self::Normal { mean, deviation } => mean + deviation * normal::upper_quantile(1.0 - probability),
+            Self::Exponential { mean } => -mean * (1.0 - probability).ln(),
+            Self::Truncated(truncated) => truncated.quantile(probability),
+            Self::Shape(shape) => shape.quantile(probability),
+            Self::Cantelli { mean, deviation } => mean + deviation * (probability / (1.0 - probability)).sqrt(),
+            Self::Histogram(histogram) => histogram.quantile(probability),
+        };
+        price.max(0.0)
+    }
+
+    /// F of a price that is not negative.
+    fn probability(&self, price: f64) -> f64 {
+        match self {
+            Self::Certain(mean) => {
+                if price >= *mean {
+                    1.0
+                } else {
+                    0.0
+                }
+            }
+            Self::Normal { mean, deviation } => 1.0 - normal::upper_tail((price - mean) / deviation),
+            Self::Exponential { mean } if *mean == 0.0 => 1.0,
+            Self::Exponential { mean } => 1.0 - (-price / mean).exp(),
+            Self::Truncated(truncated) => truncated.probability(price),
+            Self::Shape(shape) => shape.probability(price),
+            Self::Cantelli { mean, .. } if price < *mean => 0.0,
+            Self::Cantelli { .. } if price.is_infinite() => 1.0,
+            Self::Cantelli { mean, deviation } => {
+                let ratio = (price - mean) / deviation;
+                ratio * ratio / (1.0 + ratio * ratio)
+            }
+            Self::Histogram(histogram) => histogram.probability(price),
+        }
     }
 }
 
@@ -215,7 +357,7 @@ impl HostPrediction {
 /// Predictions for best response on many hosts.
 ///
 /// Every host is planned with its own cushion. Where prices move together the promise is exact; where they are
-/// independent it is kept more often than it says.
+/// independent it is kept more often than it says, and [`JointPrediction`] promises more.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ManyHostsPrediction {
     /// The performance of each whole host, and its price.
@@ -230,8 +372,7 @@ impl ManyHostsPrediction {
     /// # Errors
     /// Numbers that are none.
     pub fn performance(&self, price: f64, probability: f64) -> Result<f64, PredictionError> {
-        let problem = Problem { budget: price, hosts: self.offers(probability)? };
-        Ok(best_response::solve(&problem)?.utility)
+        self.fitted()?.performance(price, probability)
     }
 
     /// The budget that gets `performance` with `probability`.
@@ -239,7 +380,8 @@ impl ManyHostsPrediction {
     /// # Errors
     /// Numbers that are none, and a performance that the hosts do not have.
     pub fn price(&self, performance: f64, probability: f64) -> Result<f64, PredictionError> {
-        Ok(best_response::budget_for(performance, &self.offers(probability)?)?)
+        check_probability(probability)?;
+        Ok(best_response::budget_for(performance, &self.fitted()?.offers(probability))?)
     }
 
     /// The probability with which a budget of `price` gets `performance`, found by halving.
@@ -248,8 +390,9 @@ impl ManyHostsPrediction {
     /// Numbers that are none.
     pub fn probability(&self, performance: f64, price: f64) -> Result<f64, PredictionError> {
         check("performance", performance)?;
+        let fitted = self.fitted()?;
         let (mut sure, mut unsure) = (0.0_f64, 1.0_f64);
-        if self.performance(price, sure)? < performance {
+        if fitted.performance(price, sure)? < performance {
             return Ok(0.0);
         }
         for _ in 0..60 {
@@ -257,7 +400,7 @@ impl ManyHostsPrediction {
             if middle >= 1.0 {
                 break;
             }
-            if self.performance(price, middle)? >= performance {
+            if fitted.performance(price, middle)? >= performance {
                 sure = middle;
             } else {
                 unsure = middle;
@@ -266,12 +409,30 @@ impl ManyHostsPrediction {
         Ok(sure)
     }
 
-    fn offers(&self, probability: f64) -> Result<Vec<HostOffer>, PredictionError> {
-        let offer = |(capacity, price): &(f64, PriceForecast)| {
-            Ok(HostOffer::new(*capacity, price.quantile(self.model, probability)?))
-        };
-        self.hosts.iter().map(offer).collect()
+    fn fitted(&self) -> Result<Fitted, PredictionError> {
+        let fit = |(capacity, price): &(f64, PriceForecast)| Ok((*capacity, price.distribution(self.model)?));
+        Ok(Fitted(self.hosts.iter().map(fit).collect::<Result<_, PredictionError>>()?))
     }
+}
+
+/// Hosts with the distributions of their prices.
+struct Fitted(Vec<(f64, Distribution)>);
+
+impl Fitted {
+    fn performance(&self, price: f64, probability: f64) -> Result<f64, PredictionError> {
+        check_probability(probability)?;
+        let problem = Problem { budget: price, hosts: self.offers(probability) };
+        Ok(best_response::solve(&problem)?.utility)
+    }
+
+    /// The hosts, each at the price that is not exceeded with `probability`.
+    fn offers(&self, probability: f64) -> Vec<HostOffer> {
+        self.0.iter().map(|(capacity, price)| HostOffer::new(*capacity, price.quantile(probability))).collect()
+    }
+}
+
+fn check_probability(probability: f64) -> Result<(), PredictionError> {
+    if (0.0..1.0).contains(&probability) { Ok(()) } else { Err(PredictionError::Probability(probability)) }
 }
 
 fn check(what: &'static str, value: f64) -> Result<(), PredictionError> {

@@ -66,6 +66,25 @@ impl UniqueId {
         }
     }
 
+    /// The one before it, in the order of numbers; `None` before the first.
+    pub fn previous(self) -> Option<Self> {
+        match self {
+            Self::Address(address) => {
+                address.to_bits().checked_sub(1).map(|bits| Self::Address(Ipv4Addr::from_bits(bits)))
+            }
+            // There is no port 0.
+            Self::Port(port) => port.checked_sub(1).filter(|port| *port > 0).map(Self::Port),
+        }
+    }
+
+    /// Its number: by it those of one kind are in order.
+    pub fn number(self) -> u64 {
+        match self {
+            Self::Address(address) => u64::from(address.to_bits()),
+            Self::Port(port) => u64::from(port),
+        }
+    }
+
     /// What it is one of.
     pub const fn kind(self) -> UniqueKind {
         match self {

@@ -3,18 +3,22 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use tycoon_lang::pool;
-use tycoon_xen::spec::{Addressing, Boot, DomainSpec, Filesystem, NicSpec, VolumeSpec};
+use tycoon_lang::value::Value;
+use tycoon_market::PublicKey;
+use tycoon_xen::spec::{Addressing, Boot, CloudInit, DomainSpec, Filesystem, NicSpec, SeedFile, SshKey, VolumeSpec};
 
 use crate::error::PlanError;
 
+/// The user that the account's keys log in as.
+const LOGIN_USER: &str = "root";
 /// The length of the prefix of an address that has no netmask.
 const DEFAULT_PREFIX: u8 = 24;
 
-/// The spec of one domain of a pool.
+/// The spec of one domain of a pool, to which `keys` may log in.
 ///
 /// # Errors
 /// [`PlanError::Unsound`] where the description asks for something that no host can be asked for.
-pub fn spec_of(domain: &pool::Domain) -> Result<DomainSpec, PlanError> {
+pub fn spec_of(domain: &pool::Domain, keys: &[PublicKey]) -> Result<DomainSpec, PlanError> {
     let path = domain.path.parse().map_err(|error| {
         unsound(format!("{error}"), "give the component or its rows a shorter, plainer name", domain.span)
     })?;
@@ -31,6 +35,7 @@ pub fn spec_of(domain: &pool::Domain) -> Result<DomainSpec, PlanError> {
         },
         volumes: domain.volumes.iter().map(volume).collect::<Result<_, _>>()?,
         nics: domain.nics.iter().map(nic).collect::<Result<_, _>>()?,
+        cloud_init: cloud_init(domain.cloud_init.as_ref(), keys),
     })
 }
 
@@ -78,7 +83,28 @@ fn nic(nic: &pool::Nic) -> Result<NicSpec, PlanError> {
             return Err(unsound(problem, "write an IPv4 address, or leave it to DHCP", nic.span));
         }
     };
-    Ok(NicSpec { name: nic.name.clone(), address })
+    let mac = nic.mac.as_ref().map(|mac| mac.parse()).transpose();
+    let mac =
+        mac.map_err(|error| unsound(format!("{error}"), "or leave it out, and the host chooses one", nic.span))?;
+    Ok(NicSpec { name: nic.name.clone(), address, mac, bridge: nic.bridge.as_deref().map(exported_name) })
+}
+
+/// What is known of the first start now. Files and commands with values that are known only while the pool runs wait.
+fn cloud_init(seed: Option<&pool::CloudInit>, keys: &[PublicKey]) -> CloudInit {
+    let own_keys = keys.iter().map(|key| SshKey { user: LOGIN_USER.to_owned(), key: key.to_string() });
+    let Some(seed) = seed else { return CloudInit { ssh_keys: own_keys.collect(), ..CloudInit::default() } };
+    let text = |value: &Value| value.as_text().map(str::to_owned);
+    let file = |file: &pool::CloudFile| {
+        let (path, mode, owner) = (file.path.clone(), file.mode.clone(), file.owner.clone());
+        Some(SeedFile { path, content: text(&file.content)?, mode, owner })
+    };
+    let described = seed.ssh_keys.iter().map(|(user, key)| SshKey { user: user.clone(), key: key.clone() });
+    CloudInit {
+        packages: seed.packages.clone(),
+        files: seed.files.iter().filter_map(file).collect(),
+        commands: seed.commands.iter().filter_map(|words| words.iter().map(text).collect()).collect(),
+        ssh_keys: own_keys.chain(described).collect(),
+    }
 }
 
 /// The name under which a host's owner exports a kernel, a ramdisk or a directory. A description may write it as a path,

@@ -1,7 +1,7 @@
 //! What differs between a domain as it is and as it should be.
 
 use tycoon_market::resource::show_bytes;
-use tycoon_xen::spec::{DomainSpec, Filesystem, VolumeSpec};
+use tycoon_xen::spec::{DomainSpec, Filesystem, NicSpec, VolumeSpec};
 
 use crate::plan::{Change, FieldChange};
 
@@ -19,6 +19,7 @@ pub fn change(now: &DomainSpec, wanted: &DomainSpec) -> Change {
     difference.nics(now, wanted);
     difference.value("image", &now.image, &wanted.image, Effect::Replace("the root disk is made from the image"));
     difference.volumes(now, wanted);
+    difference.cloud_init(now, wanted);
     difference.into_change()
 }
 
@@ -51,13 +52,25 @@ impl Difference {
 
     fn nics(&mut self, now: &DomainSpec, wanted: &DomainSpec) {
         for nic in &wanted.nics {
-            let before = now.nics.iter().find(|old| old.name == nic.name).map(|old| old.address.to_string());
-            self.value(&nic.name, &before.unwrap_or_default(), &nic.address.to_string(), Effect::Restart);
+            let before = now.nics.iter().find(|old| old.name == nic.name);
+            let address = before.map(|old| old.address.to_string()).unwrap_or_default();
+            self.value(&nic.name, &address, &nic.address.to_string(), Effect::Restart);
+            let Some(before) = before else { continue };
+            self.option(&format!("{} bridge", nic.name), &before.bridge, &nic.bridge, Effect::Restart);
+            let mac = |nic: &NicSpec| nic.mac.map(|mac| mac.to_string());
+            self.option(&format!("{} mac", nic.name), &mac(before), &mac(nic), Effect::Restart);
         }
         for old in &now.nics {
             if !wanted.nics.iter().any(|nic| nic.name == old.name) {
                 self.value(&old.name, &old.address.to_string(), "", Effect::Restart);
             }
+        }
+    }
+
+    /// What is done at the first start is part of what a domain should be, and changes nothing where it has started.
+    fn cloud_init(&mut self, now: &DomainSpec, wanted: &DomainSpec) {
+        if now.cloud_init != wanted.cloud_init {
+            self.value("cloud-init", "as it was", "as described, for its next first start", Effect::Live);
         }
     }
 

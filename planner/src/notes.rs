@@ -1,6 +1,12 @@
 //! What a description asks for and this version does not carry out: it is said, and never passed over.
 
-use tycoon_lang::pool::{KeepVolumes, Pool, WhenSpent};
+use tycoon_lang::pool::{CloudInit, KeepVolumes, Pool, WhenSpent};
+
+/// True where a file or a command is known only while the pool runs: it is left out of the first start.
+fn is_live(seed: &CloudInit) -> bool {
+    let words = seed.files.iter().map(|file| &file.content).chain(seed.commands.iter().flatten());
+    words.into_iter().any(|value| value.as_text().is_none())
+}
 
 /// A sentence for each thing in the description that is checked and has no effect yet.
 pub fn not_carried_out(pool: &Pool) -> Vec<String> {
@@ -19,7 +25,7 @@ pub fn not_carried_out(pool: &Pool) -> Vec<String> {
     };
     note("`save-image`", of(|domain| domain.save_image.is_some()));
     note("`keep-volumes`", of(|domain| domain.keep_volumes != KeepVolumes::Never));
-    note("`cloud-init`", of(|domain| domain.cloud_init.is_some()));
+    note("a live value in `cloud-init`", of(|domain| domain.cloud_init.as_ref().is_some_and(is_live)));
     note("`ready`", of(|domain| domain.ready.is_some()));
     note("`restart`", of(|domain| domain.restart.is_some()));
     note("`burst=#false`", of(|domain| !domain.burst));
@@ -27,10 +33,7 @@ pub fn not_carried_out(pool: &Pool) -> Vec<String> {
         "`existing` or `read-only` of a volume",
         of(|domain| domain.volumes.iter().any(|volume| volume.existing || volume.read_only)),
     );
-    note(
-        "`mac`, `bridge` or `bandwidth` of an interface",
-        of(|domain| domain.nics.iter().any(|nic| nic.mac.is_some() || nic.bridge.is_some() || nic.bandwidth.is_some())),
-    );
+    note("`bandwidth` of an interface", of(|domain| domain.nics.iter().any(|nic| nic.bandwidth.is_some())));
     note("`workflow`", pool.workflows.iter().map(|workflow| workflow.path.as_str()).collect());
     note("`need`", pool.needs.iter().map(|need| need.component.as_str()).collect());
     if pool.bid.is_some() {

@@ -29,7 +29,7 @@ pub fn plan_up(pool: &pool::Pool, world: &World) -> Result<Plan, PlanError> {
     let budget =
         pool.budget.as_ref().ok_or_else(|| PlanError::NoBudget { pool: pool.name.to_string(), span: pool.span })?;
     let rules = Rules::of(pool);
-    let wanted = pool.domains.iter().map(|domain| Ok(rules.candidate(domain, spec_of(domain)?)));
+    let wanted = pool.domains.iter().map(|domain| Ok(rules.candidate(domain, spec_of(domain, &world.keys)?)));
     let wanted = wanted.collect::<Result<Vec<_>, PlanError>>()?;
     let mut draft = Draft::of(world, &rules, &wanted);
     draft.notes = notes::not_carried_out(pool);

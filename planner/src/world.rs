@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tycoon_market::ids::EscrowId;
-use tycoon_market::{AccountId, Credits, HostId, HostName, Quantity, Rate, ResourceKind, TimeSpan, Timestamp};
+use tycoon_market::{
+    AccountId, Credits, HostId, HostName, PublicKey, Quantity, Rate, ResourceKind, TimeSpan, Timestamp,
+};
 use tycoon_xen::spec::DomainPath;
 use tycoon_xen::status::DomainStatus;
 
@@ -17,6 +19,8 @@ pub struct World {
     pub collected_at: Timestamp,
     /// Whose plan it is.
     pub account: AccountId,
+    /// The keys that may spend for the account, in ascending order. They may log in to its domains.
+    pub keys: Vec<PublicKey>,
     /// What the account holds at the bank, without what is in escrow.
     pub balance: Credits,
     /// The hosts, ordered by name.

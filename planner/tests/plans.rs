@@ -66,6 +66,7 @@ fn world(hosts: Vec<HostView>) -> World {
     World {
         collected_at: Timestamp::from_seconds(1_000_000),
         account: account(),
+        keys: Vec::new(),
         balance: Credits::from_whole(1_000).expect("fits"),
         hosts,
         history: Default::default(),

@@ -18,6 +18,6 @@ pub mod uptime;
 
 pub use client::SlsClient;
 pub use query::{HostQuery, Sort};
-pub use record::{HostRecord, PublishedOffer, RecordError, SignedRecord, VerifiedRecord};
+pub use record::{HostRecord, PublishedOffer, PublishedUnique, RecordError, SignedRecord, VerifiedRecord};
 pub use registry::{Policy, RegisterError, Registry};
 pub use service::SlsService;

@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use thiserror::Error;
-use tycoon_market::{AccountId, HostId, HostName, PublicKey, Quantity, Rate, ResourceKind, Signature, Timestamp};
+use tycoon_market::price_statistics::PriceSummary;
+use tycoon_market::{
+    AccountId, HostId, HostName, PublicKey, Quantity, Rate, ResourceKind, Signature, Timestamp, UniqueKind,
+};
 use tycoon_rpc::Signer;
 
 /// The largest record in bytes of JSON.
@@ -46,6 +49,12 @@ pub struct HostRecord {
     pub is_simulated: bool,
     /// What it sells.
     pub offers: BTreeMap<ResourceKind, PublishedOffer>,
+    /// What a price unit of what it sells costs and has cost; a host may leave it out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub prices: BTreeMap<ResourceKind, PriceSummary>,
+    /// The addresses and ports that it sells.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unique: BTreeMap<UniqueKind, PublishedUnique>,
     /// The names of the images it can provide.
     pub images: Vec<String>,
     /// The SSH host key of the machine, as in `known_hosts` without the name; none where there is no SSH.
@@ -72,6 +81,19 @@ pub struct PublishedOffer {
     pub base_price: Rate,
     /// The sum of all bids.
     pub bids: Rate,
+}
+
+/// What a host sells of one kind of unique resources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedUnique {
+    /// How many there are.
+    pub count: u64,
+    /// How many nobody holds.
+    pub free: u64,
+    /// What one costs at least.
+    pub base_price: Rate,
+    /// The highest price that a holder pays.
+    pub highest: Rate,
 }
 
 /// Why a record is not believed.
@@ -147,6 +169,16 @@ impl HostRecord {
         if let Some(key) = &self.ssh_host_key {
             text("ssh_host_key", key, 1, 1024)?;
         }
+        for (kind, prices) in &self.prices {
+            prices.check().map_err(|error| {
+                let reason = format!("those of {kind}: {error}");
+                RecordError::Field { field: "prices", reason }
+            })?;
+        }
+        if let Some((kind, unique)) = self.unique.iter().find(|(_, unique)| unique.free > unique.count) {
+            let reason = format!("{} of {kind} are free, out of {}", unique.free, unique.count);
+            return Err(RecordError::Field { field: "unique", reason });
+        }
         match self.offers.iter().find(|(_, offer)| offer.available > offer.capacity) {
             None => Ok(()),
             Some((kind, offer)) => {
@@ -155,6 +187,24 @@ impl HostRecord {
                 Err(RecordError::Field { field: "offers", reason })
             }
         }
+    }
+}
+
+impl HostRecord {
+    /// The record, made to fit: where it is larger than [`RECORD_BYTES_MAX`], histograms and histories of prices are left
+    /// out, and then prices altogether. What it sells, and for how much now, stays.
+    pub fn fitted(mut self) -> Self {
+        if !self.fits() {
+            self.prices.values_mut().for_each(PriceSummary::strip);
+        }
+        if !self.fits() {
+            self.prices.clear();
+        }
+        self
+    }
+
+    fn fits(&self) -> bool {
+        serde_json::to_string(self).is_ok_and(|json| json.len() <= RECORD_BYTES_MAX)
     }
 }
 

@@ -63,7 +63,7 @@ pub fn run(arguments: &DownArgs, output: &Output) -> Result<Exit, Failure> {
 /// A pool's name from the command line: the name itself, or that of the pool in a file.
 pub fn pool_name(text: &str, output: &Output) -> Result<PoolName, Failure> {
     if text.ends_with(".kdl") || text.contains('/') {
-        let arguments = DescriptionArgs { file: text.to_owned(), params: Vec::new(), pool: None };
+        let arguments = DescriptionArgs { file: text.to_owned(), ..DescriptionArgs::default() };
         return Ok(description::load(&arguments, output)?.pool.name);
     }
     text.parse().map_err(|error| Failure::from_error(Exit::Usage, &error))

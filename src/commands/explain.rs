@@ -1,37 +1,140 @@
-//! `tycoon explain`: what an error code means, or why a value of a description is what it is.
+//! `tycoon explain`: what an error code means, what a kind has, or why a value of a description is what it is.
 
 use std::fmt::Write as _;
 
 use clap::Args;
 use serde_json::json;
 use tycoon_lang::explain::{Explanation, Outcome};
-use tycoon_lang::{Span, codes, explain};
+use tycoon_lang::reference::{Found, Schema};
+use tycoon_lang::{Span, codes, explain, reference};
 
-use crate::cli::DescriptionArgs;
+use crate::cli::{DescriptionArgs, ReadingArgs};
 use crate::description;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::{Output, Style};
+use crate::output::{Output, Style, table};
 
 /// Arguments of `tycoon explain`.
 #[derive(Args, Debug)]
 pub struct ExplainArgs {
-    /// An error code such as E0203, or a description
-    #[arg(value_name = "CODE|FILE")]
+    /// An error code (E0203), a kind or what it has (domain, domain.memory), a type (bytes), or a description
+    #[arg(value_name = "CODE|KIND|FILE")]
     subject: String,
-    /// The value to explain, for example batch.wn.0.memory
+    /// The value of the description to explain, for example batch.wn.0.memory
     #[arg(value_name = "PATH")]
     path: Option<String>,
-    /// Set a param of the description
-    #[arg(long = "param", short = 'p', value_name = "NAME=VALUE", value_parser = crate::cli::parse_param)]
-    params: Vec<(String, String)>,
+    /// How the description is read
+    #[command(flatten)]
+    reading: ReadingArgs,
 }
 
-/// Explains a code or a value.
+/// Explains a code, a kind or a value.
 pub fn run(arguments: &ExplainArgs, output: &Output) -> Result<Exit, Failure> {
+    let subject = &arguments.subject;
     match &arguments.path {
         Some(path) => value(arguments, path, output),
-        None => code(&arguments.subject, output),
+        None if is_code(subject) => code(subject, output),
+        None => match reference::find(subject) {
+            Ok(found) => {
+                kind(subject, &found, output);
+                Ok(Exit::Ok)
+            }
+            Err(near) => Err(not_found(subject, &near)),
+        },
+    }
+}
+
+/// True for what looks like a code: a letter and four digits.
+fn is_code(subject: &str) -> bool {
+    let mut letters = subject.chars();
+    letters.next().is_some_and(|first| first.is_ascii_alphabetic())
+        && subject.len() == 5
+        && letters.all(|digit| digit.is_ascii_digit())
+}
+
+fn not_found(subject: &str, near: &[String]) -> Failure {
+    if subject.ends_with(".kdl") || subject.contains('/') {
+        return Failure::new(Exit::Usage, format!("which value of {subject} is to be explained?"))
+            .help(format!("name it with its path, for example `tycoon explain {subject} web.0.memory`"));
+    }
+    let failure = Failure::new(Exit::Failed, format!("there is no code, kind or type `{subject}`"));
+    match near {
+        [] => {
+            let kinds: Vec<String> = reference::kinds().into_iter().map(|kind| kind.name).collect();
+            failure.help(format!(
+                "codes look like E0203 and stand above every error; the kinds are {}; to explain a value, write \
+                 `tycoon explain FILE PATH`",
+                kinds.join(", ")
+            ))
+        }
+        near => failure.help(format!("did you mean `tycoon explain {}`?", near.join("` or `"))),
+    }
+}
+
+fn kind(subject: &str, found: &Found, output: &Output) {
+    if output.json {
+        output.print_json(found);
+        return;
+    }
+    let style = output.stdout;
+    let text = match found {
+        Found::Type { name, example } => format!("{}: {example}\n", style.bold(name)),
+        Found::Attribute(attribute) => {
+            let mut text = format!("{}: {}, {}\n", style.bold(subject), attribute.accepts(), attribute.otherwise());
+            if !attribute.doc.is_empty() {
+                let _ = writeln!(text, "{}", attribute.doc);
+            }
+            if attribute.positional {
+                text.push_str("stands right behind the word, without its name\n");
+            }
+            if attribute.one_of.is_empty() {
+                let _ = writeln!(text, "{}", attribute.example);
+            }
+            text
+        }
+        Found::Schema(schema) => render_schema(subject, schema, style),
+    };
+    output.print(&text);
+}
+
+fn render_schema(subject: &str, schema: &Schema, style: Style) -> String {
+    let mut text = format!("{}: {}\n", style.bold(subject), schema.doc);
+    if !schema.contains.is_empty() {
+        let _ = writeln!(text, "may contain {}", schema.contains.join(", "));
+    }
+    if !schema.children.is_empty() {
+        let children: Vec<String> = schema.children.iter().map(|(word, name)| format!("the {word} {name}")).collect();
+        let _ = writeln!(text, "every one has {}", children.join(" and "));
+    }
+    for kind in &schema.holds {
+        let _ = writeln!(text, "holds {kind}: see `tycoon explain {kind}`");
+    }
+    let mut rows = Vec::new();
+    schema_rows("", schema, &mut rows);
+    if !rows.is_empty() {
+        text.push('\n');
+        text.push_str(&table(&["NAME", "VALUE", "WITHOUT IT", ""], &rows, &[], style));
+    }
+    text
+}
+
+fn schema_rows(indent: &str, schema: &Schema, rows: &mut Vec<Vec<String>>) {
+    for attribute in &schema.attributes {
+        // What stands behind the word is shown as one writes it: without its name.
+        let name = if attribute.positional { format!("‹{}›", attribute.name) } else { attribute.name.clone() };
+        rows.push(vec![format!("{indent}{name}"), attribute.accepts(), attribute.otherwise(), attribute.doc.clone()]);
+    }
+    for (parts, what) in [(&schema.records, "at most one"), (&schema.items, "any number")] {
+        for part in parts {
+            let holds: String = part.holds.iter().map(|kind| format!(", holds {kind}")).collect();
+            rows.push(vec![
+                format!("{indent}{}", part.name),
+                format!("{what}{holds}"),
+                String::new(),
+                part.doc.clone(),
+            ]);
+            schema_rows(&format!("{indent}  "), part, rows);
+        }
     }
 }
 
@@ -49,9 +152,8 @@ fn code(subject: &str, output: &Output) -> Result<Exit, Failure> {
         return Ok(Exit::Ok);
     }
     let code = codes::find(&wanted).ok_or_else(|| {
-        Failure::new(Exit::Failed, format!("there is no code `{subject}`")).help(
-            "codes look like E0203, and stand above every error; to explain a value, write `tycoon explain FILE PATH`",
-        )
+        Failure::new(Exit::Failed, format!("there is no code `{subject}`"))
+            .help("codes look like E0203, and stand above every error; docs/errors.md lists them all")
     })?;
     if output.json {
         output.print_json(&json!({
@@ -73,8 +175,9 @@ fn code(subject: &str, output: &Output) -> Result<Exit, Failure> {
 }
 
 fn value(arguments: &ExplainArgs, path: &str, output: &Output) -> Result<Exit, Failure> {
-    let description = DescriptionArgs { file: arguments.subject.clone(), params: arguments.params.clone(), pool: None };
-    let (loader, options) = description::loader(&description);
+    let description =
+        DescriptionArgs { file: arguments.subject.clone(), reading: arguments.reading.clone(), pool: None };
+    let (loader, options) = description::loader(&description)?;
     let explanation = explain(&description.file, &loader, &options, path).map_err(Failure::description)?;
     if output.json {
         let place = |span: Span| place(&explanation, span);

@@ -16,9 +16,11 @@ pub struct ResolveArgs {
     description: DescriptionArgs,
 }
 
-/// Prints the resolved tree, always as JSON: every value with its type and the place it comes from.
+/// Prints the resolved tree, always as JSON: every value with its type and the place it comes from, as bytes of one of
+/// `files`.
 pub fn run(arguments: &ResolveArgs, output: &Output) -> Result<Exit, Failure> {
     let loaded = description::load(&arguments.description, output)?;
-    output.print_json(&json!({ "pool": loaded.pool.name, "tree": loaded.tree }));
+    let files: Vec<&str> = loaded.sources.iter().map(|(_, source)| &*source.name).collect();
+    output.print_json(&json!({ "pool": loaded.pool.name, "files": files, "tree": loaded.tree }));
     Ok(Exit::Ok)
 }

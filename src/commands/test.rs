@@ -19,7 +19,7 @@ pub struct TestArgs {
 
 /// Runs the tests of a file.
 pub fn run(arguments: &TestArgs, output: &Output) -> Result<Exit, Failure> {
-    let (loader, options) = description::loader(&arguments.description);
+    let (loader, options) = description::loader(&arguments.description)?;
     let reports = run_tests(&arguments.description.file, &loader, &options).map_err(Failure::description)?;
     let failed = reports.iter().filter(|report| !report.passed()).count();
     if output.json {

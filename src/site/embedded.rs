@@ -5,7 +5,6 @@
 //! Its state is under the XDG state directory, by the site's name. One process at a time has it open. The simulated hosts live on while no
 //! process has it open: when it is opened, the time since the last time is accounted for.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +18,9 @@ use tycoon_bank::{Bank, BankClient, BankService, Options, Registration, api};
 use tycoon_executor::HostLink;
 use tycoon_executor::link::{BankLink, LinkError, SiteHost};
 use tycoon_executor::lock::Lock;
-use tycoon_lang::site::{SimulatedHost, Site};
-use tycoon_market::auctioneer::HostConfig;
+use tycoon_lang::site::{HostKind, Site};
 use tycoon_market::ids::TransferId;
-use tycoon_market::{AccountId, HostName, Quantity, Rate, ResourceKind, TimeSpan};
+use tycoon_market::{AccountId, HostId, TimeSpan};
 use tycoon_rpc::nonce::{CountedNonces, NonceSource, RandomNonces};
 use tycoon_rpc::{Caller, Clock, InProcess, ReplayPolicy, SecretKey, Signer, Transport};
 use tycoon_sls::client::{NamedCaller, SlsClient};
@@ -30,12 +28,12 @@ use tycoon_sls::query::HostQuery;
 use tycoon_sls::registry::Policy;
 use tycoon_sls::service::SlsService;
 use tycoon_xen::client::HostClient;
-use tycoon_xen::daemon::{HostDaemon, HostIdentity, HostParts};
-use tycoon_xen::hypervisor::Hypervisor as _;
-use tycoon_xen::memory::{MemoryHost, MemoryHostConfig, PrivateNetwork};
+use tycoon_xen::daemon::{DaemonError, HostDaemon};
 
 use super::clock::SiteClock;
+use super::hosts::{self, Market, OpenHost, Standing};
 use super::links::{BankOfCaller, HostOfCaller};
+use super::machines;
 use super::store::{self, StateFolder};
 use super::world::Surroundings;
 use crate::exit::Exit;
@@ -60,7 +58,8 @@ pub struct EmbeddedSite {
     bank_link: BankOfCaller,
     sls: SlsClient,
     sls_service: Arc<SlsService>,
-    hosts: Vec<(Arc<HostDaemon>, Arc<dyn HostLink>)>,
+    owner: AccountId,
+    hosts: Vec<OpenHost>,
     journal: PathBuf,
     // Last, so that everything is closed before others may open it.
     _lock: Lock,
@@ -140,15 +139,25 @@ impl EmbeddedSite {
         let bank_of = |signer| BankClient::new(callers.caller(signer, &bank_key, bank_service.clone()));
         let owner = AccountId::of(&keys.of("owner").public_key());
         let mut hosts = Vec::new();
-        for (number, host) in description.hosts.iter().enumerate() {
+        for (host, machine) in description.hosts.iter().zip(machines::open_all(&description, &database, folders)?) {
             let signer: Arc<dyn Signer> = keys.of(&host.address);
-            let daemon = open_host(number, host, &database, &signer, owner, bank_of(signer.clone()), &clock)?;
-            let transport: Arc<dyn Transport> = Arc::new(InProcess(daemon.clone()));
-            let client = HostClient::new(callers.caller(user.clone(), &signer, transport));
-            let link: Arc<dyn HostLink> = Arc::new(HostOfCaller::new(client, daemon.clone(), identity.account()));
-            hosts.push((daemon, link));
+            let name = hosts::name_of(host)?;
+            let standing = match machine {
+                Err(reason) => Standing::OutOfReach { reason },
+                Ok(hypervisor) => {
+                    let bank = bank_of(signer.clone());
+                    let market = Market { database: &database, owner, bank, clock: clock.clone() };
+                    let daemon = hosts::open_market(host, &name, &signer, hypervisor, market)?;
+                    let transport: Arc<dyn Transport> = Arc::new(InProcess(daemon.clone()));
+                    let client = HostClient::new(callers.caller(user.clone(), &signer, transport));
+                    let link: Arc<dyn HostLink> =
+                        Arc::new(HostOfCaller::new(client, daemon.clone(), identity.account()));
+                    Standing::Open { daemon, link }
+                }
+            };
+            hosts.push(OpenHost { host: host.clone(), signer, name, standing });
         }
-        let site = Self {
+        let mut site = Self {
             description,
             account: identity.account(),
             clock,
@@ -157,13 +166,14 @@ impl EmbeddedSite {
             bank_link: BankOfCaller::new(bank_of(user.clone()), identity.account()),
             sls: sls_of(user),
             sls_service,
+            owner,
             hosts,
             journal: folder.bank_journal(),
             _lock: lock,
         };
         site.open_accounts(&keys, &bank_of, output)?;
-        site.catch_up()?;
-        site.register(&keys, &sls_of)?;
+        site.catch_up();
+        site.register(&sls_of)?;
         Ok(site)
     }
 
@@ -185,7 +195,7 @@ impl EmbeddedSite {
         }
         let owner = keys.of("owner");
         let owner_key = owner.public_key();
-        bank_of(owner).open_account(owner_key, AccountKind::Owner, "owner of the simulated hosts").map_err(failed)?;
+        bank_of(owner).open_account(owner_key, AccountKind::Owner, "owner of the hosts").map_err(failed)?;
         let user = self.bank_link.client();
         user.open_account(user.public_key(), AccountKind::User, "").map_err(failed)?;
         let mut id = [0; 16];
@@ -198,44 +208,70 @@ impl EmbeddedSite {
         };
         bank_of(keys.of("issuer")).issue(&request).map_err(failed)?;
         output.message(&format!(
-            "made a site `{}` of {} simulated hosts; its bank gave you {} credits",
+            "made a site `{}` of {}; its bank gave you {} credits",
             self.description.name,
-            self.hosts.len(),
+            kinds_of_hosts(&self.description),
             self.description.opening_balance
         ));
         Ok(())
     }
 
-    /// Leads the site through the time since it was last open.
-    fn catch_up(&self) -> Result<(), Failure> {
-        let failed = |error: tycoon_xen::daemon::DaemonError| Failure::from_error(Exit::Failed, &error);
+    /// Leads the site through the time since it was last open. A host that fails meanwhile is out of reach from then on,
+    /// and accounts for the time when it is back.
+    fn catch_up(&mut self) {
         let now = self.clock.machine_now();
-        let busy: Vec<&Arc<HostDaemon>> =
-            self.hosts.iter().map(|(daemon, _)| daemon).filter(|daemon| !daemon.is_idle()).collect();
-        let Some(mut time) = busy.iter().map(|daemon| daemon.accounted_at()).min() else { return Ok(()) };
+        let accounted = self.busy().map(|(_, daemon)| daemon.accounted_at()).min();
+        let Some(mut time) = accounted else { return };
         while now.since(time) > CATCH_UP_STEP {
             time = time.plus(CATCH_UP_STEP);
             self.clock.lead(time);
-            for daemon in busy.iter().filter(|daemon| daemon.accounted_at() < time) {
-                daemon.tick().map_err(failed)?;
-            }
+            self.lead_hosts(|daemon| if daemon.accounted_at() < time { daemon.tick() } else { Ok(()) });
         }
         self.clock.release();
-        busy.iter().try_for_each(|daemon| daemon.resume(None)).map_err(failed)
+        self.lead_hosts(|daemon| daemon.resume(None));
     }
 
-    /// Registers every host.
-    fn register(&self, keys: &Keys, sls_of: &dyn Fn(Arc<dyn Signer>) -> SlsClient) -> Result<(), Failure> {
-        for ((daemon, _), host) in self.hosts.iter().zip(&self.description.hosts) {
-            let record = daemon
-                .record(host.labels.clone(), Vec::new())
-                .map_err(|error| Failure::from_error(Exit::Failed, &error))?;
-            let signed = daemon.sign(&record).map_err(|error| Failure::from_error(Exit::Failed, &error))?;
-            for outcome in sls_of(keys.of(&host.address)).register(&signed) {
-                outcome.map_err(|error| Failure::from_error(Exit::Failed, &error))?;
+    fn busy(&self) -> impl Iterator<Item = (usize, &Arc<HostDaemon>)> {
+        let open = self.hosts.iter().enumerate().filter_map(|(number, host)| Some((number, host.daemon()?)));
+        open.filter(|(_, daemon)| !daemon.is_idle())
+    }
+
+    fn lead_hosts(&mut self, lead: impl Fn(&HostDaemon) -> Result<(), DaemonError>) {
+        let failed: Vec<(usize, String)> =
+            self.busy().filter_map(|(number, daemon)| Some((number, one_line(&lead(daemon).err()?)))).collect();
+        for (number, reason) in failed {
+            self.hosts[number].standing = Standing::OutOfReach { reason };
+        }
+    }
+
+    /// Registers every host that can be worked with.
+    fn register(&mut self, sls_of: &dyn Fn(Arc<dyn Signer>) -> SlsClient) -> Result<(), Failure> {
+        let failed = |error: &dyn std::error::Error| Failure::from_error(Exit::Failed, error);
+        for host in &mut self.hosts {
+            let Some(daemon) = host.daemon() else { continue };
+            let record = match daemon.record(host.host.labels.clone(), Vec::new()) {
+                Ok(record) => record,
+                Err(error) => {
+                    host.standing = Standing::OutOfReach { reason: one_line(&error) };
+                    continue;
+                }
+            };
+            let signed = daemon.sign(&record).map_err(|error| failed(&error))?;
+            for outcome in sls_of(host.signer.clone()).register(&signed) {
+                outcome.map_err(|error| failed(&error))?;
             }
         }
         Ok(())
+    }
+
+    /// What the site says of a host.
+    pub fn host(&self, id: &HostId) -> Option<&OpenHost> {
+        self.hosts.iter().find(|host| HostId::of(&host.signer.public_key()) == *id)
+    }
+
+    /// The description of the site.
+    pub const fn description(&self) -> &Site {
+        &self.description
     }
 
     /// Counts all money anew from the bank's journal.
@@ -257,6 +293,21 @@ impl EmbeddedSite {
         self.database.flush().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
         Ok(())
     }
+}
+
+/// An error with its causes, on one line.
+fn one_line(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// `4 simulated hosts`, `2 Xen hosts`.
+fn kinds_of_hosts(site: &Site) -> String {
+    let real = site.hosts.iter().filter(|host| matches!(host.kind, HostKind::Xen(_))).count();
+    let counted = [(real, "Xen"), (site.hosts.len() - real, "simulated")].into_iter().filter(|(count, _)| *count > 0);
+    let parts: Vec<String> =
+        counted.map(|(count, kind)| format!("{count} {kind} host{}", if count == 1 { "" } else { "s" })).collect();
+    if parts.is_empty() { "no hosts".to_owned() } else { parts.join(" and ") }
 }
 
 /// The tree of the bank's index.
@@ -293,60 +344,6 @@ fn open_bank(
     Ok(Arc::new(bank))
 }
 
-fn open_host(
-    number: usize,
-    host: &SimulatedHost,
-    database: &sled::Db,
-    signer: &Arc<dyn Signer>,
-    owner: AccountId,
-    bank: BankClient,
-    clock: &Arc<SiteClock>,
-) -> Result<Arc<HostDaemon>, Failure> {
-    let failed = |error: &dyn std::error::Error| {
-        Failure::from_error(Exit::Failed, error)
-            .context(&format!("the simulated host {} cannot be opened", host.address))
-    };
-    let tree = |kind: &str| database.open_tree(format!("host {} {kind}", host.address)).map_err(|error| failed(&error));
-    let machine = MemoryHostConfig {
-        architecture: host.architecture.clone(),
-        cpus: host.cpus,
-        memory_bytes: host.memory_bytes.saturating_add(CONTROL_MEMORY_BYTES),
-        control_memory_bytes: CONTROL_MEMORY_BYTES,
-        disk_bytes: host.disk_bytes,
-        boot_time: host.boot_time,
-        seed: number as u64,
-        images: host.images.iter().cloned().collect(),
-        network: PrivateNetwork::numbered(number as u32 + 1),
-        ..MemoryHostConfig::default()
-    };
-    let hypervisor = Arc::new(MemoryHost::open(tree("machine")?, machine).map_err(|error| failed(&error))?);
-    let facts = hypervisor.facts().map_err(|error| failed(&error))?;
-    let capacity: BTreeMap<ResourceKind, Quantity> = facts.capacity.into_iter().collect();
-    let prices = [
-        (ResourceKind::Cpu, host.cpu_price),
-        (ResourceKind::Memory, host.memory_price),
-        (ResourceKind::Disk, host.disk_price),
-    ];
-    let base_price = prices.map(|(kind, credits)| (kind, Rate::of(credits, HOUR).unwrap_or_default()));
-    let name: HostName = host.address.parse().map_err(|error: tycoon_market::name::NameError| failed(&error))?;
-    let bank_key = bank.bank();
-    let daemon = HostDaemon::open(HostParts {
-        identity: HostIdentity { name, signer: signer.clone(), owner, bank: bank_key },
-        tree: tree("daemon")?,
-        config: HostConfig::new(capacity, BTreeMap::from(base_price)),
-        hypervisor,
-        bank,
-        clock: clock.clone(),
-        replay: ReplayPolicy::IN_PROCESS,
-    });
-    daemon.map(Arc::new).map_err(|error| failed(&error))
-}
-
-/// The memory of a simulated control domain, in bytes.
-const CONTROL_MEMORY_BYTES: u64 = 1 << 30;
-/// What prices are for.
-const HOUR: TimeSpan = TimeSpan::from_seconds(3_600);
-
 impl tycoon_executor::Site for EmbeddedSite {
     fn account(&self) -> AccountId {
         self.account
@@ -363,7 +360,7 @@ impl tycoon_executor::Site for EmbeddedSite {
             .map_err(|problem| LinkError::Unreachable { reason: format!("{problem}: {}", problem.source) })?;
         let known = found.hosts.iter().filter(|seen| seen.is_live).filter_map(|seen| {
             let record = seen.record();
-            let (_, link) = self.hosts.iter().find(|(daemon, _)| daemon.id() == record.host)?;
+            let Standing::Open { link, .. } = &self.host(&record.host)?.standing else { return None };
             Some(SiteHost {
                 id: record.host,
                 name: record.name.clone(),
@@ -375,7 +372,10 @@ impl tycoon_executor::Site for EmbeddedSite {
                 link: link.clone(),
             })
         });
-        Ok(known.collect())
+        let out_of_reach = self.hosts.iter().filter_map(|host| host.out_of_reach(self.owner));
+        let mut hosts: Vec<SiteHost> = known.chain(out_of_reach).collect();
+        hosts.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(hosts)
     }
 
     fn clock(&self) -> &dyn Clock {

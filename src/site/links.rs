@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use tycoon_bank::BankClient;
-use tycoon_bank::ledger::EscrowOrder;
+use tycoon_bank::ledger::{EscrowOrder, KeyRole};
 use tycoon_executor::HostLink;
-use tycoon_executor::link::{BankEscrow, BankLink, LinkError, SiteHost};
+use tycoon_executor::link::{BankAccount, BankEscrow, BankLink, LinkError, SiteHost};
 use tycoon_market::ids::EscrowId;
 use tycoon_market::receipt::Receipt;
-use tycoon_market::{AccountId, Credits, PoolName};
+use tycoon_market::{AccountId, PoolName};
 use tycoon_planner::plan::PlannedEscrow;
 use tycoon_rpc::CallError;
 use tycoon_xen::client::HostClient;
@@ -48,8 +48,10 @@ impl BankOfCaller {
 }
 
 impl BankLink for BankOfCaller {
-    fn balance(&self) -> Result<Credits, LinkError> {
-        Ok(self.client.account(&self.account).map_err(link_error)?.balance)
+    fn account(&self) -> Result<BankAccount, LinkError> {
+        let account = self.client.account(&self.account).map_err(link_error)?;
+        let keys = account.keys.iter().filter(|key| key.role >= KeyRole::Spender).map(|key| key.key).collect();
+        Ok(BankAccount { balance: account.balance, keys })
     }
 
     fn escrows(&self, pool: &PoolName) -> Result<Vec<BankEscrow>, LinkError> {
@@ -82,6 +84,56 @@ impl BankLink for BankOfCaller {
 
     fn receipt(&self, escrow: EscrowId) -> Result<Receipt, LinkError> {
         Ok(self.client.escrow(&escrow).map_err(link_error)?.receipt)
+    }
+}
+
+/// A host that cannot be reached: it says so to whoever asks.
+pub struct HostOutOfReach {
+    /// Why, and what to do.
+    pub reason: String,
+}
+
+impl HostOutOfReach {
+    fn say<T>(&self) -> Result<T, LinkError> {
+        Err(LinkError::Unreachable { reason: self.reason.clone() })
+    }
+}
+
+impl HostLink for HostOutOfReach {
+    fn offers(&self, _: &PoolName) -> Result<OffersReport, LinkError> {
+        self.say()
+    }
+
+    fn quote(&self, _: &QuoteRequest) -> Result<Quote, LinkError> {
+        self.say()
+    }
+
+    fn account(&self, _: &PoolName) -> Result<Option<AccountReport>, LinkError> {
+        self.say()
+    }
+
+    fn accounts(&self) -> Result<Vec<AccountReport>, LinkError> {
+        self.say()
+    }
+
+    fn fund(&self, _: &PoolName, _: &Receipt) -> Result<AccountReport, LinkError> {
+        self.say()
+    }
+
+    fn bid(&self, _: &PoolName, _: &BidRequest) -> Result<AccountReport, LinkError> {
+        self.say()
+    }
+
+    fn refund(&self, _: &PoolName, _: &RefundRequest) -> Result<AccountReport, LinkError> {
+        self.say()
+    }
+
+    fn close(&self, _: &PoolName, _: u64) -> Result<CloseReport, LinkError> {
+        self.say()
+    }
+
+    fn request(&self, _: &Request) -> Result<Answer, LinkError> {
+        self.say()
     }
 }
 

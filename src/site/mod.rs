@@ -3,7 +3,9 @@
 
 pub mod clock;
 pub mod embedded;
+pub mod hosts;
 pub mod links;
+pub mod machines;
 pub mod store;
 pub mod world;
 

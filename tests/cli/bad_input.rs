@@ -41,18 +41,18 @@ fn an_unknown_kind() {
 
 #[test]
 fn a_wrong_unit() {
-    refused("wrong_unit", "up", &HELLO.replace("64MiB", "64 s"), 1);
-    refused("no_unit", "up", &HELLO.replace("\"64MiB\"", "64"), 1);
+    refused("wrong_unit", "up", &HELLO.replace("128MiB", "64 s"), 1);
+    refused("no_unit", "up", &HELLO.replace("\"128MiB\"", "64"), 1);
 }
 
 #[test]
 fn a_missing_value() {
-    refused("missing_value", "up", &HELLO.replace("memory \"64MiB\"", ""), 1);
+    refused("missing_value", "up", &HELLO.replace("memory \"128MiB\"", ""), 1);
 }
 
 #[test]
 fn several_errors_come_in_one_run() {
-    let pool = HELLO.replace("64MiB", "64 s").replace("image", "imgae").replace("count=3", "count=\"three\"");
+    let pool = HELLO.replace("128MiB", "64 s").replace("image", "imgae").replace("count=3", "count=\"three\"");
     refused("several_errors", "check", &pool, 1);
 }
 
@@ -63,8 +63,8 @@ fn a_pool_without_a_budget() {
 
 #[test]
 fn a_pool_that_no_host_can_hold() {
-    refused("no_host", "up", &HELLO.replace("64MiB", "100GiB"), 1);
-    refused("too_many_domains", "up", &HELLO.replace("64MiB", "30GiB"), 1);
+    refused("no_host", "up", &HELLO.replace("128MiB", "100GiB"), 1);
+    refused("too_many_domains", "up", &HELLO.replace("128MiB", "30GiB"), 1);
     refused("no_image", "up", &HELLO.replace("std:tiny", "slackware-1"), 1);
 }
 

@@ -106,6 +106,26 @@ class Lab:
             raise
         pool.shutdown()
 
+    def cut(self, number):
+        """Cuts the power of a host: what was not on its disks is lost. They stay, for `boot`."""
+        if not self.runs(number):
+            raise LabError(f"host {number} is not up")
+        self._stop(number, self.profile())
+
+    def boot(self, number):
+        """Starts a host again whose power was cut, from its disks."""
+        if self.runs(number):
+            raise LabError(f"host {number} is up")
+        if not (self.folder / f"h{number}.port").exists():
+            raise LabError(f"host {number} was never up; start it with: tests/lab/lab up {number}")
+        profile = self.profile()
+        frozen = pathlib.Path(os.readlink(self.folder / "base"))
+        machine = self._machine(number, profile, int((self.folder / f"h{number}.port").read_text()))
+        deadline = time.monotonic() + base.BOOT_SECONDS_MAX[profile]
+        # Its memory is a private view of the base's, and new to a machine that boots.
+        machine.start(frozen / "memory", shared=False, waits=False)
+        self._introduce(machine, number, name_of(number), deadline)
+
     def down(self):
         """Stops all hosts and removes all they had. Returns how many ran."""
         running = [number for number in self.numbers() if self.runs(number)]
@@ -137,11 +157,16 @@ class Lab:
         except MonitorError as error:
             raise LabError(f"host {number} did not resume: {error}\n{machine.last_words()}") from error
         # The key of the base, until the host has its own.
-        first = remote.Remote("lab-base", machine.port, self.folder, self._image())
+        self._introduce(machine, number, "lab-base", deadline)
+
+    def _introduce(self, machine, number, known_as, deadline):
+        """Gives a host that has just come up its name, addresses and time. Its key is that of `known_as`."""
+        first = remote.Remote(known_as, machine.port, self.folder, self._image())
         if not first.wait(deadline, machine.runs):
             raise LabError(f"host {number} does not answer; its last lines:\n{machine.last_words()}")
         try:
             first.run(f"/lab/identity {number} {int(time.time())}", RESUME_SECONDS_MAX)
+            first.close()
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             raise LabError(f"host {number} did not take its name: {error}\n{machine.last_words()}") from error
         if not remote.Remote(name_of(number), machine.port, self.folder, self._image()).keep(deadline):

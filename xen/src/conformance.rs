@@ -9,7 +9,7 @@ use std::fmt;
 use tycoon_market::{AccountId, PublicKey, ResourceKind, TimeSpan, Timestamp};
 
 use crate::hypervisor::{Hypervisor, HypervisorError};
-use crate::spec::{Addressing, Boot, DomainSpec, NicSpec, Ownership, VolumeSpec};
+use crate::spec::{Addressing, Boot, CloudInit, DomainSpec, NicSpec, Ownership, VolumeSpec};
 use crate::status::{DomainState, DomainStatus};
 
 /// Where a driver is checked.
@@ -138,7 +138,8 @@ impl Bench<'_> {
             image: self.surroundings.image(),
             boot: Boot::default(),
             volumes: vec![volume("root", 256), volume("data", 16)],
-            nics: vec![NicSpec { name: "eth0".to_owned(), address: Addressing::Dhcp }],
+            nics: vec![NicSpec::dhcp("eth0")],
+            cloud_init: CloudInit::default(),
         })
     }
 

@@ -21,6 +21,7 @@ mod faults;
 mod funding;
 mod keys;
 mod market;
+mod published;
 mod request;
 mod service;
 mod session;
@@ -36,7 +37,7 @@ use tycoon_bank::client::BankClient;
 use tycoon_market::auctioneer::{Event, HostConfig};
 use tycoon_market::{AccountId, HostAccountId, HostId, HostName, PublicKey, TimeSpan, Timestamp};
 use tycoon_rpc::{Clock, Limits, Receiver, ReplayPolicy, Signer};
-use tycoon_sls::record::{HostRecord, PublishedOffer, RecordError, SignedRecord};
+use tycoon_sls::record::{HostRecord, RecordError, SignedRecord};
 
 pub use faults::HostFault;
 pub use service::{KEY_REMOVED, NO_ACCOUNT};
@@ -156,7 +157,7 @@ fn alone<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl HostDaemon {
     /// Opens the host whose state is in the tree, or makes a new one. [`HostDaemon::resume`] then accounts for the time
-    /// since it was last open. What the owner has set anew since then (capacities and base prices) holds from the next
+    /// since it was last open. What the owner has set anew since then (see [`HostConfig`]) holds from the next
     /// tick on; the time before is charged at the old prices.
     pub fn open(parts: HostParts) -> Result<Self, DaemonError> {
         let HostParts { identity, tree, config, hypervisor, bank, clock, replay } = parts;
@@ -239,7 +240,7 @@ impl HostDaemon {
         self.faults.list()
     }
 
-    /// The owner sets capacities and base prices anew.
+    /// The owner sets everything anew: what is sold, base prices, times and limits.
     pub fn configure(&self, config: HostConfig) -> Result<(), DaemonError> {
         config.check().map_err(|error| DaemonError::Config { host: self.name().clone(), reason: error.to_string() })?;
         *alone(&self.settings) = config;
@@ -270,16 +271,11 @@ impl HostDaemon {
     pub fn record(&self, labels: BTreeMap<String, String>, addresses: Vec<String>) -> Result<HostRecord, DaemonError> {
         let facts = self.hypervisor.facts().map_err(|error| self.hypervisor_failed(error))?;
         let now = self.clock.now();
-        let offers = self.lock().auctioneer.offers().into_iter().map(|(kind, offer)| {
-            let published = PublishedOffer {
-                capacity: offer.capacity,
-                available: offer.available,
-                base_price: offer.base_price,
-                bids: offer.bids,
-            };
-            (kind, published)
-        });
-        Ok(HostRecord {
+        let (offers, prices, unique) = {
+            let state = self.lock();
+            (published::offers(&state), published::prices(&state), published::unique(&state))
+        };
+        let record = HostRecord {
             host: self.id,
             name: self.name().clone(),
             key: self.key(),
@@ -289,14 +285,17 @@ impl HostDaemon {
             architecture: facts.architecture,
             hypervisor: facts.hypervisor,
             is_simulated: facts.is_simulated,
-            offers: offers.collect(),
+            offers,
+            prices,
+            unique,
             images: facts.images,
             ssh_host_key: None,
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
             load: tycoon_market::Quantity::ZERO,
             sequence: u64::try_from(now.micros()).unwrap_or(0),
             issued_at: now,
-        })
+        };
+        Ok(record.fitted())
     }
 
     /// Signs a record of this host.

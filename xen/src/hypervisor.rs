@@ -4,8 +4,11 @@
 //! A driver knows nothing of accounts' rights, money or plans: the daemon checks those before it asks. It keeps
 //! the [`Ownership`] that it is given with each domain, and tells foreign domains (without one) apart.
 
+use std::borrow::Cow;
+use std::io::{Read, Write};
 use std::net::Ipv4Addr;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tycoon_market::{Quantity, ResourceKind, Timestamp};
 
@@ -13,7 +16,7 @@ use crate::spec::{DomainSpec, Ownership};
 use crate::status::DomainStatus;
 
 /// What a host is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostFacts {
     /// The machine's architecture: `x86_64`.
     pub architecture: String,
@@ -28,7 +31,8 @@ pub struct HostFacts {
 }
 
 /// Why a driver failed.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum HypervisorError {
     /// No domain has this name.
     #[error("there is no domain `{0}`")]
@@ -56,7 +60,7 @@ pub enum HypervisorError {
     #[error("{operation} is refused: {reason}")]
     Refused {
         /// What was asked.
-        operation: &'static str,
+        operation: Cow<'static, str>,
         /// What is wrong with it.
         reason: String,
     },
@@ -64,7 +68,7 @@ pub enum HypervisorError {
     #[error("{operation} failed: {reason}")]
     Failed {
         /// What was tried.
-        operation: &'static str,
+        operation: Cow<'static, str>,
         /// What went wrong.
         reason: String,
     },
@@ -113,4 +117,16 @@ pub trait Hypervisor: Send + Sync {
 
     /// Sets the memory of a domain in bytes, at once where it runs and for its next start where it does not.
     fn set_memory(&self, name: &str, memory_bytes: u64, now: Timestamp) -> Result<(), HypervisorError>;
+
+    /// The console of a running domain: what it wrote lately, as far as the host has kept it, then what it writes.
+    /// It ends when the domain does.
+    fn open_console(&self, name: &str) -> Result<ConsoleStream, HypervisorError>;
+}
+
+/// The two ends of a console.
+pub struct ConsoleStream {
+    /// What the domain writes.
+    pub output: Box<dyn Read + Send>,
+    /// What is typed.
+    pub input: Box<dyn Write + Send>,
 }

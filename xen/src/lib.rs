@@ -7,6 +7,7 @@
 //! process), the `conformance` rules that every driver keeps, and the daemon that runs the auctioneer and enforces
 //! its allocation.
 
+pub mod machine;
 pub mod market;
 pub mod protocol;
 pub mod spec;
@@ -22,3 +23,5 @@ pub mod daemon;
 pub mod hypervisor;
 #[cfg(feature = "host")]
 pub mod memory;
+#[cfg(feature = "host")]
+pub mod storage;

@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tycoon_market::auctioneer::AccountState;
+use tycoon_market::auctioneer::{AccountState, UniqueState};
 use tycoon_market::bid::Bid;
 use tycoon_market::ids::EscrowId;
+use tycoon_market::price_statistics::PriceSummary;
 use tycoon_market::receipt::Receipt;
 use tycoon_market::{
-    AccountId, Credits, HostId, HostName, PoolName, PublicKey, Quantity, Rate, ResourceKind, Timestamp,
+    AccountId, Credits, HostId, HostName, PoolName, PublicKey, Quantity, Rate, ResourceKind, Timestamp, UniqueId,
+    UniqueKind, UniqueWish,
 };
 
 /// `GET /v1/host`: who and what the host is.
@@ -105,6 +107,9 @@ pub struct AccountReport {
     pub rates: BTreeMap<ResourceKind, Rate>,
     /// The bid.
     pub bid: Option<Bid>,
+    /// The addresses and ports that it holds, by what it asked for.
+    #[serde(default)]
+    pub unique: BTreeMap<UniqueWish, UniqueId>,
     /// When the bid ends.
     pub expires_at: Option<Timestamp>,
     /// Where it stands: idle, waiting, active, warned or stopped.
@@ -153,6 +158,21 @@ pub struct OffersReport {
     /// Escrows of the asking account and pool that the host has credited and closed, and about which the bank has not
     /// acknowledged the last statement yet: they look open at the bank, and cannot be used again.
     pub unsettled: Vec<EscrowId>,
+    /// What a price unit of each resource costs and has cost, all bids included.
+    #[serde(default)]
+    pub prices: BTreeMap<ResourceKind, PriceSummary>,
+    /// The addresses and ports that are sold.
+    #[serde(default)]
+    pub unique: BTreeMap<UniqueKind, UniqueOffer>,
+}
+
+/// What a host sells of one kind of unique resources.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UniqueOffer {
+    /// What one costs at least.
+    pub base_price: Rate,
+    /// Those that are held or were within the last day one by one, the others as ranges; the first 1,024 of them.
+    pub states: Vec<UniqueState>,
 }
 
 /// What a host sells of one resource to one account and pool.

@@ -24,7 +24,7 @@ pub use config::{Demand, MemoryHostConfig, PrivateNetwork, TINY_IMAGE};
 pub use cpu::{CpuClaim, distribute};
 pub use faults::{Fault, FaultPlan, Faulty, Operation};
 
-use crate::hypervisor::{HostFacts, Hypervisor, HypervisorError};
+use crate::hypervisor::{ConsoleStream, HostFacts, Hypervisor, HypervisorError};
 use crate::spec::{DomainSpec, Ownership};
 use crate::status::DomainStatus;
 use domain::Life;
@@ -155,6 +155,11 @@ impl Hypervisor for MemoryHost {
 
     fn ensure_volumes(&self, spec: &DomainSpec, ownership: &Ownership) -> Result<bool, HypervisorError> {
         self.change(None, |state| state.ensure_volumes(spec, ownership))
+    }
+
+    fn open_console(&self, name: &str) -> Result<ConsoleStream, HypervisorError> {
+        let reason = format!("`{name}` is simulated, and writes nothing");
+        Err(HypervisorError::Refused { operation: "opening the console".into(), reason })
     }
 
     fn define(&self, spec: &DomainSpec, ownership: &Ownership, now: Timestamp) -> Result<bool, HypervisorError> {

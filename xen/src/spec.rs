@@ -29,6 +29,9 @@ pub struct DomainSpec {
     pub volumes: Vec<VolumeSpec>,
     /// Its network interfaces, in order.
     pub nics: Vec<NicSpec>,
+    /// What is done inside at its first start. It does not touch what the hypervisor sees.
+    #[serde(default)]
+    pub cloud_init: CloudInit,
 }
 
 impl DomainSpec {
@@ -62,6 +65,25 @@ impl DomainSpec {
         for nic in &self.nics {
             field("nic", &nic.name);
             field("address", &nic.address.to_string());
+            field("mac", &nic.mac.map(|mac| mac.to_string()).unwrap_or_default());
+            field("bridge", nic.bridge.as_deref().unwrap_or_default());
+        }
+        for package in &self.cloud_init.packages {
+            field("package", package);
+        }
+        for file in &self.cloud_init.files {
+            field("file", &file.path);
+            field("content", &file.content);
+            field("mode", &file.mode);
+            field("owner", &file.owner);
+        }
+        for command in &self.cloud_init.commands {
+            field("command", &command.len().to_string());
+            command.iter().for_each(|word| field("word", word));
+        }
+        for key in &self.cloud_init.ssh_keys {
+            field("user", &key.user);
+            field("ssh-key", &key.key);
         }
         let mut digest = [0; 16];
         digest.copy_from_slice(&hash.finalize()[..16]);
@@ -133,6 +155,112 @@ pub struct NicSpec {
     pub name: String,
     /// How it gets its address.
     pub address: Addressing,
+    /// Its hardware address; the host chooses where there is none.
+    #[serde(default)]
+    pub mac: Option<MacAddress>,
+    /// The bridge it is on, by its exported name; the host's default where there is none.
+    #[serde(default)]
+    pub bridge: Option<String>,
+}
+
+impl NicSpec {
+    /// An interface that takes what the host gives it.
+    pub fn dhcp(name: &str) -> Self {
+        Self { name: name.to_owned(), address: Addressing::Dhcp, mac: None, bridge: None }
+    }
+}
+
+/// A hardware address of a network interface: six bytes, not a group's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct MacAddress([u8; 6]);
+
+/// Why a text is not a hardware address.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("`{0}` is not a hardware address: write six bytes like `00:16:3e:12:34:56`, the first of them even")]
+pub struct MacAddressError(String);
+
+impl MacAddress {
+    /// An address of Xen's own range, `00:16:3e`, whose last three bytes are the last ones of `number`.
+    pub const fn of_xen(number: u32) -> Self {
+        let [_, a, b, c] = number.to_be_bytes();
+        Self([0x00, 0x16, 0x3e, a, b, c])
+    }
+}
+
+impl FromStr for MacAddress {
+    type Err = MacAddressError;
+
+    fn from_str(text: &str) -> Result<Self, MacAddressError> {
+        let wrong = || MacAddressError(text.chars().take(40).collect());
+        let mut bytes = [0; 6];
+        let mut parts = text.split(':');
+        for byte in &mut bytes {
+            let part = parts.next().filter(|part| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit()));
+            *byte = part.and_then(|part| u8::from_str_radix(part, 16).ok()).ok_or_else(wrong)?;
+        }
+        let is_group = bytes[0] & 1 == 1;
+        if parts.next().is_some() || is_group { Err(wrong()) } else { Ok(Self(bytes)) }
+    }
+}
+
+impl fmt::Display for MacAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl TryFrom<String> for MacAddress {
+    type Error = MacAddressError;
+
+    fn try_from(text: String) -> Result<Self, MacAddressError> {
+        text.parse()
+    }
+}
+
+impl From<MacAddress> for String {
+    fn from(address: MacAddress) -> Self {
+        address.to_string()
+    }
+}
+
+/// What is done inside a domain at its first start, by its seed disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CloudInit {
+    /// Packages to install.
+    pub packages: Vec<String>,
+    /// Files to write.
+    pub files: Vec<SeedFile>,
+    /// Commands to run, each as a list of words, in order.
+    pub commands: Vec<Vec<String>>,
+    /// Public keys that may log in.
+    pub ssh_keys: Vec<SshKey>,
+}
+
+/// A file that is written at the first start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeedFile {
+    /// Its absolute path in the domain.
+    pub path: String,
+    /// Its content.
+    pub content: String,
+    /// Its permissions, in octal.
+    pub mode: String,
+    /// Its owner: `user:group`.
+    pub owner: String,
+}
+
+/// A public key that may log in to a domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SshKey {
+    /// The user it logs in as.
+    pub user: String,
+    /// The key as OpenSSH writes it: `ssh-ed25519 AAAA… comment`.
+    pub key: String,
 }
 
 /// How an interface gets its address.
@@ -294,7 +422,8 @@ mod tests {
                 copy_on_write: false,
                 store: None,
             }],
-            nics: vec![NicSpec { name: "eth0".into(), address: Addressing::Dhcp }],
+            nics: vec![NicSpec::dhcp("eth0")],
+            cloud_init: CloudInit::default(),
         }
     }
 

@@ -12,7 +12,7 @@ use tycoon_bank::store::MemoryStore;
 use tycoon_bank::{Bank, BankClient, BankService, Options, Registration, api};
 use tycoon_executor::engine::StopFlag;
 use tycoon_executor::journal::AfterRecord;
-use tycoon_executor::link::{BankEscrow, BankLink, HostLink, LinkError, Site, SiteHost};
+use tycoon_executor::link::{BankAccount, BankEscrow, BankLink, HostLink, LinkError, Site, SiteHost};
 use tycoon_executor::progress::Silent;
 use tycoon_executor::run::{Run, Runner};
 use tycoon_lang::pool::Pool;
@@ -334,8 +334,12 @@ struct FaultyBank {
 }
 
 impl BankLink for FaultyBank {
-    fn balance(&self) -> Result<Credits, LinkError> {
-        self.faults.call("balance", || Ok(self.client.account(&self.account).map_err(link_error)?.balance))
+    fn account(&self) -> Result<BankAccount, LinkError> {
+        self.faults.call("account", || {
+            let account = self.client.account(&self.account).map_err(link_error)?;
+            let keys = account.keys.iter().map(|key| key.key).collect();
+            Ok(BankAccount { balance: account.balance, keys })
+        })
     }
 
     fn escrows(&self, pool: &PoolName) -> Result<Vec<BankEscrow>, LinkError> {

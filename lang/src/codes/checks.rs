@@ -46,10 +46,18 @@ pub(super) const CODES: &[Code] = &[
     },
     Code {
         code: "E0506",
-        title: "an unknown param on the command line",
-        explanation: "`--param name=value` sets a param that the main file declares at its top.",
+        title: "an unknown param",
+        explanation: "`--param name=value`, and a line of a file given with `--params`, set a param that the main file declares at its top.",
         example: "// tycoon up pool.kdl --param worker=3\nparam workers type=integer default=1\npool p {\n    domain web count=($)workers { image \"std:tiny\"; memory \"64MiB\"; }\n}\n",
         cure: "// tycoon up pool.kdl --param workers=3\nparam workers type=integer default=1\npool p {\n    domain web count=($)workers { image \"std:tiny\"; memory \"64MiB\"; }\n}\n",
+        library: "",
+    },
+    Code {
+        code: "E0507",
+        title: "a line of a file of params that sets none",
+        explanation: "A file given with `--params` has one `name value` to a line, each name once. It sets params of the description and nothing else: what a pool is made of stands in the description, where everybody looks for it.",
+        example: "// tycoon up pool.kdl --params params.kdl, which has the line: web.0.memory \"2GiB\"\nparam memory type=bytes default=\"1GiB\"\npool p {\n    domain web count=2 { image \"std:tiny\"; memory ($)memory; }\n}\n",
+        cure: "// tycoon up pool.kdl --params params.kdl, which has the line: memory \"2GiB\"\nparam memory type=bytes default=\"1GiB\"\npool p {\n    domain web count=2 { image \"std:tiny\"; memory ($)memory; }\n}\n",
         library: "",
     },
     Code {
@@ -98,6 +106,14 @@ pub(super) const CODES: &[Code] = &[
         explanation: "Nothing reads it: it is left over, or its name is misspelt where it was meant.",
         example: "let size \"64MiB\"\npool p {\n    domain web { image \"std:tiny\"; memory \"64MiB\"; }\n}\n",
         cure: "let size \"64MiB\"\npool p {\n    domain web { image \"std:tiny\"; memory ($)size; }\n}\n",
+        library: "",
+    },
+    Code {
+        code: "W0003",
+        title: "a variable that sets nothing",
+        explanation: "`TYCOON_PARAM_NAME` sets the param `name`. Variables for other descriptions are ignored; one that looks like a slip is told.",
+        example: "// TYCOON_PARAM_WORKER=3 tycoon up pool.kdl\nparam workers type=integer default=1\npool p {\n    domain web count=($)workers { image \"std:tiny\"; memory \"64MiB\"; }\n}\n",
+        cure: "// TYCOON_PARAM_WORKERS=3 tycoon up pool.kdl\nparam workers type=integer default=1\npool p {\n    domain web count=($)workers { image \"std:tiny\"; memory \"64MiB\"; }\n}\n",
         library: "",
     },
 ];

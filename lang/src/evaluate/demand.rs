@@ -388,7 +388,7 @@ impl Resolver<'_> {
         if !is_file {
             error = error.label(declared, format!("declared here as {}, without a default", declaration.ty));
         }
-        if let Some(doc) = &declaration.doc {
+        if let Some(doc) = declaration.doc.as_ref().filter(|_| !self.sources.is_standard(declaration.span.file)) {
             error = error.note(format!("`{name}`: {doc}"));
         }
         let help = if is_file {

@@ -11,6 +11,7 @@ pub(crate) mod demand;
 pub(crate) mod instance;
 pub(crate) mod names;
 pub(crate) mod output;
+pub(crate) mod params;
 pub(crate) mod plan;
 pub(crate) mod root;
 pub(crate) mod walk;

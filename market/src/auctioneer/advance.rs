@@ -87,12 +87,19 @@ impl Auctioneer {
         let span = TimeSpan::from_micros(micros);
         self.accounted_at = self.accounted_at.plus(span);
         self.ticked_at = self.ticked_at.plus(span);
+        for statistics in self.statistics.values_mut() {
+            statistics.gap(span);
+        }
+        self.pass_unique_gap(span);
         self.move_deadlines(|at| at.plus(span));
     }
 
     fn move_deadlines(&mut self, moved: impl Fn(Timestamp) -> Timestamp) {
         for lot in self.lots.values_mut() {
             lot.move_deadlines(&moved);
+        }
+        for record in self.unique_records.values_mut() {
+            record.move_times(&moved);
         }
         for account in self.accounts.values_mut() {
             account.unique.move_deadlines(&moved);
@@ -123,6 +130,7 @@ impl Auctioneer {
             for (&kind, &price) in &self.prices {
                 self.statistics.entry(kind).or_default().note(price, span);
             }
+            self.note_unique_prices(span);
             for (account, drain) in self.accounts.values_mut().zip(&drains) {
                 let cost = |pace: u128| FineCredits::new(pace.saturating_mul(u128::from(span.micros())));
                 account.money.spend_top_up(cost(drain.top_up));

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::account::{Reason, ReceiptTotals};
+use super::config::HostConfig;
 use super::quote::Quote;
 use crate::{Bid, Credits, EscrowId, HostAccountId, Quantity, Rate, ResourceKind, TimeSpan, Timestamp, UniqueId};
 
@@ -90,6 +91,12 @@ pub enum Event {
         kind: ResourceKind,
         /// What is sold of it.
         capacity: Quantity,
+    },
+    /// The owner sets everything anew: what is sold, base prices, times and limits. Times that run go on to the end that
+    /// they had.
+    Configure {
+        /// The new configuration.
+        config: Box<HostConfig>,
     },
     /// Tells which unique resources are in use. Who holds one and does not use it pays more from day to day. A host that
     /// never tells has none that is idle.

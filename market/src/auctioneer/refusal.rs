@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::account::Reason;
+use super::config::ConfigError;
 use crate::{Credits, EscrowId, HostAccountId, Quantity, Rate, ResourceKind, UniqueWish};
 
 /// Why an event was refused. It has left everything as it was.
@@ -56,6 +57,9 @@ pub enum Refusal {
     /// A unique resource that this host does not sell.
     #[error("this host does not sell `{0}`")]
     UniqueNotSold(UniqueWish),
+    /// A configuration that cannot be used.
+    #[error("the configuration cannot be used: {0}")]
+    Config(#[from] ConfigError),
     /// A quote for nothing.
     #[error("a quote holds something for some time; this one asks for nothing or for no time")]
     EmptyQuote,
@@ -133,6 +137,7 @@ impl Refusal {
             Self::NotSoMuch { .. } => "not-so-much",
             Self::NotSold(_) => "not-sold",
             Self::UniqueNotSold(_) => "unique-not-sold",
+            Self::Config(_) => "config",
             Self::EmptyQuote => "empty-quote",
             Self::MinAboveMax { .. } => "min-above-max",
             Self::NotAvailable { .. } => "not-available",

@@ -114,7 +114,7 @@ impl Lot {
 impl Auctioneer {
     /// Decides who holds what, for how much, and who pays for a bid that loses.
     pub(super) fn resolve_unique(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        if self.config.unique.is_empty() {
+        if self.config.unique.is_empty() && self.lots.is_empty() {
             return;
         }
         let before: BTreeMap<UniqueId, HostAccountId> =
@@ -130,6 +130,7 @@ impl Auctioneer {
         }
         self.price_lots(&bids, now);
         self.note_unique(&bids);
+        self.note_holders(&before, now);
         for (id, holder) in &before {
             if self.lots.get(id).is_none_or(|lot| lot.holder != *holder) && self.accounts.contains_key(holder) {
                 effects.push(Effect::RevokeUnique { account: holder.clone(), id: *id });

@@ -4,6 +4,8 @@ use std::f64::consts::PI;
 
 /// Beyond this many deviations the tail is computed as a continued fraction, within it as a series.
 const TAIL_FROM: f64 = 3.0;
+/// The farthest point that is looked for, in deviations: beyond it lies less than the smallest number.
+const FARTHEST: f64 = 38.0;
 /// The lowest and highest point, in deviations from the peak, at which a normal distribution is cut off here. Lower, the
 /// cut is not felt; higher, what is left is exponential.
 const CUT: (f64, f64) = (-9.0, 30.0);
@@ -30,10 +32,19 @@ pub(super) fn upper_tail(z: f64) -> f64 {
     0.5 - density(z) * sum
 }
 
-/// The z above which a standard normal variable is with `probability` (above 0, at most 1), found by halving.
+/// The z above which a standard normal variable is with `probability` (above 0, at most 1): halving, and then Newton's
+/// method on the logarithm of the tail, which is nearly a parabola.
 pub(super) fn upper_quantile(probability: f64) -> f64 {
-    let (mut low, mut high) = (-38.0, 38.0);
-    for _ in 0..80 {
+    if probability > 0.5 {
+        return -upper_quantile_above(1.0 - probability);
+    }
+    upper_quantile_above(probability)
+}
+
+/// The same for at most one half, where z is not negative.
+fn upper_quantile_above(probability: f64) -> f64 {
+    let (mut low, mut high) = (0.0, FARTHEST);
+    for _ in 0..10 {
         let middle = f64::midpoint(low, high);
         if upper_tail(middle) > probability {
             low = middle;
@@ -41,10 +52,19 @@ pub(super) fn upper_quantile(probability: f64) -> f64 {
             high = middle;
         }
     }
-    f64::midpoint(low, high)
+    let mut z = f64::midpoint(low, high);
+    for _ in 0..6 {
+        let (tail, slope) = (upper_tail(z), density(z));
+        if probability <= 0.0 || tail <= 0.0 || slope <= 0.0 {
+            break;
+        }
+        z = (z + (tail / probability).ln() * tail / slope).clamp(0.0, FARTHEST);
+    }
+    z
 }
 
 /// The distribution on the numbers from zero up that has the greatest entropy with a given mean and deviation.
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Truncated {
     /// A normal distribution, cut off at `cut` deviations `scale` from its peak.
     Normal {

@@ -47,6 +47,8 @@ pub fn record(number: u8, seconds: i64) -> HostRecord {
             (ResourceKind::Memory, offer(Quantity::from_bytes(1 << 33), Quantity::from_bytes(1 << 32), 0)),
         ]
         .into(),
+        prices: Default::default(),
+        unique: Default::default(),
         images: vec!["std:tiny".into()],
         ssh_host_key: None,
         software_version: "0.1.0".into(),

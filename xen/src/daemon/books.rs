@@ -1,7 +1,7 @@
 //! The books of a host: what events do to the market and to what is remembered beside it.
 
 use tycoon_market::auctioneer::{Effect, Event, HostConfig, ReceiptTotals, Refusal};
-use tycoon_market::{Credits, HostAccountId, ResourceKind, TimeSpan, Timestamp};
+use tycoon_market::{Credits, HostAccountId, TimeSpan, Timestamp};
 
 use super::state::{ClosedNotes, State};
 use crate::status::DomainStatus;
@@ -44,18 +44,8 @@ impl State {
 
     /// Takes over what the owner has set since the state was saved.
     pub(super) fn adopt_settings(&mut self, settings: &HostConfig, now: Timestamp) {
-        let known = self.auctioneer.config().clone();
-        for kind in ResourceKind::ALL {
-            // A kind that is not sold here, now or before, has no capacity to set. Neither event is refused otherwise.
-            let (before, capacity) = (known.capacity_of(kind), settings.capacity_of(kind));
-            if capacity != before {
-                let _ = apply(self, Event::SetCapacity { kind, capacity }, now);
-            }
-            let rate = settings.base_price_of(kind);
-            if rate != known.base_price_of(kind) {
-                let _ = apply(self, Event::SetBasePrice { kind, rate }, now);
-            }
-        }
+        // It was checked when it was set; one that is not good is not taken over.
+        let _ = apply(self, Event::Configure { config: Box::new(settings.clone()) }, now);
     }
 }
 

@@ -9,7 +9,7 @@ use tycoon_market::{AccountId, Credits, HostAccountId, PoolName, Quantity, Resou
 use super::books::apply;
 use super::state::State;
 use super::usage::usage_of;
-use super::{DaemonError, HostDaemon, alone};
+use super::{DaemonError, HostDaemon, alone, published};
 use crate::hypervisor::HypervisorError;
 use crate::market::{
     AccountReport, BidRequest, CloseReport, EscrowReport, OfferToAccount, OffersReport, Quote, QuoteRequest,
@@ -154,6 +154,8 @@ impl HostDaemon {
             images: facts.images,
             is_draining: state.auctioneer.is_draining(),
             unsettled: closed.filter(|escrow| !state.is_settled(escrow)).collect(),
+            prices: published::prices(&state),
+            unique: published::unique_offers(&state),
         })
     }
 
@@ -299,6 +301,7 @@ pub(super) fn report(state: &State, id: &HostAccountId) -> Result<AccountReport,
         rate: view.rate,
         rates: view.rates,
         bid: view.bid,
+        unique: view.unique,
         expires_at: view.expires_at,
         allocation: if has_shares { view.allocation } else { BTreeMap::new() },
         state: view.state,

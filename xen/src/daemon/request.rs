@@ -91,7 +91,7 @@ fn is_exported_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Addressing, Boot, NicSpec, VolumeSpec};
+    use crate::spec::{Boot, CloudInit, NicSpec, VolumeSpec};
 
     fn volume(name: &str) -> VolumeSpec {
         VolumeSpec { name: name.into(), size_bytes: 1 << 30, filesystem: None, copy_on_write: false, store: None }
@@ -110,7 +110,8 @@ mod tests {
                 kernel_args: vec!["console=hvc0".into(), "root=/dev/xvda1".into()],
             },
             volumes: vec![volume("root"), VolumeSpec { store: Some("ssd".into()), ..volume("data_1") }],
-            nics: vec![NicSpec { name: "eth0".into(), address: Addressing::Dhcp }],
+            nics: vec![NicSpec::dhcp("eth0")],
+            cloud_init: CloudInit::default(),
         }
     }
 

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use tycoon_market::Timestamp;
 
-use crate::hypervisor::{HostFacts, Hypervisor, HypervisorError};
+use crate::hypervisor::{ConsoleStream, HostFacts, Hypervisor, HypervisorError};
 use crate::spec::{DomainSpec, Ownership};
 use crate::status::DomainStatus;
 
@@ -186,7 +186,7 @@ impl<H: Hypervisor> Faulty<H> {
             (calls.iter().filter(|call| **call == operation).count() as u64, calls.len() as u64)
         };
         let failed = || HypervisorError::Failed {
-            operation: operation.word(),
+            operation: operation.word().into(),
             reason: format!("a fault was planned for call {number} of it"),
         };
         match self.plan.fault(operation, number, total) {
@@ -223,6 +223,10 @@ impl<H: Hypervisor> Hypervisor for Faulty<H> {
 
     fn ensure_volumes(&self, spec: &DomainSpec, ownership: &Ownership) -> Result<bool, HypervisorError> {
         self.call(Operation::EnsureVolumes, |host| host.ensure_volumes(spec, ownership))
+    }
+
+    fn open_console(&self, name: &str) -> Result<ConsoleStream, HypervisorError> {
+        self.inner.open_console(name)
     }
 
     fn define(&self, spec: &DomainSpec, ownership: &Ownership, now: Timestamp) -> Result<bool, HypervisorError> {

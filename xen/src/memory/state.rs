@@ -211,7 +211,7 @@ impl State {
                 Addressing::Dhcp => (true, kept(&nic.name).or_else(|| network.lowest_free(&taken))),
             };
             let address = address.ok_or_else(|| HypervisorError::Failed {
-                operation: "giving the domain an address",
+                operation: "giving the domain an address".into(),
                 reason: format!("all addresses of {}/{} are in use", network.base, network.prefix),
             })?;
             taken.insert(address, name);
@@ -230,7 +230,7 @@ impl State {
             Life::Active { phase: Phase::Booting { .. } | Phase::Running, .. } => return Ok(false),
             Life::Active { phase: Phase::ShuttingDown { .. }, .. } => {
                 let reason = format!("`{name}` is still shutting down");
-                return Err(HypervisorError::Failed { operation: OPERATION, reason });
+                return Err(HypervisorError::Failed { operation: OPERATION.into(), reason });
             }
             Life::Stopped | Life::Crashed => {}
         }
@@ -241,7 +241,7 @@ impl State {
             |name: &str, size: u64| !domain.volumes.iter().any(|(has, size_is)| has == name && *size_is >= size);
         if let Some(volume) = spec.volumes.iter().find(|volume| lacks(&volume.name, volume.size_bytes)) {
             let reason = format!("its volume `{}` does not exist in the size that it needs", volume.name);
-            return Err(HypervisorError::Failed { operation: OPERATION, reason });
+            return Err(HypervisorError::Failed { operation: OPERATION.into(), reason });
         }
         fits(ResourceKind::Memory, free, memory_bytes)?;
         let phase = Phase::Booting { until: uptime.saturating_add(boot_micros) };
@@ -282,7 +282,7 @@ impl State {
         let domain = self.own_defined(name)?;
         if weight == 0 {
             let reason = "the weight is 0; weights are 1 to 65535".to_owned();
-            return Err(HypervisorError::Refused { operation: "setting the CPU weight", reason });
+            return Err(HypervisorError::Refused { operation: "setting the CPU weight".into(), reason });
         }
         domain.weight = weight;
         domain.cap_percent = cap_percent;
@@ -294,7 +294,7 @@ impl State {
         let domain = self.own_defined(name)?;
         if bytes == 0 {
             let reason = "a domain needs some memory".to_owned();
-            return Err(HypervisorError::Refused { operation: "setting the memory", reason });
+            return Err(HypervisorError::Refused { operation: "setting the memory".into(), reason });
         }
         if let Life::Active { memory_bytes, .. } = &mut domain.life {
             fits(ResourceKind::Memory, free, bytes.saturating_sub(*memory_bytes))?;
@@ -395,7 +395,7 @@ impl State {
 
 fn checked_name(spec: &DomainSpec, ownership: &Ownership, operation: &'static str) -> Result<String> {
     match fault_of(spec, ownership) {
-        Some(reason) => Err(HypervisorError::Refused { operation, reason }),
+        Some(reason) => Err(HypervisorError::Refused { operation: operation.into(), reason }),
         None => Ok(ownership.hypervisor_name()),
     }
 }
@@ -410,7 +410,7 @@ fn fits(kind: ResourceKind, available: u64, asked: u64) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Boot;
+    use crate::spec::{Boot, CloudInit};
     use tycoon_market::{AccountId, PublicKey};
 
     #[test]
@@ -425,6 +425,7 @@ mod tests {
             boot: Boot::default(),
             volumes: vec![],
             nics: vec![],
+            cloud_init: CloudInit::default(),
         };
         let owner = |byte| Ownership {
             account: AccountId::of(&key(byte)),

@@ -103,9 +103,9 @@ fn parse<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, HypervisorEr
 }
 
 fn reading(error: &dyn std::fmt::Display) -> HypervisorError {
-    HypervisorError::Failed { operation: "reading the simulated host", reason: error.to_string() }
+    HypervisorError::Failed { operation: "reading the simulated host".into(), reason: error.to_string() }
 }
 
 fn writing(error: &dyn std::fmt::Display) -> HypervisorError {
-    HypervisorError::Failed { operation: "writing the simulated host", reason: error.to_string() }
+    HypervisorError::Failed { operation: "writing the simulated host".into(), reason: error.to_string() }
 }

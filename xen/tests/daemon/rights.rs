@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use tycoon_market::auctioneer::AccountState;
 use tycoon_market::bid::{Amount, Bid, Preference};
 use tycoon_market::{Quantity, ResourceKind, TimeSpan, Timestamp};
-use tycoon_xen::hypervisor::{HostFacts, Hypervisor, HypervisorError};
+use tycoon_xen::hypervisor::{ConsoleStream, HostFacts, Hypervisor, HypervisorError};
 use tycoon_xen::market::{BidRequest, QuoteRequest, RefundRequest};
 use tycoon_xen::protocol::{Answer, HostError, Request};
 use tycoon_xen::spec::{DomainSpec, Ownership, hypervisor_name};
@@ -132,6 +132,10 @@ impl Hypervisor for Colliding {
 
     fn ensure_volumes(&self, spec: &DomainSpec, ownership: &Ownership) -> Result<bool, HypervisorError> {
         self.inner.ensure_volumes(spec, ownership)
+    }
+
+    fn open_console(&self, name: &str) -> Result<ConsoleStream, HypervisorError> {
+        self.inner.open_console(&self.touch(name))
     }
 
     fn define(&self, spec: &DomainSpec, own: &Ownership, now: Timestamp) -> Result<bool, HypervisorError> {

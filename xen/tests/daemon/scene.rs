@@ -26,7 +26,7 @@ use tycoon_xen::hypervisor::Hypervisor;
 use tycoon_xen::market::{AccountReport, BidRequest, CloseReport, RefundRequest};
 use tycoon_xen::memory::{Demand, MemoryHost, MemoryHostConfig};
 use tycoon_xen::protocol::{Answer, HostError, Request};
-use tycoon_xen::spec::{Addressing, Boot, DomainPath, DomainSpec, NicSpec, VolumeSpec};
+use tycoon_xen::spec::{Boot, CloudInit, DomainPath, DomainSpec, NicSpec, VolumeSpec};
 use tycoon_xen::status::DomainStatus;
 
 pub const GIB: u64 = 1 << 30;
@@ -451,7 +451,8 @@ pub fn spec(path: &str) -> DomainSpec {
         image: "std:tiny".into(),
         boot: Boot::default(),
         volumes: vec![volume("root", 4)],
-        nics: vec![NicSpec { name: "eth0".into(), address: Addressing::Dhcp }],
+        nics: vec![NicSpec::dhcp("eth0")],
+        cloud_init: CloudInit::default(),
     }
 }
 

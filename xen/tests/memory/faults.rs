@@ -12,7 +12,7 @@ fn a_fault_before_does_nothing_and_one_after_does_all_and_both_report_the_same()
         let name = define(&host, &spec("web.0"), at(0));
         let error = host.start(&name, at(1)).unwrap_err();
         let reason = "a fault was planned for call 1 of it".to_owned();
-        assert_eq!(error, HypervisorError::Failed { operation: "starting the domain", reason });
+        assert_eq!(error, HypervisorError::Failed { operation: "starting the domain".into(), reason });
         let is_active = host.inner().domain(&name, at(1)).unwrap().unwrap().state.is_active();
         assert_eq!(is_active, runs, "{fault:?}");
         assert_eq!(host.start(&name, at(2)), Ok(!runs), "trying again completes it");

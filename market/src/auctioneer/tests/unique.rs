@@ -1,6 +1,7 @@
 //! Addresses and ports.
 
 use super::*;
+use crate::auctioneer::UniqueStanding;
 use crate::{UniqueKind, UniquePreference, UniqueWish};
 
 fn address(last: u8) -> UniqueId {
@@ -185,4 +186,45 @@ fn below_the_base_price_nothing_is_held() {
     assert_eq!(holder(&scene, 1), None);
     scene.tick(3600, &[]);
     assert_eq!(scene.view("cheap").charged.rounded(4), "0.0083", "one interval of 3 per hour");
+}
+
+#[test]
+fn what_is_free_is_told_as_ranges_and_what_is_held_one_by_one() {
+    let mut scene = scene();
+    let states = |scene: &Scene| {
+        let states = scene.market.unique_states(UniqueKind::Ipv4Address);
+        states.into_iter().map(|state| (state.first, state.last, state.standing)).collect::<Vec<_>>()
+    };
+    assert_eq!(states(&scene), [(address(1), address(3), UniqueStanding::Free)]);
+    wants_one_of(&mut scene, "holder", 1, 36, UniqueWish::This(address(2)), PLAIN);
+    let held = |standing| {
+        [
+            (address(1), address(1), UniqueStanding::Free),
+            (address(2), address(2), standing),
+            (address(3), address(3), UniqueStanding::Free),
+        ]
+    };
+    assert_eq!(states(&scene), held(UniqueStanding::Held));
+    scene.tick(1800, &[]);
+    scene.apply(Event::Close { account: account("holder") });
+    assert_eq!(states(&scene), held(UniqueStanding::RecentlyFree));
+    let state = &scene.market.unique_states(UniqueKind::Ipv4Address)[1];
+    assert_eq!(state.since, Some(at(1800)));
+    assert_eq!(state.prices.as_ref().unwrap().hour.mean, Rate::from_credits_per_hour(3.6), "its price is remembered");
+    scene.tick(86_400, &[]);
+    assert_eq!(states(&scene), [(address(1), address(3), UniqueStanding::Free)], "for a day");
+}
+
+#[test]
+fn ranges_that_overlap_or_touch_are_one() {
+    let port = UniqueId::Port;
+    let sale = UniqueSale {
+        single: [port(8080), port(22), port(8081)].into(),
+        ranges: vec![(port(1), port(21)), (port(8000), port(8079)), (port(10), port(30)), (port(9), port(1))],
+        ..UniqueSale::default()
+    };
+    assert_eq!(sale.stretches(), [(port(1), port(30)), (port(8000), port(8081))]);
+    assert_eq!(sale.count(), 30 + 82);
+    let all = UniqueSale { ranges: vec![(port(1), port(u16::MAX)), (port(80), port(81))], ..UniqueSale::default() };
+    assert_eq!((all.stretches().len(), all.count()), (1, 65_535));
 }
