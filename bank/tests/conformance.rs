@@ -205,20 +205,20 @@ fn reservations_are_posted_voided_or_expire_and_only_once(world: &World) {
     assert_eq!(jane.reserve(&order).unwrap(), open);
     assert_eq!((world.balance(JANE), world.account(JANE).reserved), (credits(70), credits(30)));
     assert_eq!(code(jane.transfer(&payment(1, JANE, JOE, 30))), "bank.id-taken", "transfers share the ids");
-    assert_eq!(code(joe.resolve(&account(JANE), &id(1), Resolution::Void)), "bank.not-allowed");
+    assert_eq!(code(joe.resolve(&account(JANE), &id(1), Resolution::Void {})), "bank.not-allowed");
     let too_much = Resolution::Post { amount: Some(credits(31)) };
     assert_eq!(code(jane.resolve(&account(JANE), &id(1), too_much)), "bank.bad-posting");
     let part = Resolution::Post { amount: Some(credits(10)) };
     let posted = jane.resolve(&account(JANE), &id(1), part).unwrap();
     assert_eq!(posted.end, Some(ReservationEnd::Posted { amount: credits(10) }));
     assert_eq!(jane.resolve(&account(JANE), &id(1), part).unwrap(), posted, "asking again gives the same answer");
-    assert_eq!(code(jane.resolve(&account(JANE), &id(1), Resolution::Void)), "bank.resolved");
+    assert_eq!(code(jane.resolve(&account(JANE), &id(1), Resolution::Void {})), "bank.resolved");
     assert_eq!((world.balance(JANE), world.balance(JOE)), (credits(90), credits(10)));
     assert_eq!(jane.paid(&account(JANE), &id(1)).unwrap().transfer.amount, credits(10));
 
     jane.reserve(&reservation(2, 20, Resolver::Payee)).unwrap();
-    assert_eq!(code(jane.resolve(&account(JANE), &id(2), Resolution::Void)), "bank.not-allowed");
-    joe.resolve(&account(JANE), &id(2), Resolution::Void).unwrap();
+    assert_eq!(code(jane.resolve(&account(JANE), &id(2), Resolution::Void {})), "bank.not-allowed");
+    joe.resolve(&account(JANE), &id(2), Resolution::Void {}).unwrap();
     assert_eq!(world.balance(JANE), credits(90));
 
     jane.reserve(&reservation(3, 40, Resolver::Either)).unwrap();

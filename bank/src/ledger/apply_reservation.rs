@@ -66,7 +66,7 @@ pub(super) fn resolve(
     may_resolve(draft, &reservation, by)?;
     let reserved = reservation.order.amount;
     let end = match resolution {
-        Resolution::Void => ReservationEnd::Voided,
+        Resolution::Void {} => ReservationEnd::Voided,
         Resolution::Post { amount } => ReservationEnd::Posted { amount: amount.unwrap_or(reserved) },
     };
     match reservation.end {

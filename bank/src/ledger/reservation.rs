@@ -63,7 +63,7 @@ pub enum Resolution {
         amount: Option<Credits>,
     },
     /// All of it goes back.
-    Void,
+    Void {},
 }
 
 /// How a reservation was resolved.

@@ -54,7 +54,7 @@ pub(super) fn schemas() -> Value {
                     &[],
                 ),
             ),
-            ("signature", text()),
+            ("signature", signature()),
         ],
         &[],
     );
@@ -68,7 +68,7 @@ pub(super) fn schemas() -> Value {
         ],
         &[("statement", nullable(statement.clone())), ("end", end(&["closed", "lapsed"]))],
     );
-    let signed = object(&[("terms", json!({ "type": "object" })), ("signature", text())], &[]);
+    let signed = object(&[("terms", json!({ "type": "object" })), ("signature", signature())], &[]);
     let paid = object(&[("transfer", transfer.clone()), ("receipt", signed.clone())], &[]);
     let account = object(
         &[
@@ -211,4 +211,8 @@ fn id() -> Value {
 
 fn key() -> Value {
     json!({ "type": "string", "pattern": "^ssh-ed25519 " })
+}
+
+fn signature() -> Value {
+    json!({ "type": "string", "pattern": "^[A-Za-z0-9+/]{86}==$" })
 }

@@ -233,7 +233,7 @@ pub fn post(access: &Access, arguments: &PostArgs, output: &Output) -> Result<Ex
 
 /// Voids a reservation.
 pub fn void(access: &Access, arguments: &VoidArgs, output: &Output) -> Result<Exit, Failure> {
-    resolve(access, &arguments.reservation, Resolution::Void, output)
+    resolve(access, &arguments.reservation, Resolution::Void {}, output)
 }
 
 fn resolve(access: &Access, which: &ReservationArgs, how: Resolution, output: &Output) -> Result<Exit, Failure> {
