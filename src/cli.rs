@@ -75,9 +75,13 @@ pub enum Command {
     /// One host, and what you have there
     #[command(subcommand)]
     Host(commands::host::HostCommand),
-    /// Your account at the bank
+    /// Your account at the bank, and the bank itself
+    Bank(commands::bank::BankArgs),
+    /// Point at the bank of a real site, and pin its key
+    Init(commands::init::InitArgs),
+    /// Calls by hand
     #[command(subcommand)]
-    Bank(commands::bank::BankCommand),
+    Rpc(commands::rpc::RpcCommand),
     /// The mathematics of the market
     #[command(subcommand)]
     Market(commands::market::MarketCommand),

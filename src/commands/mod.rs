@@ -9,11 +9,13 @@ pub mod fmt;
 pub mod graph;
 pub mod host;
 pub mod hosts;
+pub mod init;
 pub mod ls;
 pub mod lsp;
 pub mod market;
 pub mod plan;
 pub mod resolve;
+pub mod rpc;
 pub mod sim;
 pub mod status;
 pub mod test;
@@ -36,7 +38,9 @@ pub fn run(command: &Command, output: &Output) -> Result<Exit, Failure> {
         Command::Ls(arguments) => ls::run(arguments, output),
         Command::Hosts(arguments) => hosts::run(arguments, output),
         Command::Host(command) => host::run(command, output),
-        Command::Bank(command) => bank::run(command, output),
+        Command::Bank(arguments) => bank::run(arguments, output),
+        Command::Init(arguments) => init::run(arguments, output),
+        Command::Rpc(command) => rpc::run(command, output),
         Command::Market(command) => market::run(command, output),
         Command::Sim(arguments) => sim::run(arguments, output),
         Command::User(command) => user::run(command, output),

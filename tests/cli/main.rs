@@ -5,6 +5,8 @@ mod environment;
 mod bad_files;
 mod bad_input;
 mod bank;
+mod bank_kills;
+mod bank_service;
 mod check;
 mod crashes;
 mod examples;
