@@ -74,14 +74,18 @@ pub enum Command {
     Ssh(commands::ssh::SshArgs),
     /// Connect to the console of a domain
     Console(commands::console::ConsoleArgs),
-    /// For owners of hosts: make a Xen machine a host, check it
+    /// Make Xen machines hosts; see what you have on one
     #[command(subcommand)]
     Host(commands::host::HostCommand),
     /// Show the hosts, what they sell, and at what price
     Hosts(commands::hosts::HostsArgs),
-    /// Your account at the bank
+    /// Your account at the bank, and the bank itself
+    Bank(commands::bank::BankArgs),
+    /// Point at the bank of a real site, and pin its key
+    Init(commands::init::InitArgs),
+    /// Calls by hand
     #[command(subcommand)]
-    Bank(commands::bank::BankCommand),
+    Rpc(commands::rpc::RpcCommand),
     /// The mathematics of the market
     #[command(subcommand)]
     Market(commands::market::MarketCommand),
@@ -100,6 +104,8 @@ pub enum Command {
     Graph(commands::graph::GraphArgs),
     /// Explain an error code, a kind and what it has, or why a value of a description is what it is
     Explain(commands::explain::ExplainArgs),
+    /// Answer an editor: diagnostics, hover, definitions, completion, formatting
+    Lsp(commands::lsp::LspArgs),
     /// Print a completion script for a shell
     Completions(commands::completions::CompletionsArgs),
 }

@@ -13,8 +13,9 @@ use crate::failure::{Failure, render_diagnostics};
 use crate::output::Output;
 
 /// Reads files of the file system, up to a limit.
+#[derive(Clone, Copy, Debug)]
 pub struct FileLoader {
-    /// The largest file it reads.
+    /// The most bytes that are read; one more is given back where there are more.
     pub max_bytes: usize,
 }
 

@@ -47,6 +47,11 @@ impl Failure {
         Self::plain(exit, None, error.to_string(), causes, None)
     }
 
+    /// A failure with a stable code.
+    pub fn coded(exit: Exit, code: &str, message: String) -> Self {
+        Self::plain(exit, Some(code.to_owned()), message, Vec::new(), None)
+    }
+
     /// A description that is wrong.
     pub fn description(failure: tycoon_lang::Failure) -> Self {
         let content = Content::Description { sources: failure.sources, diagnostics: failure.diagnostics };

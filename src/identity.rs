@@ -1,42 +1,129 @@
-//! The user's key, which is her account. It is made at first use.
+//! The user's key, which is her account: in a file, protected with a passphrase or not, or in an ssh-agent. Where she
+//! has chosen none, one is made at first use.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
-use tycoon_market::AccountId;
+use tycoon_market::{AccountId, PublicKey};
+use tycoon_rpc::agent::{Agent, AgentKey};
 use tycoon_rpc::{SecretKey, Signer, key_file};
+use zeroize::Zeroizing;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::folders::{self, Folders};
 use crate::output::Output;
+use crate::service::settings::Settings;
 use crate::site::world::Surroundings;
+
+/// The names in the file that says which key is used.
+const NAMES: &[&str] = &["key-file", "agent-key"];
 
 /// Who runs the program.
 pub struct Identity {
     /// The key.
-    pub key: Arc<SecretKey>,
-    /// Where it is kept.
+    pub key: Arc<dyn Signer>,
+    /// Where it is kept: a file, or the socket of an agent.
     pub path: PathBuf,
+}
+
+/// Which key the user has chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyChoice {
+    /// The key in a file.
+    File(PathBuf),
+    /// A key that the ssh-agent holds.
+    Agent(PublicKey),
+}
+
+impl KeyChoice {
+    /// The file that says which key is used.
+    fn place(config: &Path) -> PathBuf {
+        config.join("identity.kdl")
+    }
+
+    /// What was chosen; `None` where nothing was.
+    pub fn read(config: &Path) -> Result<Option<Self>, Failure> {
+        let place = Self::place(config);
+        if !place.exists() {
+            return Ok(None);
+        }
+        let settings = Settings::read(&place, NAMES)?;
+        match (settings.text("key-file"), settings.parsed::<PublicKey>("agent-key")?) {
+            (Some(file), None) => Ok(Some(Self::File(file.into()))),
+            (None, Some(key)) => Ok(Some(Self::Agent(key))),
+            _ => Err(Failure::new(Exit::Failed, format!("{} must name one key", place.display()))
+                .help("`tycoon user setup` writes it anew")),
+        }
+    }
+
+    /// Writes down what is chosen.
+    pub fn write(&self, config: &Path) -> Result<(), Failure> {
+        use std::io::Write as _;
+        let (name, value) = match self {
+            Self::File(file) => ("key-file", file.to_string_lossy().into_owned()),
+            Self::Agent(key) => ("agent-key", key.to_string()),
+        };
+        let text = format!("// Written by `tycoon user setup`.\n{name} {}\n", kdl::KdlValue::String(value));
+        let place = Self::place(config);
+        let written = (|| {
+            let mut file = tempfile::NamedTempFile::new_in(config)?;
+            file.write_all(text.as_bytes())?;
+            file.as_file().sync_all()?;
+            file.persist(&place).map_err(|error| error.error)
+        })();
+        written.map(|_| ()).map_err(|error| {
+            Failure::from_error(Exit::Failed, &error).context(&format!("{} cannot be written", place.display()))
+        })
+    }
+
+    /// The key.
+    pub fn open(&self, output: &Output) -> Result<Identity, Failure> {
+        match self {
+            Self::File(path) => Identity::load(path.clone(), output),
+            Self::Agent(key) => {
+                let agent = agent()?;
+                let held = agent.keys().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
+                if !held.iter().any(|(other, _)| other == key) {
+                    return Err(Failure::new(
+                        Exit::Failed,
+                        format!("the ssh-agent does not hold your key {}", key.fingerprint()),
+                    )
+                    .help("add it with `ssh-add FILE`; `ssh-add -l` lists what the agent holds"));
+                }
+                let path = agent.socket().to_owned();
+                Ok(Identity { key: Arc::new(AgentKey::new(agent, *key)), path })
+            }
+        }
+    }
+}
+
+/// The user's agent.
+pub fn agent() -> Result<Agent, Failure> {
+    match std::env::var_os("SSH_AUTH_SOCK").filter(|socket| !socket.is_empty()) {
+        Some(socket) => Ok(Agent::at(socket.into())),
+        None => Err(Failure::new(Exit::Failed, "no ssh-agent runs here: SSH_AUTH_SOCK is not set")
+            .help("start one with `eval $(ssh-agent)`, and add your key with `ssh-add`")),
+    }
 }
 
 impl Identity {
     /// The user's key; a new one where there is none yet.
     pub fn find_or_make(folders: &Folders, surroundings: &Surroundings, output: &Output) -> Result<Self, Failure> {
         folders::make(&folders.config)?;
-        let path = folders.config.join("id_ed25519");
-        if path.exists() {
-            return Self::load(path);
+        if let Some(choice) = KeyChoice::read(&folders.config)? {
+            return choice.open(output);
         }
-        let key = match surroundings.seed {
-            Some(seed) => SecretKey::from_seed(&Sha256::digest(format!("tycoon user {seed}")).into()),
-            None => SecretKey::generate().map_err(|error| Failure::from_error(Exit::Failed, &error))?,
-        };
+        let path = Self::usual_file(&folders.config);
+        if path.exists() {
+            return Self::load(path, output);
+        }
+        let key = Self::new_key(surroundings)?;
         match key_file::create(&path, &key, "tycoon") {
             Ok(()) => {}
             // Another process was faster: its key is the user's key.
-            Err(_) if path.exists() => return Self::load(path),
+            Err(_) if path.exists() => return Self::load(path, output),
             Err(error) => return Err(Failure::from_error(Exit::Failed, &error)),
         }
         let identity = Self { key: Arc::new(key), path };
@@ -48,9 +135,22 @@ impl Identity {
         Ok(identity)
     }
 
-    fn load(path: PathBuf) -> Result<Self, Failure> {
-        let key = key_file::load(&path).map_err(|error| {
-            Failure::from_error(Exit::Failed, &error).help(format!(
+    /// Where the key is kept unless the user has chosen another.
+    pub fn usual_file(config: &Path) -> PathBuf {
+        config.join("id_ed25519")
+    }
+
+    /// A new key.
+    pub fn new_key(surroundings: &Surroundings) -> Result<SecretKey, Failure> {
+        match surroundings.seed {
+            Some(seed) => Ok(SecretKey::from_seed(&Sha256::digest(format!("tycoon user {seed}")).into())),
+            None => SecretKey::generate().map_err(|error| Failure::from_error(Exit::Failed, &error)),
+        }
+    }
+
+    fn load(path: PathBuf, output: &Output) -> Result<Self, Failure> {
+        let key = load_key(&path, output).map_err(|failure| {
+            failure.help(format!(
                 "your key is your account: restore {} from a backup; without one, move it away and a new account is made",
                 path.display()
             ))
@@ -62,4 +162,41 @@ impl Identity {
     pub fn account(&self) -> AccountId {
         AccountId::of(&self.key.public_key())
     }
+}
+
+/// The key in a file; its passphrase is asked for on a terminal, or read from the file that TYCOON_PASSPHRASE_FILE names.
+pub fn load_key(path: &Path, output: &Output) -> Result<SecretKey, Failure> {
+    let mut refused = None;
+    let asked = || match passphrase(&format!("Passphrase of {}: ", path.display()), output) {
+        Ok(passphrase) => passphrase,
+        Err(failure) => {
+            refused = Some(failure);
+            None
+        }
+    };
+    let loaded = key_file::load_protected(path, asked);
+    match refused {
+        Some(failure) => Err(failure),
+        None => loaded.map_err(|error| Failure::from_error(Exit::Failed, &error)),
+    }
+}
+
+/// A passphrase that the user types, or that stands in the file that TYCOON_PASSPHRASE_FILE names; `None` where nobody
+/// can be asked.
+pub fn passphrase(question: &str, output: &Output) -> Result<Option<Zeroizing<String>>, Failure> {
+    use std::io::Read as _;
+    if let Some(path) = std::env::var_os("TYCOON_PASSPHRASE_FILE") {
+        let mut text = Zeroizing::new(String::new());
+        let read = std::fs::File::open(&path).and_then(|file| file.take(4096).read_to_string(&mut text));
+        read.map_err(|error| {
+            Failure::from_error(Exit::Failed, &error)
+                .context("the file that TYCOON_PASSPHRASE_FILE names cannot be read")
+        })?;
+        return Ok(Some(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned())));
+    }
+    if !output.can_ask {
+        return Ok(None);
+    }
+    let typed = rpassword::prompt_password(question).map_err(|error| Failure::from_error(Exit::Failed, &error))?;
+    Ok(Some(Zeroizing::new(typed)))
 }

@@ -2,8 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use tycoon_market::{AccountId, Credits, PublicKey, Receipt, TimeSpan, Timestamp, TransferId};
+use tycoon_rpc::Problem;
 
-use crate::ledger::{AccountKind, Escrow};
+use crate::ledger::{AccountKind, AllowanceTerms, Escrow, Transfer};
+use crate::transfer_receipt::TransferReceipt;
+
+pub use crate::ledger::TransferOrder as TransferRequest;
 
 /// The most items of a page.
 pub const PAGE_MAX: usize = 500;
@@ -36,23 +40,65 @@ pub struct AccountRequest {
     /// What its holder calls it.
     #[serde(default)]
     pub label: String,
+    /// What it has at first; the caller's account pays it.
+    #[serde(default)]
+    pub deposit: Credits,
+    /// True for a sub-account of the caller's account.
+    #[serde(default)]
+    pub sub: bool,
 }
 
-/// Asks for a transfer.
+impl AccountRequest {
+    /// A plain account with nothing on it.
+    pub fn new(key: PublicKey, kind: AccountKind, label: &str) -> Self {
+        Self { key, kind, label: label.to_owned(), deposit: Credits::ZERO, sub: false }
+    }
+}
+
+/// Asks to close an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct TransferRequest {
-    /// The client's own id. Asking for the same again gives the same answer.
-    pub id: TransferId,
-    /// The account that pays.
-    pub payer: AccountId,
-    /// The account that receives.
-    pub payee: AccountId,
-    /// How much, in micro-credits.
-    pub amount: Credits,
-    /// What for.
+pub struct CloseRequest {
+    /// Who receives what it has.
+    pub to: AccountId,
+}
+
+/// Asks for an allowance of a sub-account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AllowanceRequest {
+    /// What is granted; `null` to end it.
+    pub allowance: Option<AllowanceTerms>,
+}
+
+/// Asks for several transfers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransfersRequest {
+    /// The transfers, in their order.
+    pub transfers: Vec<TransferRequest>,
+    /// True where none shall be made unless all are.
     #[serde(default)]
-    pub memo: String,
+    pub linked: bool,
+}
+
+/// A transfer that was made, and the bank's proof of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paid {
+    /// The transfer; its `balance` is what the payer has after it.
+    pub transfer: Transfer,
+    /// The signed receipt.
+    pub receipt: TransferReceipt,
+}
+
+/// What came of one of several transfers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TransferOutcome {
+    /// It was made.
+    Paid(Box<Paid>),
+    /// It was refused.
+    Problem(Problem),
 }
 
 /// Asks for new credits.

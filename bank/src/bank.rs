@@ -1,36 +1,34 @@
-//! The bank itself: the rules, the journal and the index, put together.
+//! The bank itself: the rules, and where the books are kept, put together.
 //!
 //! ```text
 //! commit ─▶ queue ─▶ [one of the waiting threads takes all that wait]
-//!                      decide each over index + what was decided before it
-//!                      append all to the journal, one sync          ◀── the truth
-//!                      apply all to the index
+//!                      the books ([`Backend`]): decide each over what was decided before it,
+//!                      write all, one sync                          ◀── the truth
 //!                    ─▶ answers
 //! ```
 //!
-//! The index holds only what is on disk in the journal, so whatever is read may be told. It may lag behind after a
-//! crash, and is brought up from the journal; where it is damaged it is made again.
+//! The books are a journal with an index ([`crate::journal_books`]), or a PostgreSQL database
+//! ([`crate::postgres_books`]), which several processes may share.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 use tycoon_market::{EscrowId, PublicKey, Receipt, Timestamp};
 use tycoon_rpc::{Clock, Signer};
 
 use crate::evidence::{Evidence, Payload};
-use crate::journal::{self, Check, Cut, FaultHook, Journal, JournalError, Record, SEGMENT_BYTES, Settings};
+use crate::journal::{Check, Cut, FaultHook, JournalError, Record, SEGMENT_BYTES, record};
+use crate::journal_books::JournalBooks;
 use crate::ledger::apply::Moment;
-use crate::ledger::{Answer, Books, Changes, Draft, Escrow, Operation, Refusal, apply};
+use crate::ledger::{Answer, Books, Changes, Draft, Due, Escrow, Operation, Refusal, Transfer, View, apply};
 use crate::store::{Head, Store, StoreError};
+use crate::transfer_receipt::{TransferReceipt, TransferTerms};
 
 /// Operations that are written with one sync at most.
 const BATCH_MAX: usize = 256;
-/// Escrows that lapse in one operation at most.
-const LAPSING_MAX: usize = 256;
-/// Records after which the index is flushed, so that a start after a crash has no more than these to repeat.
-const FLUSH_EVERY: u64 = 1024;
+/// What is due and done in one operation at most.
+const DUE_MAX: usize = 256;
 
 /// Why the bank did not do something.
 #[derive(Clone, Debug, Error)]
@@ -54,6 +52,9 @@ pub enum BankError {
         /// The key that was given.
         given: PublicKey,
     },
+    /// The database failed.
+    #[error("the bank's database cannot be used: {0}")]
+    Database(String),
     /// A record in the journal cannot be repeated.
     #[error("record {record} of the journal cannot be repeated: {reason}; was it written by a newer version?")]
     Unrepeatable {
@@ -118,13 +119,27 @@ pub struct Recovery {
     pub cut: Option<Cut>,
 }
 
-struct Writer {
-    journal: Journal,
-    flushed: u64,
+/// Where the books are kept.
+pub trait Backend: Send + Sync {
+    /// Lets `read` read the books, which hold whole operations only.
+    fn read(&self, read: &mut dyn FnMut(&dyn Store) -> Result<(), StoreError>) -> Result<(), BankError>;
+
+    /// Decides over the operations one after the other, and returns when those that were accepted are on disk. `at` is
+    /// the present time.
+    fn write(&self, at: Timestamp, payloads: &[Payload]) -> Result<Vec<Result<Answer, BankError>>, BankError>;
+
+    /// Makes the next start quick.
+    fn flush(&self) -> Result<(), BankError>;
+
+    /// Whether anything can be written.
+    fn check(&self) -> Result<(), BankError>;
+
+    /// Shows every record, from the first, to `visit`.
+    fn records(&self, visit: &mut dyn FnMut(&Record<'_>) -> Result<(), BankError>) -> Result<(), BankError>;
 }
 
 struct Pending {
-    payload: Payload,
+    payload: Mutex<Option<Payload>>,
     outcome: Mutex<Option<Result<Answer, BankError>>>,
 }
 
@@ -132,17 +147,14 @@ struct Pending {
 pub struct Bank {
     signer: Arc<dyn Signer>,
     clock: Arc<dyn Clock>,
-    store: Arc<dyn Store>,
+    backend: Box<dyn Backend>,
     queue: Mutex<Vec<Arc<Pending>>>,
-    writer: Mutex<Writer>,
-    /// Readers share it; making the index anew takes it alone.
-    index: RwLock<()>,
-    /// True where the index lacks records and could not be brought up.
-    behind: AtomicBool,
+    /// Who holds it writes for all that wait.
+    turn: Mutex<()>,
 }
 
 // What these locks guard is whole after a panic: outcomes are set at once, and a half-written journal refuses.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -156,47 +168,37 @@ impl Bank {
         clock: Arc<dyn Clock>,
         issuer: PublicKey,
     ) -> Result<(Self, Recovery), BankError> {
-        let mut recovery = Recovery::default();
-        let indexed = match usable_head(&*store) {
-            Ok(head) => head,
-            Err(reason) => {
-                store.clear()?;
-                recovery.rebuilt = Some(reason);
-                Head::EMPTY
-            }
-        };
-        let opened = open_journal(&options, &store, &indexed, &mut recovery);
-        let journal = match opened {
-            Err(BankError::Store(StoreError::Damaged(reason))) => {
-                store.clear()?;
-                recovery = Recovery { rebuilt: Some(reason), ..Recovery::default() };
-                open_journal(&options, &store, &Head::EMPTY, &mut recovery)?
-            }
-            opened => opened?,
-        };
-        let flushed = journal.head().record;
-        let bank = Self {
-            signer,
-            clock,
-            store,
-            queue: Mutex::default(),
-            writer: Mutex::new(Writer { journal, flushed }),
-            index: RwLock::new(()),
-            behind: AtomicBool::new(false),
-        };
-        if bank.store.books()?.is_none() {
+        let (books, mut recovery) = JournalBooks::open(&options, store)?;
+        let (bank, founded) = Self::over(Box::new(books), signer, clock, issuer)?;
+        recovery.founded = founded;
+        if recovery.replayed > 0 || recovery.rebuilt.is_some() {
+            bank.flush()?;
+        }
+        Ok((bank, recovery))
+    }
+
+    /// Opens the bank whose books are in `backend`, and founds it where they are empty; says whether it did.
+    pub fn over(
+        backend: Box<dyn Backend>,
+        signer: Arc<dyn Signer>,
+        clock: Arc<dyn Clock>,
+        issuer: PublicKey,
+    ) -> Result<(Self, bool), BankError> {
+        let bank = Self { signer, clock, backend, queue: Mutex::default(), turn: Mutex::new(()) };
+        let is_new = bank.read(|store| store.books())?.is_none();
+        if is_new {
             let operation = Operation::Found { bank: bank.public_key(), issuer, epoch: 1 };
-            bank.commit(operation, None)?;
-            recovery.founded = true;
+            match bank.commit(operation, None) {
+                // Another process of the bank was faster.
+                Ok(_) | Err(BankError::Refused(Refusal::AlreadyFounded)) => {}
+                Err(error) => return Err(error),
+            }
         }
         let ledger = bank.books()?.bank;
         if ledger != bank.public_key() {
             return Err(BankError::OtherKey { ledger, given: bank.public_key() });
         }
-        if recovery.replayed > 0 || recovery.rebuilt.is_some() {
-            bank.store.flush()?;
-        }
-        Ok((bank, recovery))
+        Ok((bank, is_new))
     }
 
     /// The bank's key.
@@ -214,27 +216,39 @@ impl Bank {
         self.read(|store| store.books())?.ok_or(BankError::Refused(Refusal::NotFounded))
     }
 
-    /// Reads the index. Where it is damaged it is made anew from the journal, and read again.
+    /// The number of the last record; 0 where it cannot be read.
+    pub fn last_record(&self) -> u64 {
+        self.read(|store| store.head()).map_or(0, |head| head.record)
+    }
+
+    /// Whether the books can be read and written.
+    pub fn check(&self) -> Result<(), BankError> {
+        self.books()?;
+        self.backend.check()
+    }
+
+    /// Reads the books.
     pub fn read<T>(&self, read: impl Fn(&dyn Store) -> Result<T, StoreError>) -> Result<T, BankError> {
-        if !self.behind.load(Ordering::Acquire) {
-            let guard = self.index.read().unwrap_or_else(PoisonError::into_inner);
-            match read(&*self.store) {
-                Err(StoreError::Damaged(_)) => drop(guard),
-                result => return result.map_err(BankError::Store),
-            }
-        }
-        self.rebuild(&mut lock(&self.writer))?;
-        let _guard = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        read(&*self.store).map_err(BankError::Store)
+        let mut found = None;
+        self.backend.read(&mut |store| {
+            found = Some(read(store)?);
+            Ok(())
+        })?;
+        found.ok_or_else(|| BankError::Store(StoreError::Failed("nothing was read".to_owned())))
+    }
+
+    /// Shows every record of the books, from the first, to `visit`.
+    pub fn records(&self, visit: &mut dyn FnMut(&Record<'_>) -> Result<(), BankError>) -> Result<(), BankError> {
+        self.backend.records(visit)
     }
 
     /// Does `operation`, and returns when it is on disk.
     pub fn commit(&self, operation: Operation, evidence: Option<Evidence>) -> Result<Answer, BankError> {
         let payload = Payload { operation, evidence };
-        let pending = Arc::new(Pending { payload, outcome: Mutex::default() });
+        let pending = Arc::new(Pending { payload: Mutex::new(Some(payload)), outcome: Mutex::default() });
         lock(&self.queue).push(pending.clone());
         loop {
-            let mut writer = lock(&self.writer);
+            let _turn = lock(&self.turn);
             if let Some(outcome) = lock(&pending.outcome).take() {
                 return outcome;
             }
@@ -243,17 +257,12 @@ impl Bank {
                 let count = queue.len().min(BATCH_MAX);
                 queue.drain(..count).collect()
             };
-            if batch.is_empty() {
+            let payloads: Vec<Payload> = batch.iter().filter_map(|pending| lock(&pending.payload).take()).collect();
+            if payloads.is_empty() || payloads.len() != batch.len() {
                 // Whoever took this one was stopped before it had an outcome.
                 return Err(JournalError::Broken("a write was interrupted".to_owned()).into());
             }
-            let outcomes = match self.write(&mut writer, &batch) {
-                Err(BankError::Store(StoreError::Damaged(_))) => {
-                    self.rebuild(&mut writer).and_then(|()| self.write(&mut writer, &batch))
-                }
-                outcomes => outcomes,
-            };
-            match outcomes {
+            match self.backend.write(self.clock.now(), &payloads) {
                 Ok(outcomes) => {
                     for (pending, outcome) in batch.iter().zip(outcomes) {
                         *lock(&pending.outcome) = Some(outcome);
@@ -268,20 +277,40 @@ impl Bank {
         }
     }
 
-    /// Returns to their payers what is held by escrows whose hosts were silent too long. Says which.
-    pub fn lapse(&self) -> Result<Vec<EscrowId>, BankError> {
+    /// Does what is due: escrows whose hosts were silent too long and reservations whose time is over return to their
+    /// payers, and the next periods of allowances begin. Says what was done.
+    pub fn lapse(&self) -> Result<Vec<Due>, BankError> {
         let mut all = Vec::new();
         loop {
             let now = self.now();
-            let escrows = self.read(|store| store.lapsing(now, LAPSING_MAX))?;
-            if escrows.is_empty() {
+            let due = self.read(|store| store.due(now, DUE_MAX))?;
+            if due.is_empty() {
                 return Ok(all);
             }
-            match self.commit(Operation::Lapse { escrows }, None) {
-                Ok(Answer::Lapsed(lapsed)) => all.extend(lapsed),
-                // Another thread was faster.
-                Err(BankError::Refused(Refusal::NothingLapsed)) | Ok(_) => return Ok(all),
-                Err(error) => return Err(error),
+            let (mut escrows, mut reservations, mut accounts): (Vec<EscrowId>, Vec<_>, Vec<_>) = Default::default();
+            for due in due {
+                match due {
+                    Due::Escrow(id) => escrows.push(id),
+                    Due::Reservation(payer, id) => reservations.push((payer, id)),
+                    Due::Allowance(account) => accounts.push(account),
+                }
+            }
+            let mut operations = Vec::new();
+            if !escrows.is_empty() || !reservations.is_empty() {
+                operations.push(Operation::Lapse { escrows, reservations });
+            }
+            if !accounts.is_empty() {
+                operations.push(Operation::Renew { accounts });
+            }
+            for operation in operations {
+                match self.commit(operation, None) {
+                    Ok(Answer::Done(done)) => all.extend(done),
+                    // Another thread was faster.
+                    Err(BankError::Refused(Refusal::NothingLapsed | Refusal::NothingRenewed)) | Ok(_) => {
+                        return Ok(all);
+                    }
+                    Err(error) => return Err(error),
+                }
             }
         }
     }
@@ -302,127 +331,80 @@ impl Bank {
         Ok(escrow.receipt(self.public_key(), epoch, &payer, |bytes| self.signer.sign(bytes)))
     }
 
-    /// Flushes the index, so that the next start has nothing to repeat.
+    /// The signed receipt of `transfer`.
+    pub fn transfer_receipt(&self, transfer: &Transfer) -> TransferReceipt {
+        let terms = TransferTerms::of(self.public_key(), transfer);
+        TransferReceipt::sign(terms, |bytes| self.signer.sign(bytes))
+    }
+
+    /// Makes the next start quick.
     pub fn flush(&self) -> Result<(), BankError> {
-        let mut writer = lock(&self.writer);
-        self.store.flush()?;
-        writer.flushed = writer.journal.head().record;
-        Ok(())
+        self.backend.flush()
     }
+}
 
-    /// Decides a batch, writes it to the journal and then to the index.
-    fn write(&self, writer: &mut Writer, batch: &[Arc<Pending>]) -> Result<Vec<Result<Answer, BankError>>, BankError> {
-        if self.behind.load(Ordering::Acquire) {
-            self.rebuild(writer)?;
-        }
-        let before = writer.journal.head();
-        let at = self.clock.now().max(before.at);
-        let mut draft = Draft::new(&*self.store);
-        let mut payloads = Vec::new();
-        let mut outcomes = Vec::with_capacity(batch.len());
-        for pending in batch {
-            let moment = Moment { record: before.record + payloads.len() as u64 + 1, at };
-            match apply(&draft, moment, &pending.payload.operation) {
-                Ok((answer, changes)) => {
-                    if !changes.is_empty() {
-                        let payload = serde_json::to_string(&pending.payload)
-                            .map_err(|error| StoreError::Failed(format!("a record cannot be written: {error}")))?;
-                        payloads.push(payload);
-                        draft.absorb(changes);
-                    }
-                    outcomes.push(Ok(answer));
+/// What came of a batch.
+pub(crate) struct Decision {
+    /// The outcomes, in the order of the operations.
+    pub(crate) outcomes: Vec<Result<Answer, BankError>>,
+    /// The payloads of the records to be written.
+    pub(crate) payloads: Vec<String>,
+    /// What they change.
+    pub(crate) changes: Changes,
+}
+
+/// Decides over `payloads`, one after the other, over `view`, which holds the records up to `before`.
+pub(crate) fn decide(
+    view: &dyn View,
+    before: &Head,
+    at: Timestamp,
+    payloads: &[Payload],
+) -> Result<Decision, StoreError> {
+    let mut draft = Draft::new(view);
+    let mut lines = Vec::new();
+    let mut outcomes = Vec::with_capacity(payloads.len());
+    for payload in payloads {
+        let moment = Moment { record: before.record + lines.len() as u64 + 1, at };
+        match apply(&draft, moment, &payload.operation) {
+            Ok((answer, changes)) if changes.is_empty() => outcomes.push(Ok(answer)),
+            Ok((answer, changes)) => {
+                let line = serde_json::to_string(payload)
+                    .map_err(|error| StoreError::Failed(format!("a record cannot be written: {error}")))?;
+                if line.len() > record::PAYLOAD_BYTES_MAX {
+                    outcomes.push(Err(BankError::Refused(Refusal::TooLarge(line.len()))));
+                    continue;
                 }
-                Err(Refusal::Store(error)) => return Err(error.into()),
-                Err(refusal) => outcomes.push(Err(BankError::Refused(refusal))),
+                lines.push(line);
+                draft.absorb(changes);
+                outcomes.push(Ok(answer));
             }
+            Err(Refusal::Store(error)) => return Err(error),
+            Err(refusal) => outcomes.push(Err(BankError::Refused(refusal))),
         }
-        let changes = draft.into_changes();
-        if payloads.is_empty() {
-            return Ok(outcomes);
-        }
-        let head = writer.journal.append(payloads.iter().map(|payload| (at, payload.as_str())))?;
-        self.index(writer, &head, &changes);
-        Ok(outcomes)
     }
-
-    /// Applies to the index what the journal holds. A failure here does not undo what was done: the index is brought
-    /// up before anything else is read or written.
-    fn index(&self, writer: &mut Writer, head: &Head, changes: &Changes) {
-        writer.journal.call_hook("bank:before-index");
-        let flush_due = head.record - writer.flushed >= FLUSH_EVERY;
-        let applied = self.store.apply(head, changes);
-        let done = applied.and_then(|()| if flush_due { self.store.flush() } else { Ok(()) });
-        if done.is_err() {
-            self.behind.store(true, Ordering::Release);
-        } else if flush_due {
-            writer.flushed = head.record;
-        }
-        writer.journal.call_hook("bank:after-index");
-    }
-
-    /// Makes the index anew from the journal.
-    fn rebuild(&self, writer: &mut Writer) -> Result<(), BankError> {
-        let _alone = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        self.behind.store(true, Ordering::Release);
-        self.store.clear()?;
-        let folder = writer.journal.folder().to_owned();
-        journal::read(&folder, &Head::EMPTY, Check::Everything, &mut |record| repeat(&*self.store, record))?;
-        self.store.flush()?;
-        writer.flushed = writer.journal.head().record;
-        self.behind.store(false, Ordering::Release);
-        Ok(())
-    }
-}
-
-impl Drop for Bank {
-    fn drop(&mut self) {
-        // Best effort: what is not flushed is repeated from the journal at the next start.
-        let _ = self.store.flush();
-    }
-}
-
-/// The head of an index that looks usable, or why it is not.
-fn usable_head(store: &dyn Store) -> Result<Head, String> {
-    let head = store.head().map_err(|error| error.to_string())?;
-    match store.books().map_err(|error| error.to_string())? {
-        Some(books) if !books.are_balanced() => Err("the totals of the index do not add up".to_owned()),
-        Some(_) if head.record == 0 => Err("the index has totals but no head".to_owned()),
-        None if head.record > 0 => Err("the index has a head but no totals".to_owned()),
-        _ => Ok(head),
-    }
-}
-
-fn open_journal(
-    options: &Options,
-    store: &Arc<dyn Store>,
-    indexed: &Head,
-    recovery: &mut Recovery,
-) -> Result<Journal, BankError> {
-    let settings = Settings { segment_bytes: options.segment_bytes, hook: options.hook.clone() };
-    let mut replayed = 0;
-    let (journal, cut) = Journal::open(&options.journal, settings, indexed, options.check, &mut |record| {
-        replayed += 1;
-        repeat(&**store, record)
-    })?;
-    recovery.replayed = replayed;
-    recovery.cut = cut;
-    Ok(journal)
+    Ok(Decision { outcomes, payloads: lines, changes: draft.into_changes() })
 }
 
 /// Applies a record of the journal to an index that holds the one before it.
 pub(crate) fn repeat(store: &dyn Store, record: &Record<'_>) -> Result<(), BankError> {
+    let changes = changes_of(as_view(store), record)?;
+    store.apply(&record.head, &changes).map_err(BankError::Store)
+}
+
+/// What a record of the journal changes in books that hold the one before it.
+pub(crate) fn changes_of(view: &dyn View, record: &Record<'_>) -> Result<Changes, BankError> {
     let number = record.head.record;
     let unrepeatable = |reason: String| BankError::Unrepeatable { record: number, reason };
     let payload: Payload =
         serde_json::from_str(record.payload).map_err(|error| unrepeatable(format!("it cannot be read: {error}")))?;
     let moment = Moment { record: number, at: record.head.at };
-    match apply(as_view(store), moment, &payload.operation) {
-        Ok((_, changes)) => store.apply(&record.head, &changes).map_err(BankError::Store),
+    match apply(view, moment, &payload.operation) {
+        Ok((_, changes)) => Ok(changes),
         Err(Refusal::Store(error)) => Err(error.into()),
         Err(refusal) => Err(unrepeatable(refusal.to_string())),
     }
 }
 
-fn as_view(store: &dyn Store) -> &dyn crate::ledger::View {
+pub(crate) fn as_view(store: &dyn Store) -> &dyn View {
     store
 }

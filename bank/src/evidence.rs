@@ -2,11 +2,11 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tycoon_market::{PublicKey, Signature};
+use tycoon_market::{Credits, PublicKey, Signature};
 use tycoon_rpc::Call;
 
-use crate::api::{AccountRequest, IssueRequest, TransferRequest};
-use crate::ledger::Operation;
+use crate::api::{AccountRequest, AllowanceRequest, CloseRequest, IssueRequest, TransferRequest, TransfersRequest};
+use crate::ledger::{EscrowOrder, KeyChange, Operation, ReservationOrder, Resolution};
 
 /// The signed request behind an operation. With it anybody can check that the bank did not invent the operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,47 +42,63 @@ impl Evidence {
 
     /// True where the signed request asks for exactly `operation`. What the bank does by itself nobody asks for.
     pub fn asks_for(&self, operation: &Operation) -> bool {
-        let by = self.key;
-        let (path, asked) =
-            match operation {
-                Operation::Found { .. } | Operation::NewEpoch { .. } | Operation::Lapse { .. } => return false,
-                Operation::OpenAccount { .. } => {
-                    let asked = self.read().map(|AccountRequest { key, kind, label }| Operation::OpenAccount {
-                        key,
-                        kind,
-                        label,
-                    });
-                    ("/v1/accounts".to_owned(), asked)
-                }
-                Operation::ChangeKeys { account, .. } => {
-                    let account = *account;
-                    let asked = self.read().map(|change| Operation::ChangeKeys { account, change, by });
-                    (format!("/v1/accounts/{account}/keys"), asked)
-                }
-                Operation::Issue { .. } => {
-                    let asked = self.read().map(|IssueRequest { id, to, amount, memo }| Operation::Issue {
-                        id,
-                        to,
-                        amount,
-                        memo,
-                        by,
-                    });
-                    ("/v1/issue".to_owned(), asked)
-                }
-                Operation::Transfer { .. } => {
-                    let asked = self.read().map(|TransferRequest { id, payer, payee, amount, memo }| {
-                        Operation::Transfer { id, payer, payee, amount, memo, by }
-                    });
-                    ("/v1/transfers".to_owned(), asked)
-                }
-                Operation::OpenEscrow { .. } => {
-                    ("/v1/escrows".to_owned(), self.read().map(|order| Operation::OpenEscrow { order, by }))
-                }
-                Operation::Settle { .. } => {
-                    ("/v1/statements".to_owned(), self.read().map(|statement| Operation::Settle { statement }))
-                }
-            };
-        self.says("@method", "POST") && self.says("@path", &path) && asked.as_ref() == Some(operation)
+        self.says("@method", "POST") && self.asks_for_content(operation) == Some(true)
+    }
+
+    /// `None` where the body is not what the operation's call takes.
+    fn asks_for_content(&self, operation: &Operation) -> Option<bool> {
+        let key = self.key;
+        let (path, is_asked) = match operation {
+            Operation::Found { .. }
+            | Operation::NewEpoch { .. }
+            | Operation::Lapse { .. }
+            | Operation::Renew { .. } => return None,
+            Operation::OpenAccount { key: opened, kind, label, opener } => {
+                let request: AccountRequest = self.read()?;
+                let (deposit, sub) =
+                    opener.as_ref().map_or((Credits::ZERO, false), |opener| (opener.deposit, opener.sub));
+                let asked = AccountRequest { key: *opened, kind: *kind, label: label.clone(), deposit, sub };
+                let by_opener = opener.as_ref().is_none_or(|opener| opener.by == key);
+                ("/v1/accounts".to_owned(), request == asked && by_opener)
+            }
+            Operation::CloseAccount { account, to, by } => {
+                (format!("/v1/accounts/{account}/close"), self.read::<CloseRequest>()?.to == *to && *by == key)
+            }
+            Operation::SetAllowance { account, allowance, by } => {
+                let asked = self.read::<AllowanceRequest>()?.allowance;
+                (format!("/v1/accounts/{account}/allowance"), asked == *allowance && *by == key)
+            }
+            Operation::ChangeKeys { account, change, by } => {
+                (format!("/v1/accounts/{account}/keys"), self.read::<KeyChange>()? == *change && *by == key)
+            }
+            Operation::Issue { id, to, amount, memo, by } => {
+                let asked = IssueRequest { id: *id, to: *to, amount: *amount, memo: memo.clone() };
+                ("/v1/issue".to_owned(), self.read::<IssueRequest>()? == asked && *by == key)
+            }
+            Operation::Transfer { id, payer, payee, amount, memo, by } => {
+                let asked =
+                    TransferRequest { id: *id, payer: *payer, payee: *payee, amount: *amount, memo: memo.clone() };
+                ("/v1/transfers".to_owned(), self.read::<TransferRequest>()? == asked && *by == key)
+            }
+            Operation::Transfers { orders, linked, by } => {
+                let asked = self.read::<TransfersRequest>()?;
+                let same = asked.transfers == *orders && asked.linked == *linked;
+                ("/v1/transfers/batch".to_owned(), same && *by == key)
+            }
+            Operation::Reserve { order, by } => {
+                ("/v1/reservations".to_owned(), self.read::<ReservationOrder>()? == *order && *by == key)
+            }
+            Operation::Resolve { payer, id, resolution, by } => {
+                (format!("/v1/reservations/{payer}/{id}"), self.read::<Resolution>()? == *resolution && *by == key)
+            }
+            Operation::OpenEscrow { order, by } => {
+                ("/v1/escrows".to_owned(), self.read::<EscrowOrder>()? == *order && *by == key)
+            }
+            Operation::Settle { statement } => {
+                ("/v1/statements".to_owned(), self.read::<tycoon_market::Statement>()? == *statement)
+            }
+        };
+        Some(is_asked && self.says("@path", &path))
     }
 
     fn read<T: DeserializeOwned>(&self) -> Option<T> {

@@ -5,6 +5,7 @@
 //! nothing is ever changed. A record that a crash cut off is removed at the next start, and reported; any other damage
 //! stops the start, with the file, the place and what to do ([`JournalError`]).
 
+mod copy;
 pub mod error;
 pub mod record;
 pub mod segment;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 use tycoon_market::Timestamp;
 
+pub use self::copy::{archive, copy};
 pub use self::error::JournalError;
 pub use self::record::{Record, RecordHash};
 use self::segment::Segment;
@@ -179,6 +181,11 @@ impl Journal {
         Ok(head)
     }
 
+    /// Whether anything can be written.
+    pub fn check(&self) -> Result<(), JournalError> {
+        self.broken.as_ref().map_or(Ok(()), |reason| Err(JournalError::Broken(reason.clone())))
+    }
+
     /// Calls the fault hook.
     pub fn call_hook(&self, place: &str) {
         if let Some(hook) = &self.settings.hook {
@@ -199,6 +206,34 @@ impl Journal {
         Ok(())
     }
 }
+
+/// Makes a journal in `folder`, where none may be, of the records that `records` shows, from the first on.
+pub fn create<E: From<JournalError>>(
+    folder: &Path,
+    records: impl FnOnce(&mut dyn FnMut(&Record<'_>) -> Result<(), JournalError>) -> Result<(), E>,
+) -> Result<Head, E> {
+    create_folder(folder)?;
+    if !segments(folder)?.is_empty() {
+        let source = io::Error::new(io::ErrorKind::AlreadyExists, "there is a journal in it");
+        return Err(JournalError::Io { doing: "make a journal in", path: folder.to_owned(), source }.into());
+    }
+    let (mut journal, _) =
+        Journal::open::<JournalError>(folder, Settings::default(), &Head::EMPTY, Check::Everything, &mut |_| Ok(()))?;
+    let mut waiting: Vec<(Timestamp, String)> = Vec::new();
+    let mut append = |waiting: &mut Vec<(Timestamp, String)>| {
+        let head = journal.append(waiting.iter().map(|(at, payload)| (*at, payload.as_str())));
+        waiting.clear();
+        head
+    };
+    records(&mut |record| {
+        waiting.push((record.head.at, record.payload.to_owned()));
+        if waiting.len() < CREATE_BATCH { Ok(()) } else { append(&mut waiting).map(|_| ()) }
+    })?;
+    Ok(append(&mut waiting)?)
+}
+
+/// Records that are written with one sync when a journal is made.
+const CREATE_BATCH: usize = 256;
 
 /// Shows the records after `indexed` in the journal in `folder` to `visit`, checking the chain as `check` says. The
 /// files are not changed. Returns the end, with the length of a torn last record, and the last segment.
@@ -275,6 +310,16 @@ fn segments(folder: &Path) -> Result<Vec<Segment>, JournalError> {
     for file in fs::read_dir(folder).map_err(io)? {
         let name = file.map_err(io)?.file_name();
         segments.extend(name.to_str().and_then(|name| Segment::of(folder, name)));
+    }
+    if let Some(archive) = copy::archive_of(folder)? {
+        let io = |source| JournalError::Io { doing: "list the segments put away in", path: archive.clone(), source };
+        for file in fs::read_dir(&archive).map_err(io)? {
+            let name = file.map_err(io)?.file_name();
+            let segment = name.to_str().and_then(|name| Segment::of(&archive, name));
+            // One that is in both places was being put away when something stopped it.
+            segments
+                .extend(segment.filter(|segment| segments.iter().all(|here: &Segment| here.first != segment.first)));
+        }
     }
     segments.sort_by_key(|segment| segment.first);
     Ok(segments)

@@ -10,11 +10,15 @@ pub mod audit;
 pub mod bank;
 pub mod client;
 pub mod evidence;
+pub mod export;
 pub mod journal;
+pub mod journal_books;
 pub mod ledger;
+pub mod postgres_books;
 pub mod problem;
 pub mod service;
 pub mod store;
+pub mod transfer_receipt;
 
 pub use bank::{Bank, BankError, Options, Recovery};
 pub use client::BankClient;

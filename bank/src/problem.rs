@@ -12,7 +12,8 @@ pub fn of(error: &BankError) -> Problem {
     match error {
         BankError::Refused(refusal) => of_refusal(refusal),
         // What is wrong inside is the operator's business; what it means for the caller is said.
-        BankError::Journal(_) | BankError::Store(_) | BankError::OtherKey { .. } | BankError::Unrepeatable { .. } => {
+        error => {
+            tracing::error!(%error, "the bank failed");
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "bank.failed", "The bank failed")
                 .detail("whether the operation was recorded is not known")
                 .help("ask again with the same id: what was recorded is not done twice")
@@ -28,6 +29,31 @@ pub fn of_refusal(refusal: &Refusal) -> Problem {
             (StatusCode::CONFLICT, "bank.founding", "The bank is not in a state to do this")
         }
         R::NoAccount(_) => (StatusCode::NOT_FOUND, "bank.no-account", "There is no such account"),
+        R::NoReservation { .. } => (StatusCode::NOT_FOUND, "bank.no-reservation", "There is no such reservation"),
+        R::Resolved { .. } => (StatusCode::CONFLICT, "bank.resolved", "The reservation is resolved"),
+        R::BadPosting { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "bank.bad-posting", "The amount cannot be posted"),
+        R::BadTimeout => (StatusCode::UNPROCESSABLE_ENTITY, "bank.bad-timeout", "The timeout is not accepted"),
+        R::TooManyReservations => {
+            (StatusCode::CONFLICT, "bank.too-many-reservations", "The account has too many open reservations")
+        }
+        R::Closed(_) => (StatusCode::CONFLICT, "bank.closed", "The account is closed"),
+        R::StillOpen { .. } => (StatusCode::CONFLICT, "bank.still-open", "The account cannot be closed yet"),
+        R::TooManyAccounts { .. } => {
+            (StatusCode::FORBIDDEN, "bank.too-many-accounts-opened", "The account has opened too many others")
+        }
+        R::BadDeposit(_) => (StatusCode::UNPROCESSABLE_ENTITY, "bank.bad-deposit", "The deposit is not accepted"),
+        R::SubOfSub(_) => (StatusCode::UNPROCESSABLE_ENTITY, "bank.sub-of-sub", "Sub-accounts have none of their own"),
+        R::NoSubAccount(_) => (StatusCode::UNPROCESSABLE_ENTITY, "bank.no-sub-account", "It is no sub-account"),
+        R::BadAllowance => (StatusCode::UNPROCESSABLE_ENTITY, "bank.bad-allowance", "The allowance is not accepted"),
+        R::AllowanceOnly(_) => (StatusCode::FORBIDDEN, "bank.allowance-only", "An allowance is for hosts"),
+        R::TransferCount => (StatusCode::UNPROCESSABLE_ENTITY, "bank.transfer-count", "Too many transfers, or none"),
+        R::Linked { reason, .. } => {
+            return Problem::new(StatusCode::CONFLICT, "bank.linked", "None of the linked transfers was made")
+                .detail(refusal)
+                .with("reason", of_refusal(reason).code.clone());
+        }
+        R::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "bank.too-large", "The operation is too large"),
+        R::Seen => (StatusCode::UNAUTHORIZED, "call.seen", "The call is not fresh"),
         R::NoEscrow(_) => (StatusCode::NOT_FOUND, "bank.no-escrow", "There is no such escrow"),
         R::KeyTaken { .. } => (StatusCode::CONFLICT, "bank.key-taken", "The key has an account"),
         R::KeyUsed { .. } => (StatusCode::CONFLICT, "bank.key-used", "The key had an account"),
@@ -59,7 +85,7 @@ pub fn of_refusal(refusal: &Refusal) -> Problem {
         R::OverDrawn { .. } => (StatusCode::CONFLICT, "bank.over-drawn", "The statement exceeds the escrow"),
         R::TooFast { .. } => (StatusCode::CONFLICT, "bank.too-fast", "The host draws too fast"),
         R::Ended(_) => (StatusCode::CONFLICT, "bank.escrow-ended", "The escrow has ended"),
-        R::NothingLapsed => (StatusCode::CONFLICT, "bank.nothing-lapsed", "Nothing has lapsed"),
+        R::NothingLapsed | R::NothingRenewed => (StatusCode::CONFLICT, "bank.nothing-lapsed", "Nothing has lapsed"),
         R::Store(StoreError::Damaged(_) | StoreError::Failed(_)) => {
             (StatusCode::INTERNAL_SERVER_ERROR, "bank.failed", "The bank failed")
         }

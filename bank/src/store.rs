@@ -1,16 +1,20 @@
 //! Stores: indexes of the ledger that are made from the journal and can be made again.
 
+pub mod keyed;
 pub mod memory;
+pub mod postgres;
 pub mod sled;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tycoon_market::{AccountId, EscrowId, HostId, PoolName, Timestamp};
+use tycoon_market::{AccountId, EscrowId, HostId, PoolName, Timestamp, TransferId};
 
+pub use self::keyed::Keyed;
 pub use self::memory::MemoryStore;
+pub use self::postgres::PostgresStore;
 pub use self::sled::SledStore;
 use crate::journal::RecordHash;
-use crate::ledger::{Account, Changes, Entry, Escrow, View};
+use crate::ledger::{Account, Changes, Due, Entry, Escrow, Line, LinePlace, Reservation, View};
 
 /// Why a store could not be read or written.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -71,11 +75,31 @@ pub trait Store: View + Send + Sync {
     fn escrows_of_host(&self, host: &HostId, after: Option<&EscrowId>, limit: usize)
     -> Result<Vec<Escrow>, StoreError>;
 
-    /// Open escrows that lapse at or before `at`, the earliest first.
-    fn lapsing(&self, at: Timestamp, limit: usize) -> Result<Vec<EscrowId>, StoreError>;
+    /// Lines of a payer's statement in their order, from after `after` to before the time `before`.
+    fn lines(
+        &self,
+        payer: &AccountId,
+        after: &LinePlace,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Line>, StoreError>;
+
+    /// What is to be done at or before `at`, the earliest first.
+    fn due(&self, at: Timestamp, limit: usize) -> Result<Vec<Due>, StoreError>;
 
     /// Accounts by ascending id, from after `after`.
     fn accounts(&self, after: Option<&AccountId>, limit: usize) -> Result<Vec<Account>, StoreError>;
+
+    /// Sub-accounts of `parent` by ascending id, from after `after`.
+    fn children(&self, parent: &AccountId, after: Option<&AccountId>, limit: usize)
+    -> Result<Vec<Account>, StoreError>;
+
+    /// All reservations by payer and id, from after `after`.
+    fn reservations(
+        &self,
+        after: Option<&(AccountId, TransferId)>,
+        limit: usize,
+    ) -> Result<Vec<Reservation>, StoreError>;
 
     /// All escrows by ascending id, from after `after`.
     fn escrows(&self, after: Option<&EscrowId>, limit: usize) -> Result<Vec<Escrow>, StoreError>;

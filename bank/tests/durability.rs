@@ -29,7 +29,8 @@ fn id(party: u8) -> AccountId {
 
 fn open_account(bank: &Bank, party: u8) {
     let key = secret(party).public_key();
-    bank.commit(Operation::OpenAccount { key, kind: AccountKind::User, label: String::new() }, None).unwrap();
+    bank.commit(Operation::OpenAccount { key, kind: AccountKind::User, label: String::new(), opener: None }, None)
+        .unwrap();
 }
 
 fn transfer(number: u8) -> Operation {

@@ -58,7 +58,8 @@ fn transfer(number: u64, memo: &str) -> Operation {
 fn furnish(bank: &Bank) {
     for party in [JANE, JOE] {
         let key = secret(party).public_key();
-        bank.commit(Operation::OpenAccount { key, kind: AccountKind::User, label: String::new() }, None).unwrap();
+        bank.commit(Operation::OpenAccount { key, kind: AccountKind::User, label: String::new(), opener: None }, None)
+            .unwrap();
     }
     let issue = Operation::Issue {
         id: TransferId::from_bytes([0; 16]),

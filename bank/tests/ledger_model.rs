@@ -111,7 +111,9 @@ fn operation(wish: &Wish) -> Option<Operation> {
             let signer = secret(if forged { 8 } else { 9 });
             Operation::Settle { statement: Statement::sign(terms, |bytes| signer.sign(bytes)) }
         }
-        Wish::Lapse { id } => Operation::Lapse { escrows: vec![EscrowId::from_bytes([id; 16])] },
+        Wish::Lapse { id } => {
+            Operation::Lapse { escrows: vec![EscrowId::from_bytes([id; 16])], reservations: Vec::new() }
+        }
         Wish::Wait { .. } => return None,
     })
 }
@@ -231,7 +233,8 @@ impl Ledger {
         let key = |party| secret(party).public_key();
         ledger.operate(0, &Operation::Found { bank: key(7), issuer: key(0), epoch: 1 }).unwrap();
         for party in 1..PARTIES {
-            let open = Operation::OpenAccount { key: key(party), kind: AccountKind::User, label: String::new() };
+            let open =
+                Operation::OpenAccount { key: key(party), kind: AccountKind::User, label: String::new(), opener: None };
             ledger.operate(0, &open).unwrap();
         }
         ledger

@@ -64,6 +64,27 @@ pub enum KeyFileError {
 
 /// Reads the OpenSSH private key in the file `path`, which only its owner may be able to read.
 pub fn load(path: &Path) -> Result<SecretKey, KeyFileError> {
+    let text = read(path)?;
+    SecretKey::from_openssh(&text).map_err(|source| KeyFileError::NotAKey { path: path.to_owned(), source })
+}
+
+/// Reads the OpenSSH private key in the file `path`, and asks `passphrase` where it is protected.
+pub fn load_protected(
+    path: &Path,
+    passphrase: impl FnOnce() -> Option<Zeroizing<String>>,
+) -> Result<SecretKey, KeyFileError> {
+    let not_a_key = |source| KeyFileError::NotAKey { path: path.to_owned(), source };
+    let text = read(path)?;
+    match SecretKey::from_openssh(&text) {
+        Err(SecretKeyError::Encrypted) => match passphrase() {
+            Some(passphrase) => SecretKey::from_encrypted_openssh(&text, &passphrase).map_err(not_a_key),
+            None => Err(not_a_key(SecretKeyError::Encrypted)),
+        },
+        read => read.map_err(not_a_key),
+    }
+}
+
+fn read(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
     let unreadable = |source| KeyFileError::Unreadable { path: path.to_owned(), source };
     let file = File::open(path).map_err(unreadable)?;
     let mode = file.metadata().map_err(unreadable)?.mode() & 0o777;
@@ -75,15 +96,26 @@ pub fn load(path: &Path) -> Result<SecretKey, KeyFileError> {
     if text.len() as u64 > KEY_FILE_BYTES_MAX {
         return Err(KeyFileError::TooLarge { path: path.to_owned() });
     }
-    SecretKey::from_openssh(&text).map_err(|source| KeyFileError::NotAKey { path: path.to_owned(), source })
+    Ok(text)
 }
 
 /// Creates the file `path` (mode 0600) with `key` in it. The file appears whole or not at all, and one that exists is
 /// never overwritten.
 pub fn create(path: &Path, key: &SecretKey, comment: &str) -> Result<(), KeyFileError> {
     let text = key.to_openssh(comment).map_err(|source| KeyFileError::NotAKey { path: path.to_owned(), source })?;
-    let written = create_whole(path, text.as_bytes());
-    written.map_err(|source| match source.kind() {
+    create_text(path, &text)
+}
+
+/// Like [`create`], with the key protected with `passphrase`.
+pub fn create_protected(path: &Path, key: &SecretKey, comment: &str, passphrase: &str) -> Result<(), KeyFileError> {
+    let text = key
+        .to_encrypted_openssh(comment, passphrase)
+        .map_err(|source| KeyFileError::NotAKey { path: path.to_owned(), source })?;
+    create_text(path, &text)
+}
+
+fn create_text(path: &Path, text: &str) -> Result<(), KeyFileError> {
+    create_whole(path, text.as_bytes()).map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => KeyFileError::Exists { path: path.to_owned() },
         _ => KeyFileError::Unwritable { path: path.to_owned(), source },
     })

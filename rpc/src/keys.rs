@@ -6,10 +6,13 @@ use std::sync::Arc;
 use ed25519_dalek::{Signer as _, SigningKey};
 use ssh_key::private::{Ed25519Keypair, Ed25519PrivateKey, KeypairData};
 use ssh_key::public::Ed25519PublicKey;
-use ssh_key::{LineEnding, PrivateKey};
+use ssh_key::{Cipher, Kdf, LineEnding, PrivateKey};
 use thiserror::Error;
 use tycoon_market::PublicKey;
 use zeroize::Zeroizing;
+
+/// How often a passphrase is hashed; what `ssh-keygen` takes today.
+const PASSPHRASE_ROUNDS: u32 = 24;
 
 /// Something that signs with one ed25519 key.
 pub trait Signer: Send + Sync {
@@ -18,7 +21,17 @@ pub trait Signer: Send + Sync {
 
     /// The signature of `message`.
     fn sign(&self, message: &[u8]) -> [u8; 64];
+
+    /// The signature of `message`, or why there is none: for keys that somebody else holds.
+    fn try_sign(&self, message: &[u8]) -> Result<[u8; 64], SigningError> {
+        Ok(self.sign(message))
+    }
 }
+
+/// Why a key did not sign.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct SigningError(pub String);
 
 impl<S: Signer + ?Sized> Signer for Arc<S> {
     fn public_key(&self) -> PublicKey {
@@ -27,6 +40,10 @@ impl<S: Signer + ?Sized> Signer for Arc<S> {
 
     fn sign(&self, message: &[u8]) -> [u8; 64] {
         (**self).sign(message)
+    }
+
+    fn try_sign(&self, message: &[u8]) -> Result<[u8; 64], SigningError> {
+        (**self).try_sign(message)
     }
 }
 
@@ -48,9 +65,12 @@ pub enum SecretKeyError {
     NotEd25519(String),
     /// Protected with a passphrase.
     #[error(
-        "the key is protected with a passphrase; use a key without one, or remove it from a copy with `ssh-keygen -p`"
+        "the key is protected with a passphrase; type it on a terminal, or add the key to an ssh-agent with `ssh-add`"
     )]
     Encrypted,
+    /// The passphrase is not the key's.
+    #[error("the passphrase is not that of the key")]
+    WrongPassphrase,
     /// The public half in the file is not that of the secret half.
     #[error("the public and the secret half of the key do not belong together; the file is damaged")]
     Mismatch,
@@ -80,7 +100,19 @@ impl SecretKey {
 
     /// Reads the text of an OpenSSH private key (`-----BEGIN OPENSSH PRIVATE KEY-----`) without passphrase.
     pub fn from_openssh(text: &str) -> Result<Self, SecretKeyError> {
-        let key = PrivateKey::from_openssh(text).map_err(|error| SecretKeyError::NotOpenSsh(error.to_string()))?;
+        Self::of_private_key(&private_key(text)?)
+    }
+
+    /// Reads the text of an OpenSSH private key that is protected with `passphrase`.
+    pub fn from_encrypted_openssh(text: &str, passphrase: &str) -> Result<Self, SecretKeyError> {
+        let key = private_key(text)?;
+        if !key.is_encrypted() {
+            return Self::of_private_key(&key);
+        }
+        Self::of_private_key(&key.decrypt(passphrase).map_err(|_| SecretKeyError::WrongPassphrase)?)
+    }
+
+    fn of_private_key(key: &PrivateKey) -> Result<Self, SecretKeyError> {
         let pair = match key.key_data() {
             KeypairData::Ed25519(pair) => pair,
             KeypairData::Encrypted(_) => return Err(SecretKeyError::Encrypted),
@@ -89,6 +121,20 @@ impl SecretKey {
         let seed = Zeroizing::new(pair.private.to_bytes());
         let secret = Self::from_seed(&seed);
         if secret.public.as_bytes() == pair.public.as_ref() { Ok(secret) } else { Err(SecretKeyError::Mismatch) }
+    }
+
+    /// The text of the key as `ssh-keygen` writes it, protected with `passphrase`.
+    pub fn to_encrypted_openssh(&self, comment: &str, passphrase: &str) -> Result<Zeroizing<String>, SecretKeyError> {
+        let not_writable = |error: ssh_key::Error| SecretKeyError::NotWritable(error.to_string());
+        let key = private_key(&self.to_openssh(comment)?)?;
+        let (mut salt, mut check) = (vec![0; 16], [0; 4]);
+        for bytes in [&mut salt[..], &mut check[..]] {
+            getrandom::fill(bytes).map_err(|error| crate::nonce::NoRandomness(error.to_string()))?;
+        }
+        let kdf = Kdf::Bcrypt { salt, rounds: PASSPHRASE_ROUNDS };
+        key.encrypt_with(Cipher::Aes256Ctr, kdf, u32::from_be_bytes(check), passphrase)
+            .and_then(|key| key.to_openssh(LineEnding::LF))
+            .map_err(not_writable)
     }
 
     /// The text of the key as `ssh-keygen` writes it, without passphrase.
@@ -103,6 +149,10 @@ impl SecretKey {
             .and_then(|key| key.to_openssh(LineEnding::LF))
             .map_err(not_writable)
     }
+}
+
+fn private_key(text: &str) -> Result<PrivateKey, SecretKeyError> {
+    PrivateKey::from_openssh(text).map_err(|error| SecretKeyError::NotOpenSsh(error.to_string()))
 }
 
 impl Signer for SecretKey {
@@ -133,6 +183,17 @@ mod tests {
         let again = SecretKey::from_openssh(&text).unwrap();
         assert_eq!(again.public_key(), key.public_key());
         assert_eq!(again.sign(b"x"), key.sign(b"x"));
+    }
+
+    #[test]
+    fn a_protected_key_reads_back_with_its_passphrase_only() {
+        let key = SecretKey::from_seed(&[9; 32]);
+        let text = key.to_encrypted_openssh("jane@lab", "correct horse").unwrap();
+        assert_eq!(SecretKey::from_openssh(&text).unwrap_err(), SecretKeyError::Encrypted);
+        let wrong = SecretKey::from_encrypted_openssh(&text, "battery staple").unwrap_err();
+        assert_eq!(wrong, SecretKeyError::WrongPassphrase);
+        let again = SecretKey::from_encrypted_openssh(&text, "correct horse").unwrap();
+        assert_eq!(again.public_key(), key.public_key());
     }
 
     #[test]

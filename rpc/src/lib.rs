@@ -8,6 +8,7 @@
 //! transport of a service in the same process; [`Server`] and [`HttpTransport`] carry calls over the network. Start with
 //! [`caller`] (the side that asks) and [`receiver`] (the side that answers).
 
+pub mod agent;
 pub mod caller;
 pub mod clock;
 pub mod component;
@@ -34,7 +35,7 @@ pub mod structured;
 pub use caller::{CallError, Caller};
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use http_transport::{HttpSettings, HttpTransport};
-pub use keys::{SecretKey, Signer};
+pub use keys::{SecretKey, Signer, SigningError};
 pub use limits::Limits;
 pub use nonce::{CountedNonces, NonceSource, RandomNonces};
 pub use problem::Problem;

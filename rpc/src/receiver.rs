@@ -14,7 +14,7 @@ use crate::limits::Limits;
 use crate::problem::Problem;
 use crate::query::Query;
 use crate::replay::{ReplayError, ReplayGuard, ReplayPolicy};
-use crate::replay_mark::{MARK_AHEAD, MarkStore};
+use crate::replay_mark::MarkStore;
 use crate::request::{self, Signed};
 use crate::signature::{SIGNATURE, SIGNATURE_INPUT, SignatureError, once};
 use crate::{PROTOCOL_HEADER, PROTOCOL_VERSIONS, reply};
@@ -227,7 +227,7 @@ impl Receiver {
         if let Some(marks) = &self.marks
             && signed.created > gate.marked
         {
-            let mark = signed.created.plus(MARK_AHEAD);
+            let mark = signed.created;
             marks.save(mark).map_err(|error| {
                 tracing::error!(%error, "the replay mark is not kept, so nothing can be accepted");
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "call.unmarked", "The service cannot work")

@@ -1,8 +1,8 @@
 //! The mark of a replay guard: the time up to which requests may have been accepted, kept on disk.
 //!
 //! A guard that is restarted has forgotten what it accepted. It refuses whatever was created up to the mark, and takes
-//! everything later: so nothing counts twice, and hardly anybody has to wait. The mark is set ahead of the requests, so
-//! that it is written now and then and not with each of them.
+//! everything later: so nothing counts twice, and nobody has to wait longer than a second. Requests are signed with whole
+//! seconds, so the mark is written once a second at most.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -10,10 +10,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
-use tycoon_market::{TimeSpan, Timestamp};
+use tycoon_market::Timestamp;
 
-/// How far the mark is set ahead of a request: how often it is written, and how long a restart may keep callers out.
-pub const MARK_AHEAD: TimeSpan = TimeSpan::from_seconds(2);
 /// The longest text of a mark, in bytes.
 const MARK_BYTES_MAX: u64 = 64;
 

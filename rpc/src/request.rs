@@ -62,7 +62,8 @@ pub fn sign(
     ]);
     let input = InnerList { items: covered(has_body), parameters };
     let base = base(&input, &Subject::Request(RequestHead::of(request)))?;
-    let (input, signature) = fields(LABEL, &input, &signer.sign(base.as_bytes()));
+    let signature = signer.try_sign(base.as_bytes()).map_err(SignatureError::NotSigned)?;
+    let (input, signature) = fields(LABEL, &input, &signature);
     set(request.headers_mut(), SIGNATURE_INPUT, &input)?;
     set(request.headers_mut(), SIGNATURE, &signature)
 }

@@ -51,6 +51,9 @@ pub enum SignatureError {
         /// The recipient that should have been named.
         expected: String,
     },
+    /// The key that should sign did not.
+    #[error(transparent)]
+    NotSigned(crate::keys::SigningError),
     /// The key did not make the signature.
     #[error("the signature does not verify: the message was changed, or another key signed it")]
     Mismatch,

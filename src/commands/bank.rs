@@ -1,115 +1,122 @@
-//! `tycoon bank`: your account at the bank.
+//! `tycoon bank`: your account at the bank, and the bank itself.
 
-use clap::Subcommand;
-use serde_json::json;
-use tycoon_bank::ledger::{Cause, Entry};
+pub mod access;
+mod accounts;
+mod books;
+mod money;
+mod reports;
+pub mod serve;
+mod store;
+
+use clap::{Args, Subcommand};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::{Output, table};
-use crate::site::Session;
-use crate::time::local;
+use crate::output::Output;
+use access::BankChoice;
 
-/// What to ask the bank.
+/// Arguments of `tycoon bank`.
+#[derive(Args, Debug)]
+pub struct BankArgs {
+    /// Which bank.
+    #[command(flatten)]
+    pub choice: BankChoice,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: BankCommand,
+}
+
+/// What to ask the bank, or to do with one.
 #[derive(Subcommand, Debug)]
 pub enum BankCommand {
+    /// Show what everybody may know about the bank
+    Info,
     /// Show what you have, and what is set aside for hosts
-    Balance,
+    Balance(accounts::BalanceArgs),
+    /// List your account and its sub-accounts; all accounts, for the issuer
+    Accounts,
+    /// Open an account for a key
+    #[command(alias = "create")]
+    CreateAccount(accounts::CreateArgs),
+    /// Close an account, in favour of another
+    Close(accounts::CloseArgs),
+    /// Put a new key in the place of yours
+    RotateKey(accounts::RotateArgs),
+    /// List the keys of an account, or add, change or remove one
+    Keys(accounts::KeysArgs),
+    /// Grant a sub-account money again and again, to be used or lost
+    Allowance(accounts::AllowanceArgs),
+    /// Pay somebody
+    Transfer(money::TransferArgs),
+    /// Reserve money for somebody, to be posted or voided later
+    Reserve(money::ReserveArgs),
+    /// Post a reservation, in whole or in part
+    Post(money::PostArgs),
+    /// Void a reservation
+    Void(money::VoidArgs),
+    /// Put credits into circulation; only the issuer may
+    Issue(money::IssueArgs),
+    /// Show the signed receipt of a transfer, or check one offline
+    Receipt(money::ReceiptArgs),
     /// List what changed your balance, the latest first
-    History {
-        /// How many entries
-        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=500))]
-        limit: u16,
-    },
-    /// Count all money anew from the bank's journal, and check that none was lost
-    Audit,
+    History(reports::HistoryArgs),
+    /// List what hosts drew from your escrows and gave back, and check their signatures line by line
+    Statement(reports::StatementArgs),
+    /// Add up what was paid in a month, by account and pool
+    Usage(reports::UsageArgs),
+    /// Count all money anew from the bank's records, and check that none was lost
+    Audit(books::StoreArgs),
+    /// Write all records of a bank as one text
+    Export(books::ExportArgs),
+    /// Make a bank of an export
+    Import(books::ImportArgs),
+    /// Copy a bank's journal while it runs
+    Backup(books::BackupArgs),
+    /// Make a bank of a backup, in a new epoch that refuses receipts from before
+    Restore(books::RestoreArgs),
+    /// Put old segments of a bank's journal away into another folder
+    Archive(books::ArchiveArgs),
+    /// Serve a bank on the network
+    Serve(serve::ServeArgs),
 }
 
-/// Asks the bank.
-pub fn run(command: &BankCommand, output: &Output) -> Result<Exit, Failure> {
-    let session = Session::open(output, "tycoon bank")?;
-    let exit = match command {
-        BankCommand::Balance => balance(&session, output),
-        BankCommand::History { limit } => history(&session, usize::from(*limit), output),
-        BankCommand::Audit => audit(&session, output),
+/// Does it.
+pub fn run(arguments: &BankArgs, output: &Output) -> Result<Exit, Failure> {
+    use BankCommand as C;
+    let choice = &arguments.choice;
+    match &arguments.command {
+        C::Serve(arguments) => return serve::run(arguments, output),
+        C::Export(arguments) => return books::export(arguments, output),
+        C::Import(arguments) => return books::import(arguments, output),
+        C::Backup(arguments) => return books::backup(arguments, output),
+        C::Restore(arguments) => return books::restore(arguments, output),
+        C::Archive(arguments) => return books::archive(arguments, output),
+        C::Audit(arguments) if arguments.store.is_some() => return books::audit(arguments, output),
+        C::Receipt(arguments) if arguments.check.is_some() => return money::check_receipt(arguments, choice, output),
+        _ => {}
+    }
+    let access = choice.open(output, "tycoon bank")?;
+    let exit = match &arguments.command {
+        C::Info => accounts::info(&access, output),
+        C::Balance(arguments) => accounts::balance(&access, arguments, output),
+        C::Accounts => accounts::list(&access, output),
+        C::CreateAccount(arguments) => accounts::create(&access, arguments, output),
+        C::Close(arguments) => accounts::close(&access, arguments, output),
+        C::RotateKey(arguments) => accounts::rotate(&access, choice, arguments, output),
+        C::Keys(arguments) => accounts::keys(&access, arguments, output),
+        C::Allowance(arguments) => accounts::allowance(&access, arguments, output),
+        C::Transfer(arguments) => money::transfer(&access, arguments, output),
+        C::Reserve(arguments) => money::reserve(&access, arguments, output),
+        C::Post(arguments) => money::post(&access, arguments, output),
+        C::Void(arguments) => money::void(&access, arguments, output),
+        C::Issue(arguments) => money::issue(&access, arguments, output),
+        C::Receipt(arguments) => money::receipt(&access, arguments, output),
+        C::History(arguments) => reports::history(&access, arguments, output),
+        C::Statement(arguments) => reports::statement(&access, arguments, output),
+        C::Usage(arguments) => reports::usage(&access, arguments, output),
+        C::Audit(_) => books::audit_of(&access, output),
+        C::Serve(_) | C::Export(_) | C::Import(_) | C::Backup(_) | C::Restore(_) | C::Archive(_) => Ok(Exit::Ok),
     }?;
-    session.close()?;
+    access.close()?;
     Ok(exit)
-}
-
-fn balance(session: &Session, output: &Output) -> Result<Exit, Failure> {
-    let account =
-        session.embedded().bank_client().own_account().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
-    if output.json {
-        output.print_json(&json!({
-            "account": account.id,
-            "balance_micro": account.balance.micros(),
-            "set_aside_micro": account.set_aside.micros(),
-            "escrows_open": account.escrows_open,
-        }));
-    } else {
-        output.print(&format!(
-            "account    {}\nbalance    {}\nset aside  {} in {} open escrows\n",
-            account.id, account.balance, account.set_aside, account.escrows_open
-        ));
-    }
-    Ok(Exit::Ok)
-}
-
-fn history(session: &Session, limit: usize, output: &Output) -> Result<Exit, Failure> {
-    let account = session.identity().account();
-    let page = session
-        .embedded()
-        .bank_client()
-        .history(&account, None, limit)
-        .map_err(|error| Failure::from_error(Exit::Failed, &error))?;
-    if output.json {
-        output.print_json(&page.items);
-        return Ok(Exit::Ok);
-    }
-    let rows: Vec<Vec<String>> = page
-        .items
-        .iter()
-        .map(|entry| vec![local(entry.at), entry.change.to_string(), entry.balance.to_string(), describe(entry)])
-        .collect();
-    output.print(&table(&["WHEN", "CHANGE", "BALANCE", "WHAT FOR"], &rows, &[1, 2], output.stdout));
-    Ok(Exit::Ok)
-}
-
-fn describe(entry: &Entry) -> String {
-    match &entry.cause {
-        Cause::Issued { memo, .. } => format!("issued: {memo}"),
-        Cause::Sent { to, memo, .. } => format!("to {}: {memo}", to.short()),
-        Cause::Received { from, memo, .. } => format!("from {}: {memo}", from.short()),
-        Cause::SetAside { pool, host, .. } => format!("set aside for pool {pool} on host {}", host.short()),
-        Cause::Returned { pool, host, .. } => format!("back from pool {pool} on host {}", host.short()),
-        Cause::Earned { host, from, .. } => format!("earned by host {} from {}", host.short(), from.short()),
-    }
-}
-
-fn audit(session: &Session, output: &Output) -> Result<Exit, Failure> {
-    let audit = session.embedded().audit()?;
-    let issued = audit.books.as_ref().map(|books| books.issued).unwrap_or_default();
-    if output.json {
-        output.print_json(&json!({
-            "ok": audit.is_clean(),
-            "records": audit.head.record,
-            "issued_micro": issued.micros(),
-            "in_accounts_micro": audit.in_accounts.micros(),
-            "in_escrow_micro": audit.in_escrow.micros(),
-            "findings": audit.findings,
-        }));
-    } else {
-        output.print(&format!(
-            "{} records, every one in the chain\nissued       {issued}\nin accounts  {}\nin escrow    {}\n",
-            audit.head.record, audit.in_accounts, audit.in_escrow
-        ));
-        for finding in &audit.findings {
-            output.print(&format!("{}: {finding}\n", output.stdout.red("wrong")));
-        }
-        if audit.is_clean() {
-            output.print("It adds up: no credit was lost or made.\n");
-        }
-    }
-    Ok(if audit.is_clean() { Exit::Ok } else { Exit::Failed })
 }

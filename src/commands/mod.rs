@@ -10,10 +10,13 @@ pub mod fmt;
 pub mod graph;
 pub mod host;
 pub mod hosts;
+pub mod init;
 pub mod ls;
+pub mod lsp;
 pub mod market;
 pub mod plan;
 pub mod resolve;
+pub mod rpc;
 pub mod sim;
 pub mod ssh;
 pub mod status;
@@ -37,9 +40,11 @@ pub fn run(command: &Command, output: &Output) -> Result<Exit, Failure> {
         Command::Ls(arguments) => ls::run(arguments, output),
         Command::Ssh(arguments) => ssh::run(arguments, output),
         Command::Console(arguments) => console::run(arguments, output),
-        Command::Host(command) => host::run(command, output),
         Command::Hosts(arguments) => hosts::run(arguments, output),
-        Command::Bank(command) => bank::run(command, output),
+        Command::Host(command) => host::run(command, output),
+        Command::Bank(arguments) => bank::run(arguments, output),
+        Command::Init(arguments) => init::run(arguments, output),
+        Command::Rpc(command) => rpc::run(command, output),
         Command::Market(command) => market::run(command, output),
         Command::Sim(arguments) => sim::run(arguments, output),
         Command::User(command) => user::run(command, output),
@@ -48,6 +53,7 @@ pub fn run(command: &Command, output: &Output) -> Result<Exit, Failure> {
         Command::Resolve(arguments) => resolve::run(arguments, output),
         Command::Graph(arguments) => graph::run(arguments, output),
         Command::Explain(arguments) => explain::run(arguments, output),
+        Command::Lsp(arguments) => lsp::run(arguments),
         Command::Completions(arguments) => completions::run(arguments, output),
     }
 }

@@ -2,17 +2,25 @@
 
 mod environment;
 
+mod bad_files;
 mod bad_input;
 mod bank;
+mod bank_kills;
+mod bank_service;
 mod check;
 mod crashes;
 mod examples;
 mod explain;
 mod help;
+mod host_account;
 mod locking;
+mod lsp;
+mod outputs;
 mod params;
 mod pools;
+mod prediction;
 mod readme;
 mod simulation;
 mod time;
+mod tutorial;
 mod up_and_down;

@@ -24,6 +24,9 @@ const HASH_DIGITS: usize = 64;
 /// The longest record in bytes, with its line feed.
 pub const RECORD_BYTES_MAX: usize = 1 << 20;
 
+/// The longest payload in bytes: what is left of a record beside its hashes and numbers.
+pub const PAYLOAD_BYTES_MAX: usize = RECORD_BYTES_MAX - 256;
+
 /// The hash of a record.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

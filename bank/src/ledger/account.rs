@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tycoon_market::{AccountId, Credits, PublicKey, TimeSpan, Timestamp};
 
-use super::Refusal;
+use super::{Allowance, Refusal};
 
 pub use tycoon_market::receipt::PAYER_KEYS_MAX as KEYS_MAX;
 
@@ -105,6 +105,27 @@ pub struct Account {
     pub set_aside: Credits,
     /// How many escrows it has open.
     pub escrows_open: u64,
+    /// The money of its open reservations.
+    #[serde(default)]
+    pub reserved: Credits,
+    /// How many reservations it has open.
+    #[serde(default)]
+    pub reservations_open: u64,
+    /// The account that it is a sub-account of. Whoever owns that one owns this one too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<AccountId>,
+    /// What its parent grants it again and again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowance: Option<Allowance>,
+    /// How many accounts it has opened.
+    #[serde(default)]
+    pub accounts_opened: u64,
+    /// How many of them are sub-accounts that are not closed.
+    #[serde(default)]
+    pub children: u64,
+    /// When it was closed; `None` while it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_at: Option<Timestamp>,
     /// The number of entries of its history.
     pub entries: u64,
     /// When it was opened.

@@ -1,11 +1,11 @@
 //! The rules: what an operation does to the state, or why it is refused.
 
-use tycoon_market::{AccountId, Credits, EscrowId, PublicKey, Timestamp, TransferId};
+use tycoon_market::{AccountId, Credits, PublicKey, Timestamp};
 
-use super::account::{KEYS_MAX, TEXT_CHARS_MAX};
+use super::account::TEXT_CHARS_MAX;
 use super::{
-    Account, AccountKey, AccountKind, Books, Cause, Changes, Draft, Entry, Escrow, KeyChange, KeyRole, Operation,
-    Refusal, Transfer, View, apply_escrow,
+    Account, AccountKind, Books, Cause, Changes, Draft, Due, Entry, Escrow, KeyRole, Operation, Refusal, Reservation,
+    Transfer, View, apply_account, apply_escrow, apply_reservation, apply_transfer,
 };
 
 /// What came of an operation.
@@ -17,10 +17,14 @@ pub enum Answer {
     Account(Account),
     /// The transfer or issue as it was made.
     Transfer(Transfer),
+    /// What came of each of several transfers, in their order.
+    Transfers(Vec<Result<Transfer, Refusal>>),
+    /// The reservation as it is now.
+    Reservation(Reservation),
     /// The escrow as it is now.
     Escrow(Escrow),
-    /// The escrows that lapsed.
-    Lapsed(Vec<EscrowId>),
+    /// What was due and has been done.
+    Done(Vec<Due>),
 }
 
 /// Where and when an operation takes place: in which journal record, and at what time.
@@ -49,20 +53,44 @@ fn decide(draft: &mut Draft<'_>, moment: Moment, operation: &Operation) -> Resul
     match operation {
         Operation::Found { bank, issuer, epoch } => found(draft, moment, *bank, *issuer, *epoch),
         Operation::NewEpoch { epoch } => new_epoch(draft, *epoch),
-        Operation::OpenAccount { key, kind, label } => open_account(draft, moment, *key, *kind, label),
-        Operation::ChangeKeys { account, change, by } => change_keys(draft, moment, *account, change, by),
+        Operation::OpenAccount { key, kind, label, opener } => {
+            apply_account::open(draft, moment, *key, *kind, label, opener.as_ref())
+        }
+        Operation::CloseAccount { account, to, by } => apply_account::close(draft, moment, *account, *to, by),
+        Operation::SetAllowance { account, allowance, by } => {
+            apply_account::set_allowance(draft, moment, *account, allowance.as_ref(), by)
+        }
+        Operation::Renew { accounts } => apply_account::renew(draft, moment, accounts),
+        Operation::ChangeKeys { account, change, by } => {
+            apply_account::change_keys(draft, moment, *account, change, by)
+        }
         Operation::Issue { id, to, amount, memo, by } => {
-            let payer = draft.founded()?.issuer;
-            pay(draft, moment, &Payment { id: *id, payer, payee: *to, amount: *amount, memo, issued: true }, by)
+            apply_transfer::issue(draft, moment, *id, *to, *amount, memo, by)
         }
         Operation::Transfer { id, payer, payee, amount, memo, by } => {
-            let (payer, payee, amount) = (*payer, *payee, *amount);
-            pay(draft, moment, &Payment { id: *id, payer, payee, amount, memo, issued: false }, by)
+            apply_transfer::transfer(draft, moment, *id, *payer, *payee, *amount, memo, by)
+        }
+        Operation::Transfers { orders, linked, by } => apply_transfer::several(draft, moment, orders, *linked, by),
+        Operation::Reserve { order, by } => apply_reservation::reserve(draft, moment, order, by),
+        Operation::Resolve { payer, id, resolution, by } => {
+            apply_reservation::resolve(draft, moment, *payer, *id, *resolution, by)
         }
         Operation::OpenEscrow { order, by } => apply_escrow::open(draft, moment, order, by),
         Operation::Settle { statement } => apply_escrow::settle(draft, moment, statement),
-        Operation::Lapse { escrows } => apply_escrow::lapse(draft, moment, escrows),
+        Operation::Lapse { escrows, reservations } => lapse(draft, moment, escrows, reservations),
     }
+}
+
+/// Does what is due of escrows and reservations; others among them stay as they are.
+fn lapse(
+    draft: &mut Draft<'_>,
+    moment: Moment,
+    escrows: &[tycoon_market::EscrowId],
+    reservations: &[(AccountId, tycoon_market::TransferId)],
+) -> Result<Answer, Refusal> {
+    let mut done = apply_escrow::lapse(draft, moment, escrows)?;
+    done.extend(apply_reservation::expire(draft, moment, reservations)?);
+    if done.is_empty() { Err(Refusal::NothingLapsed) } else { Ok(Answer::Done(done)) }
 }
 
 fn found(
@@ -82,11 +110,13 @@ fn found(
         issued: Credits::ZERO,
         in_accounts: Credits::ZERO,
         in_escrow: Credits::ZERO,
+        in_reservations: Credits::ZERO,
         accounts: 0,
         escrows_open: 0,
+        reservations_open: 0,
     };
     draft.put_books(books);
-    add_account(draft, moment, issuer, AccountKind::Issuer, "issuer")?;
+    apply_account::add(draft, moment, issuer, AccountKind::Issuer, "issuer", None)?;
     Ok(Answer::Books(draft.founded()?))
 }
 
@@ -100,176 +130,57 @@ fn new_epoch(draft: &mut Draft<'_>, epoch: u64) -> Result<Answer, Refusal> {
     Ok(Answer::Books(books))
 }
 
-fn open_account(
-    draft: &mut Draft<'_>,
-    moment: Moment,
-    key: PublicKey,
-    kind: AccountKind,
-    label: &str,
-) -> Result<Answer, Refusal> {
-    draft.founded()?;
-    check_text("label", label)?;
-    let id = AccountId::of(&key);
-    if let Some(account) = draft.account_of_key(&key)? {
-        let existing = draft.existing_account(&account)?;
-        let same = existing.id == id && existing.kind == kind && existing.label == label;
-        return if same { Ok(Answer::Account(existing)) } else { Err(Refusal::KeyTaken { key, account }) };
+/// Refuses what `key` may not do for `account`. Who owns the parent of a sub-account, without limit, owns it too.
+pub(super) fn allowed(
+    draft: &Draft<'_>,
+    account: &Account,
+    key: &PublicKey,
+    role: KeyRole,
+    what: &'static str,
+) -> Result<(), Refusal> {
+    if account.closed_at.is_some() {
+        return Err(Refusal::Closed(account.id));
     }
-    if draft.account(&id)?.is_some() {
-        return Err(Refusal::KeyUsed { key, account: id });
-    }
-    if kind == AccountKind::Issuer {
-        return Err(Refusal::NotAllowed { key, account: id, what: "be an issuer: the bank has one" });
-    }
-    add_account(draft, moment, key, kind, label).map(Answer::Account)
-}
-
-fn add_account(
-    draft: &mut Draft<'_>,
-    moment: Moment,
-    key: PublicKey,
-    kind: AccountKind,
-    label: &str,
-) -> Result<Account, Refusal> {
-    let account = Account {
-        id: AccountId::of(&key),
-        kind,
-        label: label.to_owned(),
-        keys: vec![AccountKey::new(key, KeyRole::Owner, None)],
-        keys_changed_at: moment.at,
-        balance: Credits::ZERO,
-        set_aside: Credits::ZERO,
-        escrows_open: 0,
-        entries: 0,
-        opened_at: moment.at,
-    };
-    draft.put_key(key, Some(account.id));
-    draft.put_account(account.clone());
-    let mut books = draft.founded()?;
-    books.accounts += 1;
-    draft.put_books(books);
-    Ok(account)
-}
-
-fn change_keys(
-    draft: &mut Draft<'_>,
-    moment: Moment,
-    id: AccountId,
-    change: &KeyChange,
-    by: &PublicKey,
-) -> Result<Answer, Refusal> {
-    let mut account = draft.existing_account(&id)?;
-    allowed(&account, by, KeyRole::Owner, "change the keys")?;
-    let before = account.keys.clone();
-    match change {
-        KeyChange::Put { key, role, limit } => {
-            match draft.account_of_key(key)? {
-                Some(other) if other != id => return Err(Refusal::KeyTaken { key: *key, account: other }),
-                _ => {}
-            }
-            match account.keys.iter_mut().find(|entry| entry.key == *key) {
-                Some(entry) => (entry.role, entry.limit) = (*role, *limit),
-                None => account.keys.push(AccountKey::new(*key, *role, *limit)),
-            }
-            account.keys.sort_by_key(|entry| entry.key);
-            if account.keys != before {
-                draft.put_key(*key, Some(id));
-            }
-        }
-        KeyChange::Remove { key } => {
-            if account.key(key).is_none() {
-                return Err(Refusal::NoKey { account: id, key: *key });
-            }
-            account.keys.retain(|entry| entry.key != *key);
-            draft.put_key(*key, None);
-        }
-    }
-    if account.keys.len() > KEYS_MAX {
-        return Err(Refusal::TooManyKeys);
-    }
-    if !account.keys.iter().any(|entry| entry.role == KeyRole::Owner && entry.limit.is_none()) {
-        return Err(Refusal::LastOwner);
-    }
-    if account.keys != before {
-        account.keys_changed_at = moment.at;
-        draft.put_account(account.clone());
-    }
-    Ok(Answer::Account(account))
-}
-
-/// A transfer or an issue as it is asked for.
-struct Payment<'a> {
-    id: TransferId,
-    payer: AccountId,
-    payee: AccountId,
-    amount: Credits,
-    memo: &'a str,
-    issued: bool,
-}
-
-fn pay(draft: &mut Draft<'_>, moment: Moment, payment: &Payment<'_>, by: &PublicKey) -> Result<Answer, Refusal> {
-    let Payment { id, payer, payee, amount, memo, issued } = *payment;
-    let mut account = draft.existing_account(&payer)?;
-    let (role, what) = if issued { (KeyRole::Owner, "issue credits") } else { (KeyRole::Spender, "spend") };
-    allowed(&account, by, role, what)?;
-    if let Some(earlier) = draft.transfer(&payer, &id)? {
-        let same =
-            (earlier.payee, earlier.amount, earlier.memo.as_str(), earlier.issued) == (payee, amount, memo, issued);
-        return if same { Ok(Answer::Transfer(earlier)) } else { Err(Refusal::TransferIdTaken(id)) };
-    }
-    check_text("memo", memo)?;
-    if amount <= Credits::ZERO {
-        return Err(Refusal::NoAmount(amount));
-    }
-    if payer == payee && !issued {
-        return Err(Refusal::ToItself(payer));
-    }
-    draft.existing_account(&payee)?;
-    let memo = memo.to_owned();
-    if issued {
-        let mut books = draft.founded()?;
-        books.issued = books.issued.checked_add(amount).ok_or(Refusal::TooMuch)?;
-        draft.put_books(books);
-        move_balance(draft, moment, payee, amount, Cause::Issued { id, memo: memo.clone() })?;
-    } else {
-        spend(&mut account, by, amount, moment.at)?;
-        draft.put_account(account);
-        let less = Credits::from_micros(-amount.micros());
-        move_balance(draft, moment, payer, less, Cause::Sent { id, to: payee, memo: memo.clone() })?;
-        move_balance(draft, moment, payee, amount, Cause::Received { id, from: payer, memo: memo.clone() })?;
-    }
-    let transfer = Transfer { id, payer, payee, amount, memo, issued, at: moment.at, record: moment.record };
-    draft.put_transfer(transfer.clone());
-    Ok(Answer::Transfer(transfer))
-}
-
-/// Refuses what `key` may not do for `account`.
-pub(super) fn allowed(account: &Account, key: &PublicKey, role: KeyRole, what: &'static str) -> Result<(), Refusal> {
-    if account.allows(key, role) {
+    if account.allows(key, role) || owns_parent(draft, account, key)? {
         return Ok(());
     }
     Err(Refusal::NotAllowed { key: *key, account: account.id, what })
 }
 
-/// Checks that `account` has `amount` and that `key` may spend it, and counts it against the key's limit.
+/// True where `key` owns the parent of `account`.
+pub(super) fn owns_parent(draft: &Draft<'_>, account: &Account, key: &PublicKey) -> Result<bool, Refusal> {
+    let Some(parent) = account.parent else { return Ok(false) };
+    let parent = draft.existing_account(&parent)?;
+    Ok(parent.key(key).is_some_and(|entry| entry.role == KeyRole::Owner && entry.limit.is_none()))
+}
+
+/// Checks that `account` has `amount` and that `key`, which is allowed to spend, stays within its limit.
 pub(super) fn spend(account: &mut Account, key: &PublicKey, amount: Credits, at: Timestamp) -> Result<(), Refusal> {
     if account.balance < amount {
         return Err(Refusal::Insufficient { account: account.id, balance: account.balance, amount });
     }
     match account.keys.iter_mut().find(|entry| entry.key == *key) {
         Some(entry) => entry.spend(amount, at),
-        None => Err(Refusal::NoKey { account: account.id, key: *key }),
+        // A key of the parent, which has no limit.
+        None => Ok(()),
     }
 }
 
-/// Changes the balance of `account`, with an entry in its history. The caller makes the opposite change elsewhere.
+/// The account that is to receive something.
+pub(super) fn receiving(draft: &Draft<'_>, id: &AccountId) -> Result<Account, Refusal> {
+    let account = draft.existing_account(id)?;
+    if account.closed_at.is_some() { Err(Refusal::Closed(*id)) } else { Ok(account) }
+}
+
+/// Changes the balance of `account`, with an entry in its history, and returns the new one. The caller makes the opposite
+/// change elsewhere.
 pub(super) fn move_balance(
     draft: &mut Draft<'_>,
     moment: Moment,
     account: AccountId,
     change: Credits,
     cause: Cause,
-) -> Result<(), Refusal> {
+) -> Result<Credits, Refusal> {
     let mut account = draft.existing_account(&account)?;
     let mut books = draft.founded()?;
     account.balance = account.balance.checked_add(change).ok_or(Refusal::TooMuch)?;
@@ -283,13 +194,19 @@ pub(super) fn move_balance(
         balance: account.balance,
         cause,
     };
+    let balance = account.balance;
     draft.add_entry(account.id, entry);
     draft.put_account(account);
     draft.put_books(books);
-    Ok(())
+    Ok(balance)
 }
 
-fn check_text(what: &'static str, text: &str) -> Result<(), Refusal> {
+pub(super) fn check_text(what: &'static str, text: &str) -> Result<(), Refusal> {
     let fits = text.chars().count() <= TEXT_CHARS_MAX && !text.chars().any(char::is_control);
     if fits { Ok(()) } else { Err(Refusal::BadText(what)) }
+}
+
+/// The opposite of an amount.
+pub(super) fn negative(amount: Credits) -> Credits {
+    Credits::from_micros(-amount.micros())
 }

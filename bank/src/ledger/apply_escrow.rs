@@ -3,8 +3,8 @@
 use tycoon_market::{Credits, EscrowId, HostId, PublicKey, Statement};
 
 use super::account::ESCROWS_OPEN_MAX;
-use super::apply::{Answer, Moment, allowed, move_balance, spend};
-use super::{Cause, Draft, Escrow, EscrowEnd, EscrowOrder, KeyRole, Refusal, View};
+use super::apply::{Answer, Moment, allowed, move_balance, negative, receiving, spend};
+use super::{Cause, Draft, Due, Escrow, EscrowEnd, EscrowOrder, KeyRole, Line, Refusal, View};
 
 /// Moves money from the payer's account into a new escrow.
 pub(super) fn open(
@@ -14,7 +14,7 @@ pub(super) fn open(
     by: &PublicKey,
 ) -> Result<Answer, Refusal> {
     let mut payer = draft.existing_account(&order.payer)?;
-    allowed(&payer, by, KeyRole::Spender, "spend")?;
+    allowed(draft, &payer, by, KeyRole::Spender, "spend")?;
     if let Some(earlier) = draft.escrow(&order.id)? {
         let same = earlier.order == *order;
         return if same { Ok(Answer::Escrow(earlier)) } else { Err(Refusal::EscrowIdTaken(order.id)) };
@@ -28,7 +28,7 @@ pub(super) fn open(
     if HostId::of(&order.host_key) != order.host {
         return Err(Refusal::NotTheHost { host: order.host, key: order.host_key });
     }
-    draft.existing_account(&order.beneficiary)?;
+    receiving(draft, &order.beneficiary)?;
     if payer.escrows_open >= ESCROWS_OPEN_MAX {
         return Err(Refusal::TooManyEscrows);
     }
@@ -43,7 +43,43 @@ pub(super) fn open(
     hold(draft, order, order.amount)?;
     let escrow = Escrow::open(order.clone(), moment.at);
     draft.put_escrow(escrow.clone());
+    draft.add_line(order.payer, Line { set_aside: order.amount, ..line(moment, &escrow) });
     Ok(Answer::Escrow(escrow))
+}
+
+/// A line of the payer's statement about `escrow` in which nothing has happened yet.
+fn line(moment: Moment, escrow: &Escrow) -> Line {
+    let order = &escrow.order;
+    Line {
+        at: moment.at,
+        record: moment.record,
+        escrow: order.id,
+        pool: order.pool.clone(),
+        host: order.host,
+        host_key: order.host_key,
+        set_aside: Credits::ZERO,
+        drawn: Credits::ZERO,
+        returned: Credits::ZERO,
+        statement: None,
+        end: None,
+    }
+}
+
+/// Adds what has happened to `after` since `before` to the payer's statement.
+fn add_line(draft: &mut Draft<'_>, moment: Moment, before: &Escrow, after: &Escrow) -> Result<(), Refusal> {
+    let heard = if after.statement == before.statement { None } else { after.statement.clone() };
+    let line = Line {
+        drawn: difference(after.drawn, before.drawn)?,
+        returned: difference(after.released, before.released)?,
+        statement: heard,
+        end: after.end,
+        ..line(moment, after)
+    };
+    // A host that only says that it is there adds no line: it would say so every few minutes, for ever.
+    if !line.drawn.is_zero() || !line.returned.is_zero() || line.end.is_some() {
+        draft.add_line(after.order.payer, line);
+    }
+    Ok(())
 }
 
 /// Pays the beneficiary and the payer what a statement says.
@@ -80,6 +116,7 @@ pub(super) fn settle(draft: &mut Draft<'_>, moment: Moment, statement: &Statemen
     if terms.drawn_total > at_most {
         return Err(Refusal::TooFast { escrow: id, drawn: terms.drawn_total, at_most });
     }
+    let before = escrow.clone();
     draw(draft, moment, &mut escrow, terms.drawn_total)?;
     let released = if terms.closed { difference(amount, escrow.drawn)? } else { terms.released_total };
     release(draft, moment, &mut escrow, released)?;
@@ -88,25 +125,28 @@ pub(super) fn settle(draft: &mut Draft<'_>, moment: Moment, statement: &Statemen
     if terms.closed {
         end(draft, &mut escrow, EscrowEnd::Closed)?;
     }
+    add_line(draft, moment, &before, &escrow)?;
     draft.put_escrow(escrow.clone());
     Ok(Answer::Escrow(escrow))
 }
 
 /// Returns to the payers what is held by escrows that have lapsed; others among `escrows` stay as they are.
-pub(super) fn lapse(draft: &mut Draft<'_>, moment: Moment, escrows: &[EscrowId]) -> Result<Answer, Refusal> {
+pub(super) fn lapse(draft: &mut Draft<'_>, moment: Moment, escrows: &[EscrowId]) -> Result<Vec<Due>, Refusal> {
     let mut lapsed = Vec::new();
     for id in escrows {
         let mut escrow = draft.existing_escrow(id)?;
         if escrow.lapses_at().is_none_or(|deadline| moment.at < deadline) {
             continue;
         }
+        let before = escrow.clone();
         let rest = difference(escrow.order.amount, escrow.drawn)?;
         release(draft, moment, &mut escrow, rest)?;
         end(draft, &mut escrow, EscrowEnd::Lapsed)?;
+        add_line(draft, moment, &before, &escrow)?;
         draft.put_escrow(escrow);
-        lapsed.push(*id);
+        lapsed.push(Due::Escrow(*id));
     }
-    if lapsed.is_empty() { Err(Refusal::NothingLapsed) } else { Ok(Answer::Lapsed(lapsed)) }
+    Ok(lapsed)
 }
 
 /// Brings what was drawn up to `total`.
@@ -119,7 +159,7 @@ fn draw(draft: &mut Draft<'_>, moment: Moment, escrow: &mut Escrow, total: Credi
     hold(draft, &escrow.order, negative(amount))?;
     let order = &escrow.order;
     let cause = Cause::Earned { escrow: order.id, host: order.host, from: order.payer };
-    move_balance(draft, moment, order.beneficiary, amount, cause)
+    move_balance(draft, moment, order.beneficiary, amount, cause).map(|_| ())
 }
 
 /// Brings what was released up to `total`.
@@ -132,7 +172,7 @@ fn release(draft: &mut Draft<'_>, moment: Moment, escrow: &mut Escrow, total: Cr
     hold(draft, &escrow.order, negative(amount))?;
     let order = &escrow.order;
     let cause = Cause::Returned { escrow: order.id, pool: order.pool.clone(), host: order.host };
-    move_balance(draft, moment, order.payer, amount, cause)
+    move_balance(draft, moment, order.payer, amount, cause).map(|_| ())
 }
 
 fn end(draft: &mut Draft<'_>, escrow: &mut Escrow, how: EscrowEnd) -> Result<(), Refusal> {
@@ -155,10 +195,6 @@ fn hold(draft: &mut Draft<'_>, order: &EscrowOrder, change: Credits) -> Result<(
     books.in_escrow = books.in_escrow.checked_add(change).ok_or(Refusal::TooMuch)?;
     draft.put_books(books);
     Ok(())
-}
-
-fn negative(amount: Credits) -> Credits {
-    Credits::from_micros(-amount.micros())
 }
 
 fn difference(a: Credits, b: Credits) -> Result<Credits, Refusal> {

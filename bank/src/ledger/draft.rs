@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tycoon_market::{AccountId, Credits, EscrowId, PublicKey, TransferId};
 
-use super::{Account, Entry, Escrow, Refusal, Transfer};
+use super::{Account, Entry, Escrow, Line, Refusal, Reservation, Transfer};
 use crate::store::StoreError;
 
 /// The totals of the ledger.
@@ -23,16 +23,23 @@ pub struct Books {
     pub in_accounts: Credits,
     /// The sum of what all escrows hold.
     pub in_escrow: Credits,
+    /// The sum of what all open reservations hold.
+    #[serde(default)]
+    pub in_reservations: Credits,
     /// The number of accounts.
     pub accounts: u64,
     /// The number of open escrows.
     pub escrows_open: u64,
+    /// The number of open reservations.
+    #[serde(default)]
+    pub reservations_open: u64,
 }
 
 impl Books {
-    /// True where the sum of all accounts and escrows is what was issued.
+    /// True where the sum of all accounts, escrows and reservations is what was issued.
     pub fn are_balanced(&self) -> bool {
-        self.in_accounts.checked_add(self.in_escrow) == Some(self.issued)
+        let parts = [self.in_accounts, self.in_escrow, self.in_reservations];
+        Credits::checked_sum(parts) == Some(self.issued)
     }
 }
 
@@ -46,6 +53,8 @@ pub trait View {
     fn account_of_key(&self, key: &PublicKey) -> Result<Option<AccountId>, StoreError>;
     /// The transfer `id` of `payer`.
     fn transfer(&self, payer: &AccountId, id: &TransferId) -> Result<Option<Transfer>, StoreError>;
+    /// The reservation `id` of `payer`.
+    fn reservation(&self, payer: &AccountId, id: &TransferId) -> Result<Option<Reservation>, StoreError>;
     /// The escrow `id`.
     fn escrow(&self, id: &EscrowId) -> Result<Option<Escrow>, StoreError>;
 }
@@ -61,10 +70,14 @@ pub struct Changes {
     pub keys: BTreeMap<PublicKey, Option<AccountId>>,
     /// New transfers.
     pub transfers: BTreeMap<(AccountId, TransferId), Transfer>,
+    /// Reservations.
+    pub reservations: BTreeMap<(AccountId, TransferId), Reservation>,
     /// Escrows.
     pub escrows: BTreeMap<EscrowId, Escrow>,
     /// New entries of histories.
     pub entries: Vec<(AccountId, Entry)>,
+    /// New lines of payers' statements.
+    pub lines: Vec<(AccountId, Line)>,
 }
 
 impl Changes {
@@ -74,8 +87,10 @@ impl Changes {
             && self.accounts.is_empty()
             && self.keys.is_empty()
             && self.transfers.is_empty()
+            && self.reservations.is_empty()
             && self.escrows.is_empty()
             && self.entries.is_empty()
+            && self.lines.is_empty()
     }
 
     /// Adds later changes to these.
@@ -84,8 +99,10 @@ impl Changes {
         self.accounts.extend(later.accounts);
         self.keys.extend(later.keys);
         self.transfers.extend(later.transfers);
+        self.reservations.extend(later.reservations);
         self.escrows.extend(later.escrows);
         self.entries.extend(later.entries);
+        self.lines.extend(later.lines);
     }
 }
 
@@ -139,12 +156,21 @@ impl<'a> Draft<'a> {
         self.changes.transfers.insert((transfer.payer, transfer.id), transfer);
     }
 
+    pub(super) fn put_reservation(&mut self, reservation: Reservation) {
+        let order = &reservation.order;
+        self.changes.reservations.insert((order.payer, order.id), reservation);
+    }
+
     pub(super) fn put_escrow(&mut self, escrow: Escrow) {
         self.changes.escrows.insert(escrow.order.id, escrow);
     }
 
     pub(super) fn add_entry(&mut self, account: AccountId, entry: Entry) {
         self.changes.entries.push((account, entry));
+    }
+
+    pub(super) fn add_line(&mut self, payer: AccountId, line: Line) {
+        self.changes.lines.push((payer, line));
     }
 }
 
@@ -174,6 +200,13 @@ impl View for Draft<'_> {
         match self.changes.transfers.get(&(*payer, *id)) {
             Some(transfer) => Ok(Some(transfer.clone())),
             None => self.base.transfer(payer, id),
+        }
+    }
+
+    fn reservation(&self, payer: &AccountId, id: &TransferId) -> Result<Option<Reservation>, StoreError> {
+        match self.changes.reservations.get(&(*payer, *id)) {
+            Some(reservation) => Ok(Some(reservation.clone())),
+            None => self.base.reservation(payer, id),
         }
     }
 

@@ -22,6 +22,9 @@ pub struct Transfer {
     pub at: Timestamp,
     /// The number of the journal record.
     pub record: u64,
+    /// What the payer had after it (or, for an issue, the payee).
+    #[serde(default)]
+    pub balance: Credits,
 }
 
 /// Why the balance of an account changed.
@@ -53,6 +56,37 @@ pub enum Cause {
         /// What for.
         memo: String,
     },
+    /// It opened another account, or was opened, with a deposit.
+    Deposit {
+        /// The other account.
+        account: AccountId,
+    },
+    /// It reserved money for another account.
+    Reserved {
+        /// The reservation.
+        id: TransferId,
+        /// For whom.
+        to: AccountId,
+        /// What for.
+        memo: String,
+    },
+    /// Money came back from a reservation.
+    Unreserved {
+        /// The reservation.
+        id: TransferId,
+        /// For whom it was.
+        to: AccountId,
+    },
+    /// A period of an allowance began: it was granted money, or granted it, or what was not used went back.
+    Allowance {
+        /// The other account.
+        account: AccountId,
+    },
+    /// It was closed, or another account was closed in its favour.
+    Closed {
+        /// The other account.
+        account: AccountId,
+    },
     /// It set money aside for a host.
     SetAside {
         /// The escrow.
@@ -80,6 +114,25 @@ pub enum Cause {
         /// Who paid.
         from: AccountId,
     },
+}
+
+impl Cause {
+    /// Its kind in one word, as it stands in `kind`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Issued { .. } => "issued",
+            Self::Sent { .. } => "sent",
+            Self::Received { .. } => "received",
+            Self::Deposit { .. } => "deposit",
+            Self::Reserved { .. } => "reserved",
+            Self::Unreserved { .. } => "unreserved",
+            Self::Allowance { .. } => "allowance",
+            Self::Closed { .. } => "closed",
+            Self::SetAside { .. } => "set-aside",
+            Self::Returned { .. } => "returned",
+            Self::Earned { .. } => "earned",
+        }
+    }
 }
 
 /// One entry of an account's history.

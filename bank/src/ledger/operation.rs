@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use tycoon_market::{AccountId, Credits, EscrowId, PublicKey, Statement, TransferId};
 
-use super::{AccountKind, EscrowOrder, KeyRole, SpendingLimit};
+use super::{AccountKind, AllowanceTerms, EscrowOrder, KeyRole, ReservationOrder, Resolution, SpendingLimit};
+
+/// Transfers that one operation makes at most.
+pub const TRANSFERS_MAX: usize = 256;
 
 /// A change to the keys of an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,11 +21,51 @@ pub enum KeyChange {
         /// How much it may spend.
         limit: Option<SpendingLimit>,
     },
+    /// Puts a key in the place of another, with its role and limit.
+    Replace {
+        /// The key that is there.
+        key: PublicKey,
+        /// The key that shall be there.
+        with: PublicKey,
+    },
     /// Removes a key.
     Remove {
         /// The key.
         key: PublicKey,
     },
+}
+
+/// Who opens an account for somebody, and what that costs her.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Opener {
+    /// The account that opens it.
+    pub account: AccountId,
+    /// The key that asks for it.
+    pub by: PublicKey,
+    /// What the new account has at first; the opener pays it.
+    pub deposit: Credits,
+    /// True for a sub-account of the opener.
+    pub sub: bool,
+    /// The most accounts that the opener may open in all.
+    pub accounts_max: u64,
+}
+
+/// A transfer as it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransferOrder {
+    /// The client's own id. Asking for the same again gives the same answer.
+    pub id: TransferId,
+    /// The account that pays.
+    pub payer: AccountId,
+    /// The account that receives.
+    pub payee: AccountId,
+    /// How much, in micro-credits.
+    pub amount: Credits,
+    /// What for.
+    #[serde(default)]
+    pub memo: String,
 }
 
 /// One operation.
@@ -51,6 +94,32 @@ pub enum Operation {
         kind: AccountKind,
         /// What its holder calls it.
         label: String,
+        /// Who opens it; `None` for who opens her own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        opener: Option<Opener>,
+    },
+    /// Closes an account: what it has goes to another, and it does nothing more.
+    CloseAccount {
+        /// The account.
+        account: AccountId,
+        /// Who receives what it has.
+        to: AccountId,
+        /// The key that asks for it.
+        by: PublicKey,
+    },
+    /// Grants a sub-account an allowance, changes it, or ends it.
+    SetAllowance {
+        /// The sub-account.
+        account: AccountId,
+        /// What is granted; `None` to end it.
+        allowance: Option<AllowanceTerms>,
+        /// The key that asks for it.
+        by: PublicKey,
+    },
+    /// Begins the next period of allowances whose time has come.
+    Renew {
+        /// The sub-accounts.
+        accounts: Vec<AccountId>,
     },
     /// Changes the keys of an account.
     ChangeKeys {
@@ -89,6 +158,33 @@ pub enum Operation {
         /// The key that asks for it.
         by: PublicKey,
     },
+    /// Makes several transfers: all or none, or each by itself.
+    Transfers {
+        /// The transfers, in their order.
+        orders: Vec<TransferOrder>,
+        /// True where none is made unless all are.
+        linked: bool,
+        /// The key that asks for them.
+        by: PublicKey,
+    },
+    /// Reserves credits for another account.
+    Reserve {
+        /// What is ordered.
+        order: ReservationOrder,
+        /// The key that asks for it.
+        by: PublicKey,
+    },
+    /// Posts or voids a reservation.
+    Resolve {
+        /// The account that reserved.
+        payer: AccountId,
+        /// The reservation.
+        id: TransferId,
+        /// How it is resolved.
+        resolution: Resolution,
+        /// The key that asks for it.
+        by: PublicKey,
+    },
     /// Sets credits aside for a host account.
     OpenEscrow {
         /// What is ordered.
@@ -101,9 +197,12 @@ pub enum Operation {
         /// The statement, signed by the host.
         statement: Statement,
     },
-    /// Returns what is held by escrows whose hosts were silent too long.
+    /// Returns what is held by escrows whose hosts were silent too long, and by reservations whose time is over.
     Lapse {
         /// The escrows.
         escrows: Vec<EscrowId>,
+        /// The reservations, by payer and id.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        reservations: Vec<(AccountId, TransferId)>,
     },
 }

@@ -27,6 +27,93 @@ pub enum Refusal {
     /// No such account.
     #[error("there is no account {0}")]
     NoAccount(AccountId),
+    /// No such reservation.
+    #[error("the account {payer} has no reservation {id}")]
+    NoReservation {
+        /// The account that should have reserved.
+        payer: AccountId,
+        /// The id.
+        id: TransferId,
+    },
+    /// The reservation was resolved otherwise.
+    #[error("the reservation {id} was {how} already")]
+    Resolved {
+        /// The reservation.
+        id: TransferId,
+        /// How.
+        how: String,
+    },
+    /// More is posted than was reserved, or nothing.
+    #[error("{asked} credits cannot be posted: {reserved} are reserved")]
+    BadPosting {
+        /// What is asked for.
+        asked: Credits,
+        /// What is reserved.
+        reserved: Credits,
+    },
+    /// The reservation would last too long, or no time at all.
+    #[error("a reservation lasts {} at most, and longer than no time", super::reservation::RESERVATION_MAX)]
+    BadTimeout,
+    /// The account has too many reservations.
+    #[error("an account has at most {} open reservations", super::reservation::RESERVATIONS_OPEN_MAX)]
+    TooManyReservations,
+    /// The account is closed.
+    #[error("the account {0} is closed")]
+    Closed(AccountId),
+    /// The account cannot be closed yet.
+    #[error("the account {account} cannot be closed: it has {what}")]
+    StillOpen {
+        /// The account.
+        account: AccountId,
+        /// What stands in the way.
+        what: String,
+    },
+    /// The opener has opened as many accounts as it may.
+    #[error("the account {account} has opened {most} accounts, which is all it may")]
+    TooManyAccounts {
+        /// The opener.
+        account: AccountId,
+        /// The bound.
+        most: u64,
+    },
+    /// A deposit that is negative.
+    #[error("the deposit is {0}; it must not be negative")]
+    BadDeposit(Credits),
+    /// Sub-accounts have none of their own.
+    #[error("the account {0} is a sub-account, which has no sub-accounts of its own")]
+    SubOfSub(AccountId),
+    /// Only sub-accounts have allowances.
+    #[error("the account {0} is no sub-account; only those have allowances")]
+    NoSubAccount(AccountId),
+    /// The terms of an allowance make no sense.
+    #[error(
+        "an allowance needs an amount above zero, a period of {} at least, and an end that is not past",
+        super::allowance::PERIOD_MIN
+    )]
+    BadAllowance,
+    /// An allowance is for hosts.
+    #[error("the account {0} has an allowance, which pays hosts or goes back to the parent account, and nobody else")]
+    AllowanceOnly(AccountId),
+    /// None of the allowances begins a period.
+    #[error("none of these allowances begins a period now")]
+    NothingRenewed,
+    /// Too many or no transfers.
+    #[error("a call makes 1 to {} transfers", super::operation::TRANSFERS_MAX)]
+    TransferCount,
+    /// One of linked transfers was refused, and so were all.
+    #[error("transfer {number} of the linked ones was refused, so that none was made: {reason}")]
+    Linked {
+        /// Which one, from 1.
+        number: usize,
+        /// Why.
+        reason: Box<Refusal>,
+    },
+    /// The operation is too large for a record of the journal.
+    #[error("the operation has {0} bytes, which is more than a record of the journal takes")]
+    TooLarge(usize),
+    /// The signed request was received before, by this or another process of the bank.
+    #[error("the request was received before; a repeated call needs a new nonce")]
+    Seen,
     /// No such escrow.
     #[error("there is no escrow {0}")]
     NoEscrow(EscrowId),

@@ -7,7 +7,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tycoon_market::{AccountId, EscrowId, HostId, PoolName, PublicKey, Timestamp, TransferId};
 
 use super::{Head, Store, StoreError};
-use crate::ledger::{Account, Books, Changes, Entry, Escrow, Transfer, View};
+use crate::ledger::{Account, Books, Changes, Due, Entry, Escrow, Line, LinePlace, Reservation, Transfer, View};
 
 #[derive(Debug, Default)]
 struct Rows {
@@ -16,7 +16,9 @@ struct Rows {
     accounts: BTreeMap<AccountId, Account>,
     keys: BTreeMap<PublicKey, AccountId>,
     transfers: BTreeMap<(AccountId, TransferId), Transfer>,
+    reservations: BTreeMap<(AccountId, TransferId), Reservation>,
     escrows: BTreeMap<EscrowId, Escrow>,
+    lines: BTreeMap<(AccountId, LinePlace), Line>,
     entries: BTreeMap<(AccountId, u64), Entry>,
 }
 
@@ -61,6 +63,10 @@ impl View for MemoryStore {
         Ok(self.read().transfers.get(&(*payer, *id)).cloned())
     }
 
+    fn reservation(&self, payer: &AccountId, id: &TransferId) -> Result<Option<Reservation>, StoreError> {
+        Ok(self.read().reservations.get(&(*payer, *id)).cloned())
+    }
+
     fn escrow(&self, id: &EscrowId) -> Result<Option<Escrow>, StoreError> {
         Ok(self.read().escrows.get(id).cloned())
     }
@@ -84,7 +90,9 @@ impl Store for MemoryStore {
             };
         }
         rows.transfers.extend(changes.transfers);
+        rows.reservations.extend(changes.reservations);
         rows.escrows.extend(changes.escrows);
+        rows.lines.extend(changes.lines.into_iter().map(|(payer, line)| ((payer, line.place()), line)));
         rows.entries.extend(changes.entries.into_iter().map(|(id, entry)| ((id, entry.number), entry)));
         Ok(())
     }
@@ -129,12 +137,54 @@ impl Store for MemoryStore {
         Ok(escrows.filter(|escrow| escrow.order.host == *host).take(limit).cloned().collect())
     }
 
-    fn lapsing(&self, at: Timestamp, limit: usize) -> Result<Vec<EscrowId>, StoreError> {
+    fn lines(
+        &self,
+        payer: &AccountId,
+        after: &LinePlace,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Line>, StoreError> {
         let rows = self.read();
-        let deadlines = rows.escrows.values().filter_map(|escrow| Some((escrow.lapses_at()?, escrow.order.id)));
-        let mut due: Vec<_> = deadlines.filter(|(deadline, _)| *deadline <= at).collect();
+        let after = (Bound::Excluded((*payer, *after)), Bound::Unbounded);
+        let lines = rows.lines.range(after).take_while(|((id, place), _)| id == payer && place.at < before);
+        Ok(lines.take(limit).map(|(_, line)| line.clone()).collect())
+    }
+
+    fn due(&self, at: Timestamp, limit: usize) -> Result<Vec<Due>, StoreError> {
+        let rows = self.read();
+        let escrows =
+            rows.escrows.values().filter_map(|escrow| Some((escrow.lapses_at()?, Due::Escrow(escrow.order.id))));
+        let reservations = rows.reservations.values().filter_map(|reservation| {
+            let order = &reservation.order;
+            Some((reservation.due_at()?, Due::Reservation(order.payer, order.id)))
+        });
+        let allowances =
+            rows.accounts.values().filter_map(|account| Some((account.allowance?.next_at, Due::Allowance(account.id))));
+        let mut due: Vec<_> =
+            escrows.chain(reservations).chain(allowances).filter(|(deadline, _)| *deadline <= at).collect();
         due.sort_unstable();
-        Ok(due.into_iter().take(limit).map(|(_, id)| id).collect())
+        Ok(due.into_iter().take(limit).map(|(_, due)| due).collect())
+    }
+
+    fn children(
+        &self,
+        parent: &AccountId,
+        after: Option<&AccountId>,
+        limit: usize,
+    ) -> Result<Vec<Account>, StoreError> {
+        let rows = self.read();
+        let accounts = rows.accounts.range(from_after(after)).map(|(_, account)| account);
+        Ok(accounts.filter(|account| account.parent == Some(*parent)).take(limit).cloned().collect())
+    }
+
+    fn reservations(
+        &self,
+        after: Option<&(AccountId, TransferId)>,
+        limit: usize,
+    ) -> Result<Vec<Reservation>, StoreError> {
+        let rows = self.read();
+        let reservations = rows.reservations.range(from_after(after)).map(|(_, reservation)| reservation);
+        Ok(reservations.take(limit).cloned().collect())
     }
 
     fn accounts(&self, after: Option<&AccountId>, limit: usize) -> Result<Vec<Account>, StoreError> {

@@ -1,5 +1,6 @@
-//! `tycoon host`: for owners of hosts.
+//! `tycoon host`: making hosts, and what you have on one.
 
+pub mod account;
 mod addresses;
 mod check;
 mod driver;
@@ -14,9 +15,11 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 
-/// The commands for hosts.
+/// The commands of `tycoon host`.
 #[derive(Subcommand, Debug)]
 pub enum HostCommand {
+    /// Explain what a host has charged you lately: what was used, of which share, at which rate, for how long
+    Account(account::AccountArgs),
     /// Make Xen machines hosts, over SSH
     Install(install::InstallArgs),
     /// Make the machine this runs on a host
@@ -29,9 +32,10 @@ pub enum HostCommand {
     Session,
 }
 
-/// Runs one.
+/// Runs one of the commands.
 pub fn run(command: &HostCommand, output: &Output) -> Result<Exit, Failure> {
     match command {
+        HostCommand::Account(arguments) => account::run(arguments, output),
         HostCommand::Install(arguments) => install::run(arguments, output),
         HostCommand::Prepare(arguments) => prepare::run(arguments, output),
         HostCommand::Check => check::run(output),

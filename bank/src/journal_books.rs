@@ -1,0 +1,184 @@
+//! Books in a journal on this machine's disk, with an index that is made from it.
+//!
+//! The index holds only what is on disk in the journal, so whatever is read may be told. It may lag behind after a
+//! crash, and is brought up from the journal; where it is damaged it is made again.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use tycoon_market::Timestamp;
+
+use crate::bank::{Backend, BankError, Decision, Options, Recovery, as_view, decide, lock, repeat};
+use crate::evidence::Payload;
+use crate::journal::{self, Check, Journal, Record, Settings};
+use crate::ledger::{Answer, Changes};
+use crate::store::{Head, Store, StoreError};
+
+/// Records after which the index is flushed, so that a start after a crash has no more than these to repeat.
+const FLUSH_EVERY: u64 = 1024;
+
+struct Writer {
+    journal: Journal,
+    flushed: u64,
+}
+
+/// A journal and its index.
+pub struct JournalBooks {
+    store: Arc<dyn Store>,
+    writer: Mutex<Writer>,
+    /// Readers share it; making the index anew takes it alone.
+    index: RwLock<()>,
+    /// True where the index lacks records and could not be brought up.
+    behind: AtomicBool,
+}
+
+impl JournalBooks {
+    /// Opens the journal, and brings the index up to it.
+    pub fn open(options: &Options, store: Arc<dyn Store>) -> Result<(Self, Recovery), BankError> {
+        let mut recovery = Recovery::default();
+        let indexed = match usable_head(&*store) {
+            Ok(head) => head,
+            Err(reason) => {
+                store.clear()?;
+                recovery.rebuilt = Some(reason);
+                Head::EMPTY
+            }
+        };
+        let journal = match open_journal(options, &store, &indexed, &mut recovery) {
+            Err(BankError::Store(StoreError::Damaged(reason))) => {
+                store.clear()?;
+                recovery = Recovery { rebuilt: Some(reason), ..Recovery::default() };
+                open_journal(options, &store, &Head::EMPTY, &mut recovery)?
+            }
+            opened => opened?,
+        };
+        let flushed = journal.head().record;
+        let writer = Mutex::new(Writer { journal, flushed });
+        Ok((Self { store, writer, index: RwLock::new(()), behind: AtomicBool::new(false) }, recovery))
+    }
+
+    fn write_with(
+        &self,
+        writer: &mut Writer,
+        now: Timestamp,
+        payloads: &[Payload],
+    ) -> Result<Vec<Result<Answer, BankError>>, BankError> {
+        if self.behind.load(Ordering::Acquire) {
+            self.rebuild(writer)?;
+        }
+        let before = writer.journal.head();
+        let at = now.max(before.at);
+        let Decision { outcomes, payloads, changes } = decide(as_view(&*self.store), &before, at, payloads)?;
+        if payloads.is_empty() {
+            return Ok(outcomes);
+        }
+        let head = writer.journal.append(payloads.iter().map(|payload| (at, payload.as_str())))?;
+        self.index(writer, &head, &changes);
+        Ok(outcomes)
+    }
+
+    /// Applies to the index what the journal holds. A failure here does not undo what was done: the index is brought
+    /// up before anything else is read or written.
+    fn index(&self, writer: &mut Writer, head: &Head, changes: &Changes) {
+        writer.journal.call_hook("bank:before-index");
+        let flush_due = head.record - writer.flushed >= FLUSH_EVERY;
+        let applied = self.store.apply(head, changes);
+        let done = applied.and_then(|()| if flush_due { self.store.flush() } else { Ok(()) });
+        if done.is_err() {
+            self.behind.store(true, Ordering::Release);
+        } else if flush_due {
+            writer.flushed = head.record;
+        }
+        writer.journal.call_hook("bank:after-index");
+    }
+
+    /// Makes the index anew from the journal.
+    fn rebuild(&self, writer: &mut Writer) -> Result<(), BankError> {
+        let _alone = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        self.behind.store(true, Ordering::Release);
+        self.store.clear()?;
+        let folder = writer.journal.folder().to_owned();
+        journal::read(&folder, &Head::EMPTY, Check::Everything, &mut |record| repeat(&*self.store, record))?;
+        self.store.flush()?;
+        writer.flushed = writer.journal.head().record;
+        self.behind.store(false, Ordering::Release);
+        Ok(())
+    }
+}
+
+impl Backend for JournalBooks {
+    fn read(&self, read: &mut dyn FnMut(&dyn Store) -> Result<(), StoreError>) -> Result<(), BankError> {
+        if !self.behind.load(Ordering::Acquire) {
+            let guard = self.index.read().unwrap_or_else(PoisonError::into_inner);
+            match read(&*self.store) {
+                Err(StoreError::Damaged(_)) => drop(guard),
+                result => return result.map_err(BankError::Store),
+            }
+        }
+        self.rebuild(&mut lock(&self.writer))?;
+        let _guard = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        read(&*self.store).map_err(BankError::Store)
+    }
+
+    fn write(&self, at: Timestamp, payloads: &[Payload]) -> Result<Vec<Result<Answer, BankError>>, BankError> {
+        let mut writer = lock(&self.writer);
+        match self.write_with(&mut writer, at, payloads) {
+            Err(BankError::Store(StoreError::Damaged(_))) => {
+                self.rebuild(&mut writer)?;
+                self.write_with(&mut writer, at, payloads)
+            }
+            outcomes => outcomes,
+        }
+    }
+
+    fn flush(&self) -> Result<(), BankError> {
+        let mut writer = lock(&self.writer);
+        self.store.flush()?;
+        writer.flushed = writer.journal.head().record;
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), BankError> {
+        lock(&self.writer).journal.check().map_err(BankError::from)
+    }
+
+    fn records(&self, visit: &mut dyn FnMut(&Record<'_>) -> Result<(), BankError>) -> Result<(), BankError> {
+        let folder = lock(&self.writer).journal.folder().to_owned();
+        journal::read(&folder, &Head::EMPTY, Check::Everything, visit).map(|_| ())
+    }
+}
+
+impl Drop for JournalBooks {
+    fn drop(&mut self) {
+        // Best effort: what is not flushed is repeated from the journal at the next start.
+        let _ = self.store.flush();
+    }
+}
+
+/// The head of an index that looks usable, or why it is not.
+fn usable_head(store: &dyn Store) -> Result<Head, String> {
+    let head = store.head().map_err(|error| error.to_string())?;
+    match store.books().map_err(|error| error.to_string())? {
+        Some(books) if !books.are_balanced() => Err("the totals of the index do not add up".to_owned()),
+        Some(_) if head.record == 0 => Err("the index has totals but no head".to_owned()),
+        None if head.record > 0 => Err("the index has a head but no totals".to_owned()),
+        _ => Ok(head),
+    }
+}
+
+fn open_journal(
+    options: &Options,
+    store: &Arc<dyn Store>,
+    indexed: &Head,
+    recovery: &mut Recovery,
+) -> Result<Journal, BankError> {
+    let settings = Settings { segment_bytes: options.segment_bytes, hook: options.hook.clone() };
+    let mut replayed = 0;
+    let (journal, cut) = Journal::open(&options.journal, settings, indexed, options.check, &mut |record| {
+        replayed += 1;
+        repeat(&**store, record)
+    })?;
+    recovery.replayed = replayed;
+    recovery.cut = cut;
+    Ok(journal)
+}

@@ -1,0 +1,94 @@
+//! The parties of a real site that the user has pinned: where they are, and which key they must have. `tycoon init`
+//! writes them down, in `parties.kdl` beside her key.
+
+use std::path::{Path, PathBuf};
+
+use tycoon_market::PublicKey;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::service::settings::Settings;
+
+/// The names in the file.
+const NAMES: &[&str] = &["bank", "bank-key", "trusted-certificates"];
+
+/// The pinned parties.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parties {
+    /// The bank: its address and its key.
+    pub bank: Option<(String, PublicKey)>,
+    /// The certificates that are trusted for TLS; those that the operating system trusts where there are none.
+    pub trusted: Option<PathBuf>,
+}
+
+impl Parties {
+    /// The file in the user's folder.
+    pub fn file(config: &Path) -> PathBuf {
+        config.join("parties.kdl")
+    }
+
+    /// What is pinned; nothing where there is no file.
+    pub fn read(config: &Path) -> Result<Self, Failure> {
+        let path = Self::file(config);
+        if !path.exists() {
+            return Ok(Self::default());
+        }
+        let settings = Settings::read(&path, NAMES)?;
+        let bank = match (settings.text("bank"), settings.parsed::<PublicKey>("bank-key")?) {
+            (Some(url), Some(key)) => Some((url.to_owned(), key)),
+            (None, None) => None,
+            _ => {
+                return Err(Failure::new(Exit::Failed, format!("{} pins a bank by half", path.display()))
+                    .help("it needs `bank` and `bank-key`; `tycoon init --bank URL` writes both"));
+            }
+        };
+        Ok(Self { bank, trusted: settings.text("trusted-certificates").map(PathBuf::from) })
+    }
+
+    /// Writes down what is pinned.
+    pub fn write(&self, config: &Path) -> Result<(), Failure> {
+        use std::io::Write as _;
+        let path = Self::file(config);
+        let mut text = "// Written by `tycoon init`.\n".to_owned();
+        let mut line = |name: &str, value: &str| {
+            text.push_str(&format!("{name} {}\n", kdl::KdlValue::String(value.to_owned())));
+        };
+        if let Some((url, key)) = &self.bank {
+            line("bank", &format!("{url}"));
+            line("bank-key", &key.to_string());
+        }
+        if let Some(trusted) = &self.trusted {
+            line("trusted-certificates", &trusted.to_string_lossy());
+        }
+        let written = (|| {
+            let mut file = tempfile::NamedTempFile::new_in(config)?;
+            file.write_all(text.as_bytes())?;
+            file.as_file().sync_all()?;
+            file.persist(&path).map_err(|error| error.error)
+        })();
+        written.map(|_| ()).map_err(|error| {
+            Failure::from_error(Exit::Failed, &error).context(&format!("{} cannot be written", path.display()))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tycoon_rpc::{SecretKey, Signer as _};
+
+    #[test]
+    fn what_is_pinned_reads_back() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Parties::read(folder.path()).unwrap(), Parties::default());
+        let key = SecretKey::from_seed(&[1; 32]).public_key();
+        let parties = Parties {
+            bank: Some(("https://bank.example.org:7401".to_owned(), key)),
+            trusted: Some("/etc/tycoon/a \"strange\" name.pem".into()),
+        };
+        parties.write(folder.path()).unwrap();
+        assert_eq!(Parties::read(folder.path()).unwrap(), parties);
+        std::fs::write(Parties::file(folder.path()), "bank \"https://x\"\n").unwrap();
+        assert!(Parties::read(folder.path()).is_err());
+    }
+}

@@ -1,0 +1,268 @@
+//! A bank on the network, and the commands that talk to it.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::environment::{Environment, Ran};
+
+/// A bank that is served from the environment's folder, with a clock that runs.
+pub struct ServedBank {
+    child: Child,
+    stderr: BufReader<std::process::ChildStderr>,
+    /// Its address.
+    pub url: String,
+    /// Its key.
+    pub key: String,
+}
+
+impl ServedBank {
+    /// Starts a bank whose issuer is the user `issuer`.
+    pub fn start(environment: &Environment, folder: &str, more: &[&str]) -> Self {
+        let issuer = user(environment, "issuer", &["user", "export"]).ok().stdout;
+        let store = format!("sled:{}", environment.path().join(folder).display());
+        Self::start_with(environment, &store, &[&["--issuer", issuer.trim()], more].concat())
+    }
+
+    /// Starts a bank whose books are in `store`.
+    pub fn start_with(environment: &Environment, store: &str, more: &[&str]) -> Self {
+        let mut arguments = vec!["bank", "serve", "--store", store, "--listen", "127.0.0.1:0"];
+        arguments.extend(more);
+        let mut child = live(environment, &arguments).stderr(Stdio::piped()).spawn().expect("the bank starts");
+        let mut stderr = BufReader::new(child.stderr.take().expect("its messages"));
+        let mut seen = String::new();
+        loop {
+            let mut line = String::new();
+            let read = stderr.read_line(&mut line).expect("its messages can be read");
+            seen.push_str(&line);
+            assert!(read > 0, "the bank did not open:\n{seen}");
+            if let Some((url, key)) =
+                line.trim().strip_prefix("tycoon init --bank ").and_then(|rest| rest.split_once(" --bank-key "))
+            {
+                return Self { child, stderr, url: url.to_owned(), key: key.trim_matches('\'').to_owned() };
+            }
+        }
+    }
+
+    /// Asks it to stop, and returns what it said since it opened.
+    pub fn stop(mut self) -> String {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").arg(&pid).status().expect("kill runs").success());
+        let mut said = String::new();
+        self.stderr.read_to_string(&mut said).expect("its messages can be read");
+        assert!(self.child.wait().expect("it ends").success(), "{said}");
+        said
+    }
+
+    /// Ends it as a power cut would.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it ends");
+    }
+}
+
+impl Drop for ServedBank {
+    fn drop(&mut self) {
+        // It has ended already where the test stopped it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A command with a clock that runs.
+fn live(environment: &Environment, arguments: &[&str]) -> Command {
+    let mut command = environment.command(arguments);
+    command.env_remove("TYCOON_CLOCK").env_remove("TYCOON_SEED");
+    command
+}
+
+/// Runs a command as one of several users.
+pub fn user(environment: &Environment, name: &str, arguments: &[&str]) -> Ran {
+    let mut command = live(environment, arguments);
+    command.env("XDG_CONFIG_HOME", environment.path().join(name)).env("XDG_STATE_HOME", environment.path().join(name));
+    environment.ran(arguments, command)
+}
+
+fn json(environment: &Environment, name: &str, arguments: &[&str]) -> Value {
+    let mut all = arguments.to_vec();
+    all.push("--json");
+    let ran = user(environment, name, &all).ok();
+    serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("no JSON ({error}):\n{ran}"))
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or_else(|| panic!("{name} is missing in {value}"))
+}
+
+#[test]
+fn a_bank_on_the_network_is_pinned_and_used_by_several_people() {
+    let environment = Environment::new();
+    let bank = ServedBank::start(&environment, "bank", &[]);
+    for name in ["issuer", "jane", "joe"] {
+        user(&environment, name, &["init", "--bank", &bank.url, "--bank-key", &bank.key]).ok();
+    }
+    let jane_key = user(&environment, "jane", &["user", "export"]).ok().stdout;
+    let joe_key = user(&environment, "joe", &["user", "export"]).ok().stdout;
+    let jane = json(&environment, "issuer", &["bank", "create-account", jane_key.trim(), "--label", "jane"]);
+    let jane = text(&jane, "account");
+    let issued = json(&environment, "issuer", &["bank", "issue", jane, "100", "--memo", "welcome"]);
+    assert_eq!(issued["transfer"]["balance"], 100_000_000);
+
+    // Jane opens Joe's account, and pays its deposit; then she pays him, twice with one id.
+    let joe = json(&environment, "jane", &["bank", "create-account", joe_key.trim(), "--deposit", "5"]);
+    let joe = text(&joe, "account");
+    let id = "0123456789abcdef0123456789abcdef";
+    for _ in 0..2 {
+        let paid = json(&environment, "jane", &["bank", "transfer", joe, "10", "--id", id, "--memo", "lunch"]);
+        assert_eq!(paid["transfer"]["balance"], 85_000_000);
+    }
+    assert_eq!(json(&environment, "joe", &["bank", "balance"])["balance_micro"], 15_000_000);
+    let history = user(&environment, "joe", &["bank", "history"]).ok();
+    assert!(history.stdout.contains("lunch") && history.stdout.contains("deposit"), "{history}");
+
+    // The receipt can be checked without the bank, and shows when it was changed.
+    let receipt = user(&environment, "jane", &["bank", "receipt", id]).ok().stdout;
+    environment.write("receipt.json", &receipt);
+    environment.write("forged.json", &receipt.replace("10000000", "90000000"));
+    let reserved = json(&environment, "jane", &["bank", "reserve", joe, "20", "--for", "1h"]);
+    let reservation = text(&reserved["order"], "id").to_owned();
+    let posted = user(&environment, "jane", &["bank", "post", &reservation, "--amount", "7"]).ok();
+    assert!(posted.stdout.contains("posted with 7"), "{posted}");
+    assert_eq!(json(&environment, "jane", &["bank", "balance"])["balance_micro"], 78_000_000);
+    let voided = user(&environment, "jane", &["bank", "void", &reservation]).ends_with(1);
+    assert!(voided.stderr.contains("bank.resolved"), "{voided}");
+
+    let curl = user(&environment, "jane", &["rpc", "curl", "POST", "/v1/transfers", r#"{"memo":"it's"}"#]).ok();
+    assert!(curl.stdout.contains("curl") && curl.stdout.contains("signature-input"), "{curl}");
+    assert!(curl.stdout.contains(r"it'\''s"), "{curl}");
+
+    let said = bank.stop();
+    assert!(said.contains("the bank is closed"), "{said}");
+    let unreachable = user(&environment, "jane", &["bank", "balance"]).ends_with(1);
+    assert!(unreachable.stderr.contains("cannot be reached"), "{unreachable}");
+    let store = format!("sled:{}", environment.path().join("bank").display());
+    let audit = json(&environment, "issuer", &["bank", "audit", "--store", &store]);
+    assert_eq!(audit["ok"], true, "{audit}");
+    assert_eq!(
+        audit["records"].as_u64().unwrap(),
+        audit["signed"].as_u64().unwrap() + 1,
+        "only the founding is unsigned"
+    );
+    user(&environment, "jane", &["bank", "receipt", "--check", "receipt.json"]).ok();
+    let forged = user(&environment, "jane", &["bank", "receipt", "--check", "forged.json"]).ends_with(1);
+    assert!(forged.stderr.contains("is not signed by the bank"), "{forged}");
+}
+
+#[test]
+fn a_bank_with_another_key_is_not_believed() {
+    let environment = Environment::new();
+    let bank = ServedBank::start(&environment, "bank", &[]);
+    let other = ServedBank::start(&environment, "other", &[]);
+    let wrong = user(&environment, "jane", &["init", "--bank", &bank.url, "--bank-key", &other.key]).ends_with(1);
+    assert!(wrong.stderr.contains("nothing was pinned"), "{wrong}");
+    let unknown = user(&environment, "jane", &["init", "--bank", &bank.url]).ends_with(2);
+    assert!(unknown.stderr.contains("--bank-key"), "{unknown}");
+    let unpinned = user(&environment, "jane", &["bank", "info", "--bank", &bank.url]).ends_with(2);
+    assert!(unpinned.stderr.contains("tycoon init"), "{unpinned}");
+    let untrusted =
+        user(&environment, "jane", &["bank", "info", "--bank", &bank.url, "--bank-key", &other.key]).ends_with(1);
+    assert!(untrusted.stderr.contains("cannot be trusted"), "{untrusted}");
+    let plain = user(&environment, "jane", &["init", "--bank", "http://bank.example.org"]).ends_with(2);
+    assert!(plain.stderr.contains("use https://"), "{plain}");
+}
+
+#[test]
+fn a_key_is_rotated_and_the_old_one_can_do_nothing_more() {
+    let environment = Environment::new();
+    let bank = ServedBank::start(&environment, "bank", &["--registration", "open"]);
+    user(&environment, "jane", &["init", "--bank", &bank.url, "--bank-key", &bank.key]).ok();
+    let old = user(&environment, "jane", &["user", "export"]).ok().stdout;
+    let account = json(&environment, "jane", &["bank", "create-account"]);
+    let rotated = json(&environment, "jane", &["bank", "rotate-key"]);
+    assert_eq!(rotated["account"], account["account"], "the account stays");
+    assert_ne!(user(&environment, "jane", &["user", "export"]).ok().stdout, old);
+    assert_eq!(json(&environment, "jane", &["bank", "balance"])["account"], account["account"]);
+    user(&environment, "jane", &["user", "setup", "--key", "jane/tycoon/id_ed25519"]).ok();
+    let refused = user(&environment, "jane", &["bank", "balance"]).ends_with(1);
+    assert!(refused.stderr.contains("bank.no-account"), "{refused}");
+}
+
+#[test]
+fn a_protected_key_needs_its_passphrase() {
+    let environment = Environment::new();
+    environment.write("passphrase", "correct horse\n");
+    environment.write("wrong", "battery staple\n");
+    let with = |file: Option<&str>, arguments: &[&str]| {
+        let mut command = live(&environment, arguments);
+        if let Some(file) = file {
+            command.env("TYCOON_PASSPHRASE_FILE", environment.path().join(file));
+        }
+        environment.ran(arguments, command)
+    };
+    with(Some("passphrase"), &["user", "setup", "--passphrase"]).ok();
+    let public = with(Some("passphrase"), &["user", "export"]).ok().stdout;
+    let refused = with(Some("wrong"), &["user", "export"]).ends_with(1);
+    assert!(refused.stderr.contains("passphrase is not that of the key"), "{refused}");
+    let unasked = with(None, &["user", "export"]).ends_with(1);
+    assert!(unasked.stderr.contains("ssh-add"), "{unasked}");
+    with(Some("passphrase"), &["user", "export", "--protected", "copy"]).ok();
+    with(Some("passphrase"), &["user", "setup", "--key", "copy"]).ok();
+    assert_eq!(with(Some("passphrase"), &["user", "export"]).ok().stdout, public);
+}
+
+#[test]
+fn settings_come_from_a_file_where_the_command_line_says_nothing() {
+    let environment = Environment::new();
+    environment.write("bank.kdl", "registration \"open\"\nlog \"json\"\n");
+    let bank = ServedBank::start(&environment, "bank", &["--settings", "bank.kdl"]);
+    user(&environment, "jane", &["init", "--bank", &bank.url, "--bank-key", &bank.key]).ok();
+    user(&environment, "jane", &["bank", "create-account"]).ok();
+    let said = bank.stop();
+    assert!(said.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{said}");
+    environment.write("wrong.kdl", "registrations \"open\"\n");
+    let wrong = user(&environment, "jane", &["bank", "serve", "--settings", "wrong.kdl"]).ends_with(2);
+    assert!(wrong.stderr.contains("did you mean `registration`?"), "{wrong}");
+    let nowhere = user(&environment, "jane", &["bank", "serve"]).ends_with(2);
+    assert!(nowhere.stderr.contains("--store"), "{nowhere}");
+    let unfounded = user(&environment, "jane", &["bank", "serve", "--store", "sled:new"]).ends_with(2);
+    assert!(unfounded.stderr.contains("--issuer"), "{unfounded}");
+    let store = format!("sled:{}", environment.path().join("bank").display());
+    let open = ["bank", "serve", "--store", &store, "--listen", "0.0.0.0:0"];
+    let open = user(&environment, "jane", &open).ends_with(1);
+    assert!(open.stderr.contains("has no TLS certificate"), "{open}");
+}
+
+#[test]
+fn a_bank_is_backed_up_while_it_runs_and_restored_in_a_new_epoch() {
+    let environment = Environment::new();
+    let mut bank = ServedBank::start(&environment, "bank", &["--registration", "open"]);
+    user(&environment, "jane", &["init", "--bank", &bank.url, "--bank-key", &bank.key]).ok();
+    user(&environment, "jane", &["bank", "create-account"]).ok();
+    let store = |folder: &str| format!("sled:{}", environment.path().join(folder).display());
+    user(&environment, "issuer", &["bank", "backup", "--store", &store("bank"), "--to", "backup"]).ok();
+    user(&environment, "issuer", &["bank", "export", "--store", &store("bank"), "--to", "export"]).ok();
+    bank.kill();
+
+    let keyless = user(&environment, "issuer", &["bank", "restore", "--store", &store("second"), "--from", "backup"])
+        .ends_with(1);
+    assert!(keyless.stderr.contains("a bank is its key"), "{keyless}");
+    std::fs::copy(environment.path().join("bank/bank_key"), environment.path().join("second/bank_key")).unwrap();
+    let restored =
+        user(&environment, "issuer", &["bank", "restore", "--store", &store("second"), "--from", "backup"]).ok();
+    assert!(restored.stderr.contains("epoch 2 has begun"), "{restored}");
+    let audit = json(&environment, "issuer", &["bank", "audit", "--store", &store("second")]);
+    assert_eq!(audit["ok"], true, "{audit}");
+
+    user(&environment, "issuer", &["bank", "import", "--store", &store("third"), "--from", "export"]).ok();
+    let again =
+        user(&environment, "issuer", &["bank", "import", "--store", &store("third"), "--from", "export"]).ends_with(1);
+    assert!(again.stderr.contains("there is a journal in it"), "{again}");
+    std::fs::copy(environment.path().join("bank/bank_key"), environment.path().join("third/bank_key")).unwrap();
+    let moved = ServedBank::start(&environment, "third", &[]);
+    let moved_balance = ["bank", "balance", "--bank", &moved.url, "--bank-key", &moved.key];
+    // It has moved to another machine, which does not know what the old one accepted: it waits for a while.
+    assert_eq!(moved.key.split(' ').next(), Some("ssh-ed25519"));
+    let early = user(&environment, "jane", &moved_balance);
+    assert!(early.code == Some(0) || early.stderr.contains("call.restarting"), "{early}");
+}
