@@ -89,5 +89,6 @@ pub(super) fn existing(path: &Path, what: &str) -> Result<PathBuf, HypervisorErr
         return Ok(path.to_owned());
     }
     let reason = format!("{what} is not there: {}; the host's owner must correct its exports", path.display());
-    Err(failed("looking for what the domain needs", reason))
+    // Trying again does not bring it back.
+    Err(refused("looking for what the domain needs", reason))
 }
