@@ -191,6 +191,7 @@ impl Domain {
             state,
             vcpus,
             memory_bytes,
+            memory_max_bytes: None,
             volumes: self.volumes.clone(),
             address: interfaces.first().map(|interface| interface.address),
             cpu_time: TimeSpan::from_micros(self.cpu.micros),
