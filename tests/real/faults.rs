@@ -71,11 +71,7 @@ fn a_host_that_lacks_something_says_so_and_keeps_nothing() {
         &format!("mv /root/machine {machine}"),
         &["vg9"],
     );
-    fails(
-        "mv /var/lib/tycoon/std-tiny/kernel /root/",
-        "mv /root/kernel /var/lib/tycoon/std-tiny/",
-        &["kernel"],
-    );
+    fails("mv /var/lib/tycoon/std-tiny/kernel /root/", "mv /root/kernel /var/lib/tycoon/std-tiny/", &["kernel"]);
     fails(
         "lvcreate -q -y -Wn -Zn -l 100%FREE -n foreign vg1; mount -t tmpfs -o size=64m tmpfs /var/lib/tycoon/volumes",
         "umount /var/lib/tycoon/volumes; lvremove -q -f vg1/foreign",

@@ -342,7 +342,11 @@ fn status(seen: &Seen, record: Option<&DomainRecord>, runs: &Runs, neighbours: &
         state: seen.state(&entry),
         vcpus,
         memory_bytes: seen.memory_bytes(),
-        memory_max_bytes: seen.info.as_ref().filter(|_| seen.id.is_some()).map(|info| info.max_mem.saturating_mul(1024)),
+        memory_max_bytes: seen
+            .info
+            .as_ref()
+            .filter(|_| seen.id.is_some())
+            .map(|info| info.max_mem.saturating_mul(1024)),
         volumes: record.map(|record| record.volumes.clone()).unwrap_or_default(),
         address: interface.and_then(|interface| interface.address.or_else(|| neighbours.address_of(interface))),
         cpu_time: TimeSpan::from_micros(cpu_micros),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::cache::Cache;
-use super::{BootFiles, failed, listed, refused};
+use super::{BootFiles, listed, refused};
 use crate::hypervisor::HypervisorError;
 use crate::machine::{DiskFormat, FileExport, ImageExport, Machine};
 use crate::spec::DomainSpec;
