@@ -30,17 +30,20 @@ impl ServedBank {
         let mut arguments = vec!["bank", "serve", "--store", store, "--listen", "127.0.0.1:0"];
         arguments.extend(more);
         let mut child = live(environment, &arguments).stderr(Stdio::piped()).spawn().expect("the bank starts");
-        let mut stderr = BufReader::new(child.stderr.take().expect("its messages"));
+        let stderr = BufReader::new(child.stderr.take().expect("its messages"));
+        // From here on it is ended with the test, however that ends.
+        let mut bank = Self { child, stderr, url: String::new(), key: String::new() };
         let mut seen = String::new();
         loop {
             let mut line = String::new();
-            let read = stderr.read_line(&mut line).expect("its messages can be read");
+            let read = bank.stderr.read_line(&mut line).expect("its messages can be read");
             seen.push_str(&line);
             assert!(read > 0, "the bank did not open:\n{seen}");
             if let Some((url, key)) =
                 line.trim().strip_prefix("tycoon init --bank ").and_then(|rest| rest.split_once(" --bank-key "))
             {
-                return Self { child, stderr, url: url.to_owned(), key: key.trim_matches('\'').to_owned() };
+                (bank.url, bank.key) = (url.to_owned(), key.trim_matches('\'').to_owned());
+                return bank;
             }
         }
     }
