@@ -72,6 +72,9 @@ pub enum Command {
     Ls(commands::ls::LsArgs),
     /// Show the hosts, what they sell, and at what price
     Hosts(commands::hosts::HostsArgs),
+    /// One host, and what you have there
+    #[command(subcommand)]
+    Host(commands::host::HostCommand),
     /// Your account at the bank, and the bank itself
     Bank(commands::bank::BankArgs),
     /// Point at the bank of a real site, and pin its key
@@ -97,6 +100,8 @@ pub enum Command {
     Graph(commands::graph::GraphArgs),
     /// Explain an error code, a kind and what it has, or why a value of a description is what it is
     Explain(commands::explain::ExplainArgs),
+    /// Answer an editor: diagnostics, hover, definitions, completion, formatting
+    Lsp(commands::lsp::LspArgs),
     /// Print a completion script for a shell
     Completions(commands::completions::CompletionsArgs),
 }

@@ -13,8 +13,10 @@ use crate::failure::{Failure, render_diagnostics};
 use crate::output::Output;
 
 /// Reads files of the file system, up to a limit.
-struct FileLoader {
-    max_bytes: usize,
+#[derive(Clone, Copy, Debug)]
+pub struct FileLoader {
+    /// The most bytes that are read; one more is given back where there are more.
+    pub max_bytes: usize,
 }
 
 impl Loader for FileLoader {

@@ -10,3 +10,11 @@ pub fn local(time: Timestamp) -> String {
         Err(_) => "beyond the calendar".to_owned(),
     }
 }
+
+/// The same with seconds: `2026-03-01 14:05:59`.
+pub fn local_with_seconds(time: Timestamp) -> String {
+    match jiff::Timestamp::from_microsecond(time.micros()) {
+        Ok(time) => time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        Err(_) => "beyond the calendar".to_owned(),
+    }
+}

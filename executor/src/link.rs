@@ -11,7 +11,9 @@ use tycoon_market::receipt::Receipt;
 use tycoon_market::{AccountId, Credits, HostId, HostName, PoolName, PublicKey};
 use tycoon_planner::plan::PlannedEscrow;
 pub use tycoon_rpc::Clock;
-use tycoon_xen::market::{AccountReport, BidRequest, CloseReport, OffersReport, Quote, QuoteRequest, RefundRequest};
+use tycoon_xen::market::{
+    AccountReport, BidRequest, ChargesReport, CloseReport, OffersReport, Quote, QuoteRequest, RefundRequest,
+};
 use tycoon_xen::protocol::{Answer, HostError, Request};
 
 /// The code with which a host says that it has no account of that name.
@@ -123,6 +125,9 @@ pub trait HostLink: Send + Sync {
 
     /// The host accounts of all pools.
     fn accounts(&self) -> Result<Vec<AccountReport>, LinkError>;
+
+    /// What the host account of one pool was charged lately, line by line.
+    fn charges(&self, pool: &PoolName) -> Result<Option<ChargesReport>, LinkError>;
 
     /// Credits the host account with an escrow, once.
     fn fund(&self, pool: &PoolName, receipt: &Receipt) -> Result<AccountReport, LinkError>;

@@ -75,8 +75,8 @@ impl Diagnostic {
         Self {
             code,
             severity,
-            message: message.into(),
-            labels: vec![Label { span, text: label.into(), primary: true }],
+            message: readable(message.into()),
+            labels: vec![Label { span, text: readable(label.into()), primary: true }],
             notes: Vec::new(),
             help: None,
             suggestion: None,
@@ -87,7 +87,7 @@ impl Diagnostic {
     /// The same with another place.
     #[must_use]
     pub(crate) fn label(mut self, span: Span, text: impl Into<String>) -> Self {
-        self.labels.push(Label { span, text: text.into(), primary: false });
+        self.labels.push(Label { span, text: readable(text.into()), primary: false });
         self
     }
 
@@ -103,14 +103,14 @@ impl Diagnostic {
     /// The same with a note.
     #[must_use]
     pub(crate) fn note(mut self, text: impl Into<String>) -> Self {
-        self.notes.push(text.into());
+        self.notes.push(readable(text.into()));
         self
     }
 
     /// The same with advice.
     #[must_use]
     pub(crate) fn help(mut self, text: impl Into<String>) -> Self {
-        self.help = Some(text.into());
+        self.help = Some(readable(text.into()));
         self
     }
 
@@ -152,6 +152,21 @@ impl Diagnostic {
         }
         out
     }
+}
+
+/// A message that quotes what is long quotes a part of it.
+fn readable(text: String) -> String {
+    const LETTERS_MAX: usize = 1_000;
+    const BEGIN: usize = 300;
+    const END: usize = 100;
+    if text.len() <= LETTERS_MAX {
+        return text;
+    }
+    let count = text.chars().count();
+    if count <= LETTERS_MAX {
+        return text;
+    }
+    text.chars().take(BEGIN).chain(['…']).chain(text.chars().skip(count - END)).collect()
 }
 
 /// One place with its line, underlined.

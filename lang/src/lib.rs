@@ -11,6 +11,7 @@
 pub mod codes;
 pub mod condition;
 pub mod diagnostic;
+pub mod editor;
 pub mod explain;
 pub mod options;
 pub mod pool;
@@ -26,6 +27,7 @@ pub mod value;
 
 mod compose;
 mod evaluate;
+mod excerpt;
 mod expression;
 mod files;
 mod load;

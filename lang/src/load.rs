@@ -33,6 +33,8 @@ pub struct Checked {
     pub sources: Sources,
     /// The names of its pools.
     pub pools: Vec<String>,
+    /// What else stands at its top: kind and name of its sites and machines.
+    pub others: Vec<(String, String)>,
     /// What looks unintended.
     pub warnings: Vec<Diagnostic>,
 }
@@ -122,10 +124,11 @@ pub fn check(path: &str, loader: &dyn Loader, options: &Options) -> Result<Check
         let mut live = Vec::new();
         resolver.check_file(main, &mut live);
         let pools = resolver.pools(main).into_iter().map(|(_, name)| name).collect();
+        let others = resolver.other_components(main);
         if resolver.problems.has_errors() {
             return Err(resolver.failure());
         }
-        Ok(Checked { sources: resolver.sources, pools, warnings: resolver.problems.into_sorted() })
+        Ok(Checked { sources: resolver.sources, pools, others, warnings: resolver.problems.into_sorted() })
     })
 }
 

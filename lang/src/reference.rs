@@ -224,12 +224,12 @@ impl Resolver<'_> {
         schema
     }
 
-    fn doc_of(&self, statement: StatementId) -> String {
+    pub(crate) fn doc_of(&self, statement: StatementId) -> String {
         let doc = self.property(statement, "doc").and_then(|property| self.plain_text(property, 0));
         doc.map(|(doc, _)| doc.to_string()).unwrap_or_default()
     }
 
-    fn attribute_schema(&self, declaration: &Declaration) -> AttributeSchema {
+    pub(crate) fn attribute_schema(&self, declaration: &Declaration) -> AttributeSchema {
         let default = declaration.default.and_then(|property| self.statements[property].arguments.first());
         let default = default.map(|literal| match literal.reading {
             crate::statement::Reading::Plain => show_token(&literal.token),
@@ -315,6 +315,11 @@ impl AttributeSchema {
             (None, Some(max)) => format!("{}, up to {max}", self.ty),
             (None, None) => self.ty.clone(),
         }
+    }
+
+    /// True where something must be written.
+    pub fn is_needed(&self) -> bool {
+        self.default.is_none() && !self.live && !self.optional
     }
 
     /// Where the value comes from if nothing is written.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use miette::{LabeledSpan, NamedSource, SourceCode};
 
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::excerpt::{Excerpt, LINE_BYTES_MAX};
 use crate::source::{FileId, Sources};
 
 /// A [`Diagnostic`] together with its sources, for `miette`'s handlers.
@@ -44,44 +45,61 @@ pub fn report(diagnostic: &Diagnostic, sources: &Sources) -> Report {
             others.push(label.span.file);
         }
     }
-    let related = others.into_iter().map(|file| Report {
-        code: String::new(),
-        severity: miette::Severity::Advice,
-        message: format!("in {}", sources.get(file).name),
-        help: None,
-        source: Some(named_source(file, sources)),
-        labels: labels_in(diagnostic, file),
-        related: Vec::new(),
+    let related = others.into_iter().map(|file| {
+        let (source, labels, _) = shown(diagnostic, file, sources);
+        Report {
+            code: String::new(),
+            severity: miette::Severity::Advice,
+            message: format!("in {}", sources.get(file).name),
+            help: None,
+            source: Some(source),
+            labels,
+            related: Vec::new(),
+        }
     });
+    let main = main.map(|file| shown(diagnostic, file, sources));
+    if let (Some((_, _, true)), Some(span)) = (&main, diagnostic.primary())
+        && let source = sources.get(span.file)
+        && let at = source.position(span.start)
+        && source.line(at.line).len() > LINE_BYTES_MAX
+    {
+        help.insert(0, format!("line {} is long and shown in part; the place is column {}", at.line, at.column));
+    }
+    let (source, labels) = match main {
+        Some((source, labels, _)) => (Some(source), labels),
+        None => (None, Vec::new()),
+    };
     Report {
         code: diagnostic.code.to_owned(),
         severity,
         message: diagnostic.message.clone(),
         help: (!help.is_empty()).then(|| help.join("\n")),
-        source: main.map(|file| named_source(file, sources)),
-        labels: main.map(|file| labels_in(diagnostic, file)).unwrap_or_default(),
+        source,
+        labels,
         related: related.collect(),
     }
 }
 
-fn named_source(file: FileId, sources: &Sources) -> NamedSource<Arc<str>> {
+/// What is shown of a file, the places in it, and whether lines were cut.
+fn shown(diagnostic: &Diagnostic, file: FileId, sources: &Sources) -> (NamedSource<Arc<str>>, Vec<LabeledSpan>, bool) {
     let source = sources.get(file);
-    NamedSource::new(&*source.name, Arc::clone(&source.text))
-}
-
-fn labels_in(diagnostic: &Diagnostic, file: FileId) -> Vec<LabeledSpan> {
-    let in_file = diagnostic.labels.iter().filter(|label| label.span.file == file);
-    in_file
-        .map(|label| {
-            let text = (!label.text.is_empty()).then(|| label.text.clone());
-            let span = (label.span.start, label.span.end.saturating_sub(label.span.start));
-            if label.primary {
-                LabeledSpan::new_primary_with_span(text, span)
-            } else {
-                LabeledSpan::new_with_span(text, span)
-            }
-        })
-        .collect()
+    let labels: Vec<_> = diagnostic.labels.iter().filter(|label| label.span.file == file).collect();
+    let places: Vec<usize> = labels.iter().map(|label| label.span.start).collect();
+    let excerpt = Excerpt::new(&source.text, &places);
+    let spans = labels.into_iter().map(|label| {
+        let text = (!label.text.is_empty()).then(|| label.text.clone());
+        let start = excerpt.place(label.span.start);
+        let span = (start, excerpt.place(label.span.end).saturating_sub(start));
+        if label.primary {
+            LabeledSpan::new_primary_with_span(text, span)
+        } else {
+            LabeledSpan::new_with_span(text, span)
+        }
+    });
+    let spans = spans.collect();
+    let is_cut = excerpt.is_cut();
+    let text = if is_cut { Arc::from(&*excerpt.text) } else { Arc::clone(&source.text) };
+    (NamedSource::new(&*source.name, text), spans, is_cut)
 }
 
 impl fmt::Display for Report {

@@ -79,6 +79,8 @@ pub(crate) struct Statement {
     pub(crate) parent: Option<StatementId>,
     /// From the annotation to the last value; blocks are left out so that a message underlines one line.
     pub(crate) span: Span,
+    /// The byte after the statement with its block.
+    pub(crate) end: usize,
 }
 
 impl Statement {

@@ -165,3 +165,14 @@ pool p {
     assert_eq!(resolved.value("p.edge.clemson.wn.0.memory"), "8GiB");
     assert_eq!(codes("pool p { domain a image=(f)\"x-${index}\" memory=\"1GiB\"; }"), ["E0203"]);
 }
+
+#[test]
+fn a_name_where_a_value_is_expected_is_offered_as_an_expression() {
+    let shown = messages(
+        "param n type=integer default=2\nlet mem \"2GiB\"\npool p { domain web count=n { image \"a\"; memory mem; burst n; vcpus x; }; }",
+    );
+    for fix in ["`n` -> `($)n`", "`mem` -> `($)mem`"] {
+        assert!(shown.contains(fix), "{shown}");
+    }
+    assert!(!shown.contains("($)x"), "{shown}");
+}

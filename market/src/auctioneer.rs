@@ -12,6 +12,7 @@
 mod account;
 mod advance;
 mod calls;
+mod charge;
 mod config;
 mod event;
 mod money;
@@ -36,6 +37,8 @@ use crate::{Credits, EscrowId, HostAccountId, Quantity, Rate, ResourceKind, Time
 
 use self::account::Account;
 pub use self::account::{AccountState, Reason, ReceiptTotals};
+use self::charge::Lines;
+pub use self::charge::{ChargeFor, ChargeLine, add_line};
 pub use self::config::{ConfigError, HostConfig, UniqueSale};
 pub use self::event::{Effect, Event, Usage};
 pub use self::quote::Quote;
@@ -74,6 +77,9 @@ pub struct Auctioneer {
     statistics: BTreeMap<ResourceKind, PriceStatistics>,
     /// The receipts of closed accounts, which must not be credited again.
     closed: BTreeMap<EscrowId, ClosedReceipt>,
+    /// What the charges of the event that is being applied are made of.
+    #[serde(skip)]
+    lines: Lines,
 }
 
 /// A receipt of an account that is closed.
@@ -112,6 +118,7 @@ impl Auctioneer {
             unique_records: BTreeMap::new(),
             statistics: BTreeMap::new(),
             closed: BTreeMap::new(),
+            lines: Lines::default(),
         };
         market.resolve(now, &mut Vec::new());
         Ok(market)
@@ -165,14 +172,24 @@ impl Auctioneer {
                 effects.push(Effect::Allocate { account: id.clone(), shares: account.shares.clone() });
             }
         }
+        for effect in &mut effects {
+            if let Effect::Closed { account, lines, .. } = effect {
+                *lines = self.take_lines(account);
+            }
+        }
+        let mut charges = Vec::new();
         for (id, account) in &self.accounts {
             let (charged, first) = before.get(id).map_or((Credits::ZERO, 0), |old| (old.charged, old.oldest_open));
             let amount = account.money.charged().saturating_sub_at_zero(charged);
             if !amount.is_zero() {
-                let receipts = account.money.drawn_from(first);
-                effects.push(Effect::Charged { account: id.clone(), amount, receipts });
+                charges.push((id.clone(), amount, account.money.drawn_from(first)));
             }
         }
+        for (account, amount, receipts) in charges {
+            let lines = self.take_lines(&account);
+            effects.push(Effect::Charged { account, amount, receipts, lines });
+        }
+        self.clear_lines();
         Ok(effects)
     }
 

@@ -171,14 +171,16 @@ impl Books {
     fn note(&mut self, effects: &[Effect]) {
         for effect in effects {
             match effect {
-                Effect::Charged { account, amount, receipts } => {
+                Effect::Charged { account, amount, receipts, lines } => {
+                    let explained = Credits::checked_sum(lines.iter().map(|line| line.amount));
+                    assert_eq!(explained, Some(*amount), "the lines do not add up: {lines:?}");
                     let charged = self.charged.entry(account.clone()).or_default();
                     *charged = charged.checked_add(*amount).unwrap();
                     assert!(*amount > Credits::ZERO && !receipts.is_empty());
                     self.totals(receipts);
                 }
                 Effect::Refunded { receipts, .. } => self.totals(receipts),
-                Effect::Closed { account, receipts } => {
+                Effect::Closed { account, receipts, .. } => {
                     assert!(receipts.iter().all(|totals| totals.left().is_zero()), "closed with money left");
                     self.totals(receipts);
                     self.charged.remove(account);

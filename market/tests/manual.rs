@@ -2,15 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use tycoon_market::auctioneer::{AccountState, AccountView, Auctioneer, Event, HostConfig, Refusal, UniqueSale, Usage};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng as _;
+use tycoon_market::auctioneer::{
+    AccountState, AccountView, Auctioneer, ChargeFor, ChargeLine, Effect, Event, HostConfig, Refusal, UniqueSale, Usage,
+};
 use tycoon_market::best_response::{
     HostOffer, Problem, Solution, budget_for, budget_for_deadline, solve, solve_with_max_hosts,
 };
 use tycoon_market::bid_text::{BidChange, parse_amount, show_bid};
 use tycoon_market::duration_text::parse_duration;
-use tycoon_market::prediction::{HostPrediction, PriceForecast, PriceModel};
+use tycoon_market::prediction::{HostPrediction, JointPrediction, ManyHostsPrediction, PriceForecast, PriceModel};
 use tycoon_market::{
     Amount, Bid, Credits, EscrowId, HostAccountId, Quantity, Rate, ResourceKind, TimeSpan, Timestamp, UniqueId,
+    UniqueKind,
 };
 
 const MANUAL: &str = include_str!("../../docs/market.md");
@@ -43,6 +48,9 @@ struct Stage {
     receipts: u8,
     problem: Problem,
     host: Option<HostPrediction>,
+    many: Vec<(f64, PriceForecast)>,
+    /// The last charge of each pool, line by line.
+    lines: BTreeMap<String, Vec<ChargeLine>>,
 }
 
 impl Stage {
@@ -53,6 +61,8 @@ impl Stage {
             receipts: 0,
             problem: Problem::default(),
             host: None,
+            many: Vec::new(),
+            lines: BTreeMap::new(),
         }
     }
 
@@ -91,6 +101,18 @@ impl Stage {
             ("predict", [capacity, mean, deviation]) => {
                 let price = PriceForecast::new(number(mean)?, number(deviation)?).map_err(|error| error.to_string())?;
                 self.host = Some(HostPrediction { capacity: number(capacity)?, price, model: PriceModel::Normal });
+                Ok(())
+            }
+            ("shape", [skewness, kurtosis]) => {
+                let host = self.host.as_mut().ok_or("a `predict` line must come first")?;
+                let shaped = host.price.clone().with_shape(number(skewness)?, Some(number(kurtosis)?));
+                host.price = shaped.map_err(|error| error.to_string())?;
+                Ok(())
+            }
+            ("many", [count, capacity, mean, deviation]) => {
+                let price = PriceForecast::new(number(mean)?, number(deviation)?).map_err(|error| error.to_string())?;
+                let count: usize = count.parse().map_err(|_| "a number of hosts")?;
+                self.many = vec![(number(capacity)?, price); count];
                 Ok(())
             }
             ("wait", [time, used @ ..]) => {
@@ -176,6 +198,44 @@ impl Stage {
                 let offers = self.market()?.unique_offers();
                 per_hour(offers.values().find_map(|offer| offer.held.get(&id)))
             }
+            ("line", [pool, item]) => {
+                let lines = self.lines.get(*pool).map(Vec::as_slice).unwrap_or_default();
+                let line = lines.iter().find(|line| match line.item {
+                    ChargeFor::Bid(kind) => kind.word() == *item,
+                    ChargeFor::TopUp(kind) => item.strip_prefix("minimum-") == Some(kind.word()),
+                    ChargeFor::BeyondShare => *item == "beyond",
+                    ChargeFor::Unique => *item == "unique",
+                    ChargeFor::Closing => false,
+                });
+                let line = line.ok_or_else(|| format!("no such line in {lines:?}"))?;
+                let (rate, time) = (per_hour(Some(&line.rate)), line.time.seconds_f64());
+                format!(
+                    "{} of {} CPU at {rate} for {time} s: {}",
+                    line.used.cpus(),
+                    line.share.cpus(),
+                    line.amount.rounded(2)
+                )
+            }
+            ("offered", [name]) => {
+                let kind = UniqueKind::from_word(name).ok_or("a kind of unique resources")?;
+                let states = self.market()?.unique_states(kind).into_iter().map(|state| {
+                    let range =
+                        if state.first == state.last { 1 } else { state.last.number() - state.first.number() + 1 };
+                    format!("{range} {:?}", state.standing)
+                });
+                states.collect::<Vec<_>>().join(", ")
+            }
+            (way @ ("each" | "together"), [budget, probability]) => {
+                let (budget, probability) = (number(budget)?, number(probability)?);
+                let market = ManyHostsPrediction { hosts: self.many.clone(), model: PriceModel::MaximumEntropy };
+                let found = if way == "each" {
+                    market.performance(budget, probability)
+                } else {
+                    let joint = JointPrediction::new(&market, &mut ChaCha8Rng::seed_from_u64(1));
+                    joint.and_then(|joint| joint.performance(budget, probability))
+                };
+                format!("{:.2}", found.map_err(|error| error.to_string())?)
+            }
             ("bids", []) => list(&self.solution()?.bids),
             ("shares", []) => list(&self.solution()?.shares),
             ("utility", []) => format!("{:.6}", self.solution()?.utility),
@@ -196,13 +256,8 @@ impl Stage {
                 format!("{used} hosts, utility {:.6}", found.solution.utility)
             }
             (model, [performance, probability]) => {
-                let model = match model {
-                    "normal" => PriceModel::Normal,
-                    "cantelli" => PriceModel::Cantelli,
-                    "maximum-entropy-of-mean" => PriceModel::MaximumEntropyOfMean,
-                    "maximum-entropy" => PriceModel::MaximumEntropy,
-                    _ => return Err(format!("there is no `{model}` to ask for")),
-                };
+                let known = PriceModel::ALL.into_iter().find(|known| known.word() == model);
+                let model = known.ok_or_else(|| format!("there is no `{model}` to ask for"))?;
                 let host = self.host.clone().ok_or("a `predict` line must come first")?;
                 let price = HostPrediction { model, ..host }.price(number(performance)?, number(probability)?);
                 format!("{:.4}", price.map_err(|error| error.to_string())?)
@@ -213,9 +268,14 @@ impl Stage {
 
     fn apply(&mut self, event: Event) -> Result<(), Refusal> {
         let market = self.market.as_mut().expect("a `host` line comes first");
-        let result = market.apply(event, self.now).map(drop);
+        let effects = market.apply(event, self.now)?;
         market.audit().unwrap();
-        result
+        for effect in effects {
+            if let Effect::Charged { account, lines, .. } = effect {
+                self.lines.insert(account.pool.to_string(), lines);
+            }
+        }
+        Ok(())
     }
 
     fn market(&self) -> Result<&Auctioneer, String> {

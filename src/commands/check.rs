@@ -38,7 +38,11 @@ pub fn run(arguments: &CheckArgs, output: &Output) -> Result<Exit, Failure> {
     let what = match (&pool, checked.pools.as_slice()) {
         (Some(pool), _) if pool.domains.len() == 1 => format!("pool {} with 1 domain", pool.name),
         (Some(pool), _) => format!("pool {} with {} domains", pool.name, pool.domains.len()),
-        (None, []) => "a library without pools".to_owned(),
+        (None, []) if checked.others.is_empty() => "a library without pools".to_owned(),
+        (None, []) => {
+            let others: Vec<String> = checked.others.iter().map(|(kind, name)| format!("{kind} {name}")).collect();
+            others.join(", ")
+        }
         (None, pools) => format!("pools {}", pools.join(", ")),
     };
     output.print(&format!("{file}: {what}, no errors\n"));

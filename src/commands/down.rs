@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::json;
 use tycoon_executor::run::Run;
+use tycoon_lang::Loaded;
 use tycoon_market::PoolName;
 use tycoon_planner::Plan;
 
@@ -62,11 +63,17 @@ pub fn run(arguments: &DownArgs, output: &Output) -> Result<Exit, Failure> {
 
 /// A pool's name from the command line: the name itself, or that of the pool in a file.
 pub fn pool_name(text: &str, output: &Output) -> Result<PoolName, Failure> {
+    Ok(pool_of(text, output)?.0)
+}
+
+/// The same, with the description where it was a file.
+pub fn pool_of(text: &str, output: &Output) -> Result<(PoolName, Option<Loaded>), Failure> {
     if text.ends_with(".kdl") || text.contains('/') {
         let arguments = DescriptionArgs { file: text.to_owned(), ..DescriptionArgs::default() };
-        return Ok(description::load(&arguments, output)?.pool.name);
+        let loaded = description::load(&arguments, output)?;
+        return Ok((loaded.pool.name.clone(), Some(loaded)));
     }
-    text.parse().map_err(|error| Failure::from_error(Exit::Usage, &error))
+    Ok((text.parse().map_err(|error| Failure::from_error(Exit::Usage, &error))?, None))
 }
 
 fn approved(plan: &Plan, output: &Output) -> bool {

@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::json;
 use tycoon_executor::inventory::ask_all;
+use tycoon_market::price_statistics::{PriceSummary, WindowSummary};
 use tycoon_market::{PoolName, ResourceKind};
 use tycoon_xen::market::OfferToAccount;
 
@@ -40,6 +41,9 @@ pub fn run(_arguments: &HostsArgs, output: &Output) -> Result<Exit, Failure> {
                     "host": host.name, "id": host.id, "simulated": host.is_simulated,
                     "architecture": host.architecture, "labels": host.labels, "images": report.images,
                     "draining": report.is_draining,
+                    "prices": report.prices.iter().map(|(kind, prices)| (kind.word(), prices_json(prices)))
+                        .collect::<std::collections::BTreeMap<_, _>>(),
+                    "unique": report.unique,
                     "offers": report.offers.iter().map(|(kind, offer)| (kind.word(), json!({
                         "capacity": offer.capacity, "available": offer.available,
                         "base_price_credits_per_hour": offer.base_price.credits_per_hour(),
@@ -65,6 +69,26 @@ pub fn run(_arguments: &HostsArgs, output: &Output) -> Result<Exit, Failure> {
         }
     }
     Ok(Exit::Ok)
+}
+
+/// What one price unit costs and has cost, in credits per hour.
+fn prices_json(prices: &PriceSummary) -> serde_json::Value {
+    let window = |window: &WindowSummary| {
+        json!({
+            "filled": f64::from(window.filled_ppm) / 1e6,
+            "mean_credits_per_hour": window.mean.credits_per_hour(),
+            "deviation_credits_per_hour": window.deviation.credits_per_hour(),
+            "skewness": window.skewness_milli as f64 / 1000.0,
+            "excess_kurtosis": window.excess_kurtosis_milli as f64 / 1000.0,
+            "histogram": { "top_credits_per_hour": window.top.credits_per_hour(), "ten_thousandths": window.bins },
+            "history_credits_per_hour":
+                window.history.iter().map(|price| price.credits_per_hour()).collect::<Vec<_>>(),
+        })
+    };
+    json!({
+        "spot_credits_per_hour": prices.spot.credits_per_hour(),
+        "hour": window(&prices.hour), "day": window(&prices.day), "week": window(&prices.week),
+    })
 }
 
 fn cell(kind: ResourceKind, offer: &OfferToAccount) -> String {

@@ -7,9 +7,11 @@ pub mod down;
 pub mod explain;
 pub mod fmt;
 pub mod graph;
+pub mod host;
 pub mod hosts;
 pub mod init;
 pub mod ls;
+pub mod lsp;
 pub mod market;
 pub mod plan;
 pub mod resolve;
@@ -35,6 +37,7 @@ pub fn run(command: &Command, output: &Output) -> Result<Exit, Failure> {
         Command::Status(arguments) => status::run(arguments, output),
         Command::Ls(arguments) => ls::run(arguments, output),
         Command::Hosts(arguments) => hosts::run(arguments, output),
+        Command::Host(command) => host::run(command, output),
         Command::Bank(arguments) => bank::run(arguments, output),
         Command::Init(arguments) => init::run(arguments, output),
         Command::Rpc(command) => rpc::run(command, output),
@@ -46,6 +49,7 @@ pub fn run(command: &Command, output: &Output) -> Result<Exit, Failure> {
         Command::Resolve(arguments) => resolve::run(arguments, output),
         Command::Graph(arguments) => graph::run(arguments, output),
         Command::Explain(arguments) => explain::run(arguments, output),
+        Command::Lsp(arguments) => lsp::run(arguments),
         Command::Completions(arguments) => completions::run(arguments, output),
     }
 }

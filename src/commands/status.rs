@@ -3,12 +3,12 @@
 use clap::Args;
 use tycoon_executor::status::{all_pools, pool_status};
 
-use crate::commands::down::pool_name;
+use crate::commands::down::pool_of;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::site::Session;
-use crate::status_view;
+use crate::{outputs_view, status_view};
 
 /// Arguments of `tycoon status`.
 #[derive(Args, Debug)]
@@ -20,7 +20,10 @@ pub struct StatusArgs {
 
 /// Shows one pool or all.
 pub fn run(arguments: &StatusArgs, output: &Output) -> Result<Exit, Failure> {
-    let pool = arguments.pool.as_deref().map(|text| pool_name(text, output)).transpose()?;
+    let (pool, loaded) = match &arguments.pool {
+        Some(text) => pool_of(text, output).map(|(pool, loaded)| (Some(pool), loaded))?,
+        None => (None, None),
+    };
     let session = Session::open(output, "tycoon status")?;
     let (site, now) = (session.site(), session.now());
     let failed = |error| Failure::from_executor(error, None);
@@ -37,7 +40,10 @@ pub fn run(arguments: &StatusArgs, output: &Output) -> Result<Exit, Failure> {
             .help("`tycoon ls` lists your pools; `tycoon up FILE` brings one up"));
     }
     if output.json {
-        let values: Vec<_> = pools.iter().map(status_view::to_json).collect();
+        let mut values: Vec<_> = pools.iter().map(status_view::to_json).collect();
+        if let (Some(loaded), [value], [status]) = (&loaded, values.as_mut_slice(), pools.as_slice()) {
+            value["outputs"] = outputs_view::to_json(&loaded.pool, status);
+        }
         match (&pool, values.as_slice()) {
             (Some(_), [value]) => output.print_json(value),
             _ => output.print_json(&values),
@@ -55,6 +61,9 @@ pub fn run(arguments: &StatusArgs, output: &Output) -> Result<Exit, Failure> {
             output.print(&format!("Pool {}\n", output.stdout.bold(status.pool.as_str())));
         }
         output.print(&status_view::render(status, now, output.stdout));
+        if let Some(loaded) = &loaded {
+            output.print(&outputs_view::render(&loaded.pool, status, output.stdout));
+        }
     }
     Ok(Exit::Ok)
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::json;
 use tycoon_executor::run::Run;
 use tycoon_executor::status::{PoolStatus, pool_status};
+use tycoon_lang::pool::Pool;
 use tycoon_market::Credits;
 use tycoon_planner::Plan;
 
@@ -15,7 +16,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Output, Style};
 use crate::site::Session;
-use crate::{plan_view, status_view};
+use crate::{outputs_view, plan_view, status_view};
 
 /// Plans that put more than this in escrow are only carried out after a question, where somebody can answer it.
 const ASK_ABOVE: Option<Credits> = Credits::from_whole(100);
@@ -52,9 +53,11 @@ pub fn run(arguments: &UpArgs, output: &Output) -> Result<Exit, Failure> {
     session.close()?;
     let exit = exit_of(&run);
     if output.json {
-        output.print_json(&to_json(&run, &status, exit));
+        let mut value = to_json(&run, &status, exit);
+        value["outputs"] = outputs_view::to_json(&loaded.pool, &status);
+        output.print_json(&value);
     } else {
-        output.print(&render(&run, &status, output.stdout));
+        output.print(&render(&run, &loaded.pool, &status, output.stdout));
         output.error(&plan_view::failures(&run.plan, &run.report, output.stderr));
         explain_exit(&run, exit, output);
     }
@@ -99,12 +102,17 @@ fn explain_exit(run: &Run, exit: Exit, output: &Output) {
     }
 }
 
-fn render(run: &Run, status: &PoolStatus, style: Style) -> String {
+fn render(run: &Run, pool: &Pool, status: &PoolStatus, style: Style) -> String {
     let mut text = String::new();
     if run.plan.is_empty() {
         text.push_str(&plan_view::headline(&run.plan, style));
     }
     text.push_str(&status_view::domain_table(status, style));
+    let outputs = outputs_view::render(pool, status, style);
+    if !outputs.is_empty() {
+        text.push_str(&outputs);
+        text.push('\n');
+    }
     if status.is_simulated {
         text.push_str(&style.dim("These hosts are simulated: no real machine was started.\n"));
     }

@@ -13,7 +13,9 @@ use tycoon_planner::plan::PlannedEscrow;
 use tycoon_rpc::CallError;
 use tycoon_xen::client::HostClient;
 use tycoon_xen::daemon::HostDaemon;
-use tycoon_xen::market::{AccountReport, BidRequest, CloseReport, OffersReport, Quote, QuoteRequest, RefundRequest};
+use tycoon_xen::market::{
+    AccountReport, BidRequest, ChargesReport, CloseReport, OffersReport, Quote, QuoteRequest, RefundRequest,
+};
 use tycoon_xen::protocol::{Answer, Request};
 
 /// A call that failed, as the executor understands it.
@@ -116,6 +118,10 @@ impl HostLink for HostOutOfReach {
         self.say()
     }
 
+    fn charges(&self, _: &PoolName) -> Result<Option<ChargesReport>, LinkError> {
+        self.say()
+    }
+
     fn fund(&self, _: &PoolName, _: &Receipt) -> Result<AccountReport, LinkError> {
         self.say()
     }
@@ -167,6 +173,10 @@ impl HostLink for HostOfCaller {
 
     fn accounts(&self) -> Result<Vec<AccountReport>, LinkError> {
         self.market.accounts().map_err(link_error)
+    }
+
+    fn charges(&self, pool: &PoolName) -> Result<Option<ChargesReport>, LinkError> {
+        self.market.charges(pool).map_err(link_error)
     }
 
     fn fund(&self, pool: &PoolName, receipt: &Receipt) -> Result<AccountReport, LinkError> {

@@ -4,6 +4,7 @@
 mod cluster;
 mod environment;
 
+mod bad_files;
 mod bad_input;
 mod bank;
 mod bank_kills;
@@ -13,10 +14,15 @@ mod crashes;
 mod examples;
 mod explain;
 mod help;
+mod host_account;
 mod locking;
+mod lsp;
+mod outputs;
 mod params;
 mod pools;
+mod prediction;
 mod readme;
 mod simulation;
 mod time;
+mod tutorial;
 mod up_and_down;

@@ -6,7 +6,8 @@ use tycoon_market::receipt::Receipt;
 use tycoon_rpc::{CallError, Caller};
 
 use crate::market::{
-    AccountReport, BidRequest, CloseReport, FundRequest, HostInfo, OffersReport, Quote, QuoteRequest, RefundRequest,
+    AccountReport, BidRequest, ChargesReport, CloseReport, FundRequest, HostInfo, OffersReport, Quote, QuoteRequest,
+    RefundRequest,
 };
 
 /// Calls the market of one host with one key.
@@ -48,6 +49,15 @@ impl HostClient {
     /// The caller's accounts for all pools.
     pub fn accounts(&self) -> Result<Vec<AccountReport>, CallError> {
         self.caller.get("/v1/accounts", &[])
+    }
+
+    /// What the caller's account for one pool was charged lately, line by line.
+    pub fn charges(&self, pool: &PoolName) -> Result<Option<ChargesReport>, CallError> {
+        match self.caller.get(&format!("/v1/accounts/{pool}/charges"), &[]) {
+            Ok(report) => Ok(Some(report)),
+            Err(CallError::Refused(problem)) if problem.status == StatusCode::NOT_FOUND.as_u16() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Credits the account with an escrow, once.

@@ -15,7 +15,9 @@
 //! Neither hypervisor nor bank is waited for with the state locked, so that a slow one delays only who needs it.
 //! The locks are always taken in this order: `measuring`, `enforcing` or `takings`, then the state.
 
+mod addresses;
 mod books;
+mod charges;
 mod enforce;
 mod faults;
 mod funding;

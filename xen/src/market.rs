@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tycoon_market::auctioneer::{AccountState, UniqueState};
+use tycoon_market::auctioneer::{AccountState, ChargeLine, UniqueState};
 use tycoon_market::bid::Bid;
 use tycoon_market::ids::EscrowId;
 use tycoon_market::price_statistics::PriceSummary;
 use tycoon_market::receipt::Receipt;
 use tycoon_market::{
-    AccountId, Credits, HostId, HostName, PoolName, PublicKey, Quantity, Rate, ResourceKind, Timestamp, UniqueId,
-    UniqueKind, UniqueWish,
+    AccountId, Credits, HostId, HostName, PoolName, PublicKey, Quantity, Rate, ResourceKind, TimeSpan, Timestamp,
+    UniqueId, UniqueKind, UniqueWish,
 };
 
 /// `GET /v1/host`: who and what the host is.
@@ -133,6 +133,35 @@ pub struct EscrowReport {
     pub drawn: Credits,
     /// What was given back of it.
     pub released: Credits,
+}
+
+/// `GET /v1/accounts/{pool}/charges`: what the account was charged lately, line by line. `earlier` and the amounts of all
+/// intervals add up to `charged`, to the micro-credit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChargesReport {
+    /// Whose it is.
+    pub account: AccountId,
+    /// For which pool.
+    pub pool: PoolName,
+    /// The time between two allocations.
+    pub interval: TimeSpan,
+    /// All that was charged.
+    pub charged: Credits,
+    /// What of it was charged before the first line that is kept.
+    pub earlier: Credits,
+    /// The last intervals in which something was charged, 24 at most, the oldest first.
+    pub intervals: Vec<IntervalCharges>,
+}
+
+/// What an account was charged in one interval.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IntervalCharges {
+    /// The end of what was charged for.
+    pub until: Timestamp,
+    /// The sum of the lines.
+    pub amount: Credits,
+    /// What it is made of.
+    pub lines: Vec<ChargeLine>,
 }
 
 /// `DELETE /v1/accounts/{pool}`: what came of closing.

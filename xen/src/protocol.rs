@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tycoon_market::PoolName;
+use tycoon_market::{PoolName, UniqueId};
 
 use crate::spec::{DomainPath, DomainSpec};
 use crate::status::DomainStatus;
@@ -120,6 +120,14 @@ pub enum HostError {
         reserved: String,
         /// What was asked in all, for people.
         asked: String,
+    },
+    /// An address that the host sells, and the account does not hold.
+    #[error("the account for pool `{pool}` does not hold `{id}`, which this host sells; bid on it first")]
+    NotHeld {
+        /// The pool.
+        pool: PoolName,
+        /// The address.
+        id: UniqueId,
     },
     /// A newer plan has been here.
     #[error("a newer plan (generation {current}) has changed this pool; this one is generation {asked}")]

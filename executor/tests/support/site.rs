@@ -29,7 +29,9 @@ use tycoon_rpc::{
 use tycoon_xen::client::HostClient;
 use tycoon_xen::daemon::{HostDaemon, HostIdentity, HostParts};
 use tycoon_xen::hypervisor::Hypervisor;
-use tycoon_xen::market::{AccountReport, BidRequest, CloseReport, OffersReport, Quote, QuoteRequest, RefundRequest};
+use tycoon_xen::market::{
+    AccountReport, BidRequest, ChargesReport, CloseReport, OffersReport, Quote, QuoteRequest, RefundRequest,
+};
 use tycoon_xen::memory::{MemoryHost, MemoryHostConfig, PrivateNetwork};
 use tycoon_xen::protocol::{Answer, Request};
 use tycoon_xen::status::{DomainState, DomainStatus};
@@ -399,6 +401,10 @@ impl HostLink for FaultyHost {
 
     fn accounts(&self) -> Result<Vec<AccountReport>, LinkError> {
         self.faults.call("accounts", || self.market.accounts().map_err(link_error))
+    }
+
+    fn charges(&self, pool: &PoolName) -> Result<Option<ChargesReport>, LinkError> {
+        self.faults.call("charges", || self.market.charges(pool).map_err(link_error))
     }
 
     fn fund(&self, pool: &PoolName, receipt: &Receipt) -> Result<AccountReport, LinkError> {

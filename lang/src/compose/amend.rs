@@ -232,7 +232,7 @@ impl Resolver<'_> {
             let words: &[&str] = match class.flavor {
                 Flavor::File => &["import", "param", "let", "template", "test", "assert"],
                 Flavor::Prototype => &["param", "let", "assert", "output", "extends"],
-                Flavor::Component => &["let", "assert", "output", "extends"],
+                Flavor::Component => &["let", "assert", "output", "extends", "count", "each", "need", "if"],
                 Flavor::Record | Flavor::Item => &[],
             };
             words_here.extend(words.iter().map(|word| (*word).to_owned()));

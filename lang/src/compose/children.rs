@@ -1,5 +1,6 @@
 //! The classes inside a class: of components, records and items.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::compose::layers::{Fragment, Frame, Layer, LayerSet, Origin, Piece, Stack};
@@ -12,6 +13,9 @@ use crate::symbol::Symbol;
 
 /// The class of all instances of a child, and the classes of certain ones.
 pub(crate) type ChildClasses = (ClassId, Arc<[(Symbol, Span, ClassId)]>);
+
+/// A piece with the layer of the parent that contributes it.
+type Contribution = (usize, Piece);
 
 impl Resolver<'_> {
     /// Composes everything inside a class, at all depths.
@@ -300,23 +304,24 @@ impl Resolver<'_> {
         common: ClassId,
         parent_layers: &[Layer],
     ) -> Arc<[(Symbol, Span, ClassId)]> {
-        let mut keys: Vec<(Symbol, Span)> = Vec::new();
-        for (_, piece) in pieces {
-            if let Fragment::Tail(statement, offset) = piece.fragment {
+        // In the order in which they are first named.
+        let mut groups: Vec<(Symbol, Span, Vec<&Contribution>)> = Vec::new();
+        let mut known: BTreeMap<Symbol, usize> = BTreeMap::new();
+        for contribution in pieces {
+            if let Fragment::Tail(statement, offset) = contribution.1.fragment {
                 let (key, span) = self.statements[statement].path[offset];
-                if !keys.iter().any(|(known, _)| *known == key) {
-                    keys.push((key, span));
-                }
+                let at = *known.entry(key).or_insert_with(|| {
+                    groups.push((key, span, Vec::new()));
+                    groups.len() - 1
+                });
+                groups[at].2.push(contribution);
             }
         }
-        let mut classes = Vec::with_capacity(keys.len());
-        for (key, key_span) in keys {
+        let mut classes = Vec::with_capacity(groups.len());
+        for (key, key_span, contributions) in groups {
             let mut own = Vec::new();
-            for (layer, piece) in pieces {
+            for (layer, piece) in contributions {
                 let Fragment::Tail(statement, offset) = piece.fragment else { continue };
-                if self.statements[statement].path[offset].0 != key {
-                    continue;
-                }
                 let whole = self.statements[statement].path.len() == offset + 1;
                 let replaces = whole
                     && matches!(

@@ -1,5 +1,6 @@
 //! The classes of records and items inside a class.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::compose::layers::{Fragment, Frame, LayerSet, Origin, Piece, Stack, inner_frames};
@@ -112,17 +113,22 @@ impl Resolver<'_> {
         let declarations = items.declarations.clone();
         let Some((_, declaration)) = declarations.first() else { return [].into() };
         let declaration = Arc::clone(declaration);
-        let mut groups: Vec<(Option<String>, Contributions)> = Vec::new();
+        let mut groups: Vec<Contributions> = Vec::new();
+        let mut known: BTreeMap<String, usize> = BTreeMap::new();
         for (layer, piece) in pieces {
             let key = self.literal_key(&piece, declaration.key.is_some() && !declaration.ordered);
-            let known = groups.iter().position(|(known, _)| key.is_some() && *known == key);
-            match known {
-                Some(known) => groups[known].1.push((layer, piece)),
-                None => groups.push((key, vec![(layer, piece)])),
+            match key.as_ref().and_then(|key| known.get(key).copied()) {
+                Some(known) => groups[known].push((layer, piece)),
+                None => {
+                    if let Some(key) = key {
+                        known.insert(key, groups.len());
+                    }
+                    groups.push(vec![(layer, piece)]);
+                }
             }
         }
         let mut classes = Vec::with_capacity(groups.len());
-        for (_, pieces) in groups {
+        for pieces in groups {
             classes.push(self.item_class(parent, index, &pieces));
         }
         let classes: Arc<[ClassId]> = classes.into();

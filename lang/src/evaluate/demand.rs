@@ -10,8 +10,8 @@ use crate::evaluate::compute::Context;
 use crate::evaluate::instance::{Children, InstanceId, Slot};
 use crate::resolver::{Poison, Resolver};
 use crate::source::Span;
-use crate::statement::{Reading, StatementId, Token};
-use crate::types::Type;
+use crate::statement::{Literal, Reading, StatementId, Token};
+use crate::types::{Mismatch, Type};
 use crate::value::{Table, Value};
 
 /// Something that is being computed, and the place that asked for it.
@@ -198,7 +198,7 @@ impl Resolver<'_> {
                 Reading::Plain if !(is_text && element.reads_expressions()) => match self.read_literal(literal, ty) {
                     Ok(value) => value,
                     Err(mismatch) => {
-                        self.report_mismatch(&mismatch, literal.span, declaration);
+                        self.report_literal(mismatch, literal, write, declaration);
                         return Err(Poison);
                     }
                 },
@@ -233,6 +233,23 @@ impl Resolver<'_> {
             _ => Value::List(values.into()),
         };
         self.accept(value, ty, span, declaration)
+    }
+
+    /// Reports a literal that is not of its type. A name where a value is expected was to be computed.
+    pub(crate) fn report_literal(
+        &mut self,
+        mut mismatch: Mismatch,
+        literal: &Literal,
+        write: &Write,
+        declaration: Option<&Declaration>,
+    ) {
+        if let Token::Text(text) = &literal.token
+            && literal.reading == Reading::Plain
+            && self.is_visible(text, write.scope, literal.span.file)
+        {
+            mismatch.instead = Some(format!("($){text}"));
+        }
+        self.report_mismatch(&mismatch, literal.span, declaration);
     }
 
     /// Makes a value one of a type, or says why it is none.

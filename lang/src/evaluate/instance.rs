@@ -1,5 +1,7 @@
 //! Instances: components, records and items after `count`, `each` and `if`.
 
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::compose::layers::Frame;
@@ -264,12 +266,15 @@ impl Resolver<'_> {
             return self.add_instance(common, Some(id), None, span).map(Children::One);
         };
         let mut children = Vec::with_capacity(keys.len());
+        let own: BTreeMap<Arc<str>, ClassId> =
+            indexed.iter().map(|(name, _, class)| (Arc::clone(self.names.text(*name)), *class)).collect();
         for key in keys {
-            let own = indexed.iter().find(|(name, _, _)| match &key {
-                Key::Index(index) => self.text(*name) == index.to_string(),
-                Key::Row(key, _) => self.text(*name) == &**key,
-            });
-            let class = if indexed.is_empty() { common } else { own.map_or(common, |(_, _, class)| *class) };
+            let own = match &key {
+                _ if own.is_empty() => None,
+                Key::Index(index) => own.get(index.to_string().as_str()),
+                Key::Row(key, _) => own.get(&**key),
+            };
+            let class = own.copied().unwrap_or(common);
             children.push(self.add_instance(class, Some(id), Some(key), span)?);
         }
         Ok(Children::Many(children.into()))
@@ -368,6 +373,7 @@ impl Resolver<'_> {
             }
         };
         let mut keys: Vec<Key> = Vec::with_capacity(pairs.len());
+        let mut seen: BTreeSet<Arc<str>> = BTreeSet::new();
         for (key, value) in pairs {
             let sound = !key.is_empty()
                 && key.len() <= 63
@@ -379,7 +385,7 @@ impl Resolver<'_> {
                 let error = Diagnostic::new("E0208", message, span, "its keys become part of host names");
                 return self.fail(error.help("use lower-case letters, digits and `-`"));
             }
-            if keys.iter().any(|known| matches!(known, Key::Row(known, _) if *known == key)) {
+            if !seen.insert(Arc::clone(&key)) {
                 let error = Diagnostic::new("E0206", format!("two rows have the key `{key}`"), span, "not unique");
                 return self.fail(error.help("make the keys differ"));
             }
@@ -397,7 +403,8 @@ impl Resolver<'_> {
     fn check_row_names(&mut self, class: ClassId, index: usize, common: ClassId, keys: &[Key]) -> Result<(), Poison> {
         for key in keys {
             let Key::Row(key, _) = key else { continue };
-            let symbol = self.names.intern(key);
+            // A member's name is known already.
+            let Some(symbol) = self.names.known(key) else { continue };
             if let Some(member) = self.class(common).member(symbol) {
                 let declared = member.span;
                 let span = self.meta_span(class, index, "each").unwrap_or(declared);
@@ -417,13 +424,19 @@ impl Resolver<'_> {
         indexed: &[(Symbol, Span, ClassId)],
         keys: Option<&[Key]>,
     ) -> Result<(), Poison> {
+        let known: BTreeSet<Cow<'_, str>> = match keys {
+            Some(keys) if !indexed.is_empty() => keys
+                .iter()
+                .map(|key| match key {
+                    Key::Index(index) => Cow::Owned(index.to_string()),
+                    Key::Row(key, _) => Cow::Borrowed(&**key),
+                })
+                .collect(),
+            _ => BTreeSet::new(),
+        };
         for (name, span, _) in indexed {
             let text = self.text(*name).to_owned();
-            let known = keys.unwrap_or_default().iter().any(|key| match key {
-                Key::Index(index) => index.to_string() == text,
-                Key::Row(key, _) => **key == *text,
-            });
-            if known {
+            if known.contains(text.as_str()) {
                 continue;
             }
             let child = self.text(self.class(class).members[index].name).to_owned();
@@ -468,6 +481,8 @@ impl Resolver<'_> {
         }
         let span = self.class(class).members[index].span;
         let mut found: Vec<(Option<Value>, InstanceId)> = Vec::new();
+        // Equal keys look alike; what looks alike is compared.
+        let mut alike: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for item in classes.iter() {
             let created = self.class(*item).created;
             let instance = self.add_instance(*item, Some(id), None, created)?;
@@ -475,9 +490,17 @@ impl Resolver<'_> {
                 Some(member) => Some(self.value(instance, member, span)?),
                 None => None,
             };
-            let twin = found.iter().position(|(known, _)| own_key.is_some() && *known == own_key);
+            let Some(own_key) = own_key else {
+                found.push((None, instance));
+                continue;
+            };
+            let candidates = alike.entry(own_key.to_string()).or_default();
+            let twin = candidates.iter().copied().find(|at| found[*at].0.as_ref() == Some(&own_key));
             match twin {
-                None => found.push((own_key, instance)),
+                None => {
+                    candidates.push(found.len());
+                    found.push((Some(own_key), instance));
+                }
                 Some(twin) => self.same_item(found[twin].1, instance)?,
             }
         }

@@ -210,6 +210,19 @@ impl Resolver<'_> {
         })
     }
 
+    /// True for a param, let or component that a text sees by its bare name.
+    pub(crate) fn is_visible(&self, name: &str, body: Option<StatementId>, file: FileId) -> bool {
+        let Some(symbol) = self.names.known(name) else { return false };
+        let mut body = body;
+        while let Some(statement) = body {
+            if self.declared_in(&self.statements[statement].body, symbol, 0).is_some() {
+                return true;
+            }
+            body = self.statements[statement].parent;
+        }
+        self.units.get(&file).is_some_and(|unit| self.declared_in(&unit.statements, symbol, 0).is_some())
+    }
+
     /// All names that a text sees, for suggestions.
     fn visible_names(&self, scope: &Scope<'_>) -> Vec<String> {
         let mut names: Vec<String> = scope.variables.iter().map(|variable| variable.name.to_string()).collect();

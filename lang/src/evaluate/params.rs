@@ -192,6 +192,7 @@ impl Resolver<'_> {
                 is_property: false,
                 parent: None,
                 span: Span::new(file, start, end),
+                end,
             }));
         }
         self.add_overlay(file, statements);

@@ -108,7 +108,7 @@ impl Resolver<'_> {
                 if matches!(literal.reading, Reading::Plain | Reading::Foreign)
                     && let Err(mismatch) = self.read_literal(literal, &declaration.ty)
                 {
-                    self.report_mismatch(&mismatch, literal.span, Some(declaration));
+                    self.report_literal(mismatch, literal, write, Some(declaration));
                 }
             }
         }
@@ -189,7 +189,7 @@ impl Resolver<'_> {
             match self.read_literal(literal, ty) {
                 Ok(value) => values.push(value),
                 Err(mismatch) => {
-                    self.report_mismatch(&mismatch, literal.span, declaration);
+                    self.report_literal(mismatch, literal, write, declaration);
                     return None;
                 }
             }

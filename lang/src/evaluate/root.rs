@@ -76,6 +76,17 @@ impl Resolver<'_> {
         found.map(|(index, member)| (index, self.text(member.name).to_owned())).collect()
     }
 
+    /// Kind and name of what stands at the top of a file and is no pool.
+    pub(crate) fn other_components(&mut self, file: FileId) -> Vec<(String, String)> {
+        let class = self.file_class(file);
+        let kinds: Vec<String> = self.class(class).contains.iter().map(|kind| self.text(*kind).to_owned()).collect();
+        let mut others = Vec::new();
+        for kind in kinds.into_iter().filter(|kind| kind != "pool") {
+            others.extend(self.components(file, &kind).into_iter().map(|(_, name)| (kind.clone(), name)));
+        }
+        others
+    }
+
     /// Warns of what is written but not used.
     pub(crate) fn unused(&mut self, file: FileId) {
         let Some(unit) = self.units.get(&file) else { return };

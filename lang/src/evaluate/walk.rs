@@ -196,11 +196,16 @@ impl Resolver<'_> {
 
     fn one_of_several(&mut self, instances: &[InstanceId], name: &str, segment: &Segment) -> Result<Stop, Poison> {
         let part = Arc::clone(self.names.text(segment.name));
-        let found = instances.iter().find(|id| match &self.instance(**id).key {
+        let is_it = |id: &InstanceId| match &self.instance(*id).key {
             Some(Key::Index(index)) => index.to_string() == *part,
             Some(Key::Row(key, _)) => *key == part,
             None => false,
-        });
+        };
+        // An instance by `count` stands where its number says; only rows are searched.
+        let numbered = part.parse::<usize>().ok().and_then(|number| instances.get(number)).filter(|id| is_it(id));
+        let is_counted =
+            instances.first().is_some_and(|first| matches!(self.instance(*first).key, Some(Key::Index(_))));
+        let found = numbered.or_else(|| instances.iter().filter(|_| !is_counted).find(|id| is_it(id)));
         if let Some(found) = found {
             return Ok(Stop::Instance(*found));
         }

@@ -286,6 +286,7 @@ impl Checker<'_> {
                     }
                     return Ok(());
                 }
+                Some(TokenKind::SlashDash) if !spaced => return refuse(self.not_separated(previous, token)),
                 Some(TokenKind::SlashDash) => {
                     self.at += 1;
                     self.skip_between();

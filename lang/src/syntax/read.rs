@@ -1,5 +1,6 @@
 //! One file: checked, parsed by the `kdl` crate, and turned into statements.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kdl::{KdlDocument, KdlEntry, KdlNode, KdlValue};
@@ -10,7 +11,7 @@ use crate::nearest::nearest;
 use crate::options::Options;
 use crate::source::{FileId, Span};
 use crate::statement::{Annotation, Literal, Reading, Statement, StatementId, Statements, Token};
-use crate::symbol::Interner;
+use crate::symbol::{Interner, Symbol};
 use crate::syntax::check;
 
 /// Turns bytes into text, refusing what is too large or not UTF-8.
@@ -106,13 +107,15 @@ impl Reader<'_> {
             is_property: false,
             parent,
             span,
+            end: full_span.end.max(span.end),
         });
         let mut arguments = Vec::new();
         let mut body = Vec::new();
+        let mut properties = BTreeMap::new();
         for entry in node.entries() {
             match entry.name() {
                 None => arguments.push(self.literal(entry)),
-                Some(_) => body.extend(self.property(entry, id, &body)),
+                Some(_) => body.extend(self.property(entry, id, &mut properties)),
             }
         }
         for child in node.children().map(KdlDocument::nodes).unwrap_or_default() {
@@ -125,7 +128,7 @@ impl Reader<'_> {
     }
 
     /// A name cut at its dots, each part with its own place where the name is bare.
-    fn path(&mut self, name: &str, span: Span) -> Vec<(crate::symbol::Symbol, Span)> {
+    fn path(&mut self, name: &str, span: Span) -> Vec<(Symbol, Span)> {
         let bare = span.end - span.start == name.len();
         let mut start = span.start;
         let mut path = Vec::with_capacity(1);
@@ -161,7 +164,13 @@ impl Reader<'_> {
         }
     }
 
-    fn property(&mut self, entry: &KdlEntry, owner: StatementId, earlier: &[StatementId]) -> Option<StatementId> {
+    /// `earlier` are the properties of the same node, by name, with their places.
+    fn property(
+        &mut self,
+        entry: &KdlEntry,
+        owner: StatementId,
+        earlier: &mut BTreeMap<Symbol, Span>,
+    ) -> Option<StatementId> {
         let name = entry.name()?;
         let name_span = self.span(name.span());
         let path = self.path(name.value(), name_span);
@@ -171,9 +180,7 @@ impl Reader<'_> {
             self.problems.push(error.help("write it as a line of its own inside the block"));
             return None;
         }
-        let twin = earlier.iter().find(|twin| self.statements[**twin].path[0].0 == path[0].0);
-        if let Some(twin) = twin {
-            let first = self.statements[*twin].span;
+        if let Some(first) = earlier.get(&path[0].0).copied() {
             let message = format!("the property `{}` is written twice", name.value());
             let error = Diagnostic::new("E0107", message, name_span, "the second time");
             self.problems.push(error.label(first, "the first time").help("remove one of them"));
@@ -181,6 +188,7 @@ impl Reader<'_> {
         }
         let literal = self.literal(entry);
         let span = self.span(entry.span());
+        earlier.insert(path[0].0, span);
         Some(self.statements.add(Statement {
             file: self.file,
             annotation: None,
@@ -192,6 +200,7 @@ impl Reader<'_> {
             is_property: true,
             parent: Some(owner),
             span,
+            end: span.end,
         }))
     }
 

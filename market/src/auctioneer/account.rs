@@ -113,6 +113,12 @@ pub(super) struct Account {
     pub(super) paid: BTreeMap<ResourceKind, Rate>,
     /// What CPU and network cost since the last tick, if they were fully used.
     pub(super) unmeasured: BTreeMap<ResourceKind, Unmeasured>,
+    /// What was spent since the last tick all the same, in fine credits, and in what time: the escrows limit both
+    /// together.
+    #[serde(default, with = "decimal")]
+    pub(super) spent_meanwhile: u128,
+    #[serde(default)]
+    pub(super) meanwhile: TimeSpan,
     /// Memory and disk that its domains had at the last tick.
     pub(super) in_use: BTreeMap<ResourceKind, Quantity>,
 }
@@ -150,6 +156,8 @@ impl Account {
             shares: BTreeMap::new(),
             paid: BTreeMap::new(),
             unmeasured: BTreeMap::new(),
+            spent_meanwhile: 0,
+            meanwhile: TimeSpan::ZERO,
             in_use: BTreeMap::new(),
         }
     }

@@ -8,11 +8,12 @@
 use std::collections::BTreeMap;
 
 use super::account::{Account, AccountState, Unmeasured};
+use super::charge::{ChargeFor, ChargeLine};
 use super::event::{Effect, Usage};
 use super::plan::{Role, solvent};
 use super::{Auctioneer, ClosedReceipt, PPM};
 use crate::fine::FineCredits;
-use crate::{HostAccountId, Quantity, Rate, ResourceKind, TimeSpan, Timestamp};
+use crate::{Credits, HostAccountId, Quantity, Rate, ResourceKind, TimeSpan, Timestamp};
 
 /// What was used in a stretch of time.
 struct Measure<'a> {
@@ -24,10 +25,47 @@ struct Measure<'a> {
 }
 
 /// What an account spends, in fine credits per microsecond.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Drain {
     bid: u128,
     top_up: u128,
+    /// What both are made of: those of topping up first.
+    parts: Vec<Part>,
+}
+
+/// A part of what an account spends.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    item: ChargeFor,
+    /// In fine credits per microsecond.
+    pace: u128,
+    rate: Rate,
+    share: Quantity,
+    used: Quantity,
+}
+
+impl Part {
+    fn line(&self, until: Timestamp, time: TimeSpan, amount: Credits) -> ChargeLine {
+        let Self { item, rate, share, used, .. } = *self;
+        ChargeLine { item, until, time, rate, share, used, amount, is_average: false }
+    }
+}
+
+impl Drain {
+    /// The sums of the parts, which spend no faster than `limit`: what tops up comes first.
+    fn of(mut parts: Vec<Part>, limit: Option<u128>) -> Self {
+        parts.retain(|part| part.pace > 0);
+        parts.sort_by_key(|part| !matches!(part.item, ChargeFor::TopUp(_)));
+        let mut left = limit.unwrap_or(u128::MAX);
+        let (mut bid, mut top_up) = (0_u128, 0_u128);
+        for part in &mut parts {
+            part.pace = part.pace.min(left);
+            left -= part.pace;
+            let sum = if matches!(part.item, ChargeFor::TopUp(_)) { &mut top_up } else { &mut bid };
+            *sum = sum.saturating_add(part.pace);
+        }
+        Self { bid, top_up, parts }
+    }
 }
 
 impl Auctioneer {
@@ -131,12 +169,17 @@ impl Auctioneer {
                 self.statistics.entry(kind).or_default().note(price, span);
             }
             self.note_unique_prices(span);
-            for (account, drain) in self.accounts.values_mut().zip(&drains) {
-                let cost = |pace: u128| FineCredits::new(pace.saturating_mul(u128::from(span.micros())));
-                account.money.spend_top_up(cost(drain.top_up));
-                account.money.spend_bid(cost(drain.bid));
+            for ((id, account), drain) in self.accounts.iter_mut().zip(&drains) {
+                for part in &drain.parts {
+                    let cost = FineCredits::new(part.pace.saturating_mul(u128::from(span.micros())));
+                    let charged = match part.item {
+                        ChargeFor::TopUp(_) => account.money.spend_top_up(cost),
+                        _ => account.money.spend_bid(cost),
+                    };
+                    self.lines.add(id, part.line(next, span, charged));
+                }
                 if measure.is_none() {
-                    note_unmeasured(account, span);
+                    note_unmeasured(account, span, drain);
                 }
             }
             self.accounted_at = next;
@@ -145,42 +188,46 @@ impl Auctioneer {
 
     /// What an account spends from now on.
     fn drain(&self, id: &HostAccountId, account: &Account, measure: Option<&Measure<'_>>) -> Drain {
-        let mut drain = Drain::default();
         let usage = match measure {
             Some(measure) => match measure.usage.get(id) {
-                None if measure.only_listed => return drain,
+                None if measure.only_listed => return Drain::default(),
                 usage => Some((usage.copied().unwrap_or_default(), measure.gap)),
             },
             None => None,
         };
+        let mut parts = Vec::with_capacity(8);
         for (&kind, &paid) in &account.paid {
             let bid = account.rate_of(kind).min(paid).picos_per_second();
             let top_up = paid.picos_per_second() - bid;
-            let degree = if kind.is_reserved() {
-                PPM
+            let share = account.share_of(kind);
+            let (degree, used) = if kind.is_reserved() {
+                (PPM, share)
             } else {
                 let Some((usage, gap)) = &usage else { continue };
-                let time = u128::from(gap.micros());
-                self.degree_of_use(used(usage, kind), u128::from(account.share_of(kind).amount()) * time)
+                let (time, used) = (u128::from(gap.micros()), used(usage, kind));
+                (self.degree_of_use(used, u128::from(share.amount()) * time), mean_use(used, time))
             };
-            drain.bid += u128::from(bid) * u128::from(degree);
-            drain.top_up += u128::from(top_up) * u128::from(degree);
+            for (item, picos) in [(ChargeFor::Bid(kind), bid), (ChargeFor::TopUp(kind), top_up)] {
+                let (pace, rate) = (u128::from(picos) * u128::from(degree), Rate::from_picos_per_second(picos));
+                parts.push(Part { item, pace, rate, share, used });
+            }
         }
-        drain.bid += u128::from(account.unique.paid.picos_per_second()) * u128::from(PPM);
+        let whole = |rate: Rate| u128::from(rate.picos_per_second()) * u128::from(PPM);
+        let unique = account.unique.paid;
+        let none = Quantity::ZERO;
+        parts.push(Part { item: ChargeFor::Unique, pace: whole(unique), rate: unique, share: none, used: none });
         if let Some((usage, gap)) = &usage
             && !gap.is_zero()
             && Role::of(account.state) != Role::Out
         {
+            let share = account.share_of(ResourceKind::Cpu);
             let pace = used(usage, ResourceKind::Cpu) / u128::from(gap.micros());
-            let beyond = pace.saturating_sub(u128::from(account.share_of(ResourceKind::Cpu).amount()));
-            drain.bid = drain.bid.saturating_add(self.beyond_share(beyond));
+            let beyond = pace.saturating_sub(u128::from(share.amount()));
+            let pace = self.beyond_share(beyond);
+            let (rate, used) = (rate_of_pace(pace), quantity(beyond));
+            parts.push(Part { item: ChargeFor::BeyondShare, pace, rate, share: none, used });
         }
-        if let Some(highest) = account.highest_rate {
-            let limit = u128::from(highest.picos_per_second()) * u128::from(PPM);
-            drain.top_up = drain.top_up.min(limit);
-            drain.bid = drain.bid.min(limit - drain.top_up);
-        }
-        drain
+        Drain::of(parts, account.highest_rate.map(whole))
     }
 
     /// max(0.1, min(used/share, 1)) in parts per million.
@@ -208,32 +255,55 @@ impl Auctioneer {
         let ids: Vec<HostAccountId> = self
             .accounts
             .iter()
-            .filter(|(_, account)| !account.unmeasured.is_empty())
+            .filter(|(_, account)| !account.meanwhile.is_zero() || !account.unmeasured.is_empty())
             .map(|(id, _)| id.clone())
             .collect();
         for id in ids {
             let usage = measure.usage.get(&id).copied().unwrap_or_default();
             let Some(account) = self.accounts.get(&id) else { continue };
-            let mut costs = Vec::new();
+            let mut parts = Vec::new();
             for (&kind, unmeasured) in &account.unmeasured {
-                let part = used(&usage, kind).saturating_mul(u128::from(unmeasured.time.micros())) / gap;
+                let time = u128::from(unmeasured.time.micros());
+                let part = used(&usage, kind).saturating_mul(time) / gap;
+                let over = part.saturating_sub(unmeasured.share);
                 let degree = u128::from(self.degree_of_use(part, unmeasured.share));
-                let top_up = unmeasured.top_up.saturating_mul(degree);
-                let mut bid = unmeasured.bid.saturating_mul(degree);
+                let mean = |sum: u128| mean_use(sum, time);
+                let mut add = |item, cost: u128, full: u128, share, used| {
+                    let rate = rate_of_pace(full.checked_div(time).unwrap_or_default());
+                    parts.push((Part { item, pace: cost, rate, share, used }, unmeasured.time));
+                };
+                let (share, mean_used) = (mean(unmeasured.share), mean(part));
+                for (item, full) in
+                    [(ChargeFor::TopUp(kind), unmeasured.top_up), (ChargeFor::Bid(kind), unmeasured.bid)]
+                {
+                    add(item, full.saturating_mul(degree), full.saturating_mul(u128::from(PPM)), share, mean_used);
+                }
                 if kind == ResourceKind::Cpu {
-                    bid = bid.saturating_add(self.beyond_share(part.saturating_sub(unmeasured.share)));
+                    let cost = self.beyond_share(over);
+                    add(ChargeFor::BeyondShare, cost, cost, Quantity::ZERO, mean(over));
                 }
-                if let Some(highest) = account.highest_rate {
-                    let limit = Unmeasured { time: unmeasured.time, ..Unmeasured::default() }.at_rate(highest);
-                    bid = bid.min(limit.saturating_sub(top_up));
-                }
-                costs.push((bid, top_up));
+            }
+            // What tops up comes first, as far as the escrows allow in that time, less what was spent meanwhile.
+            parts.retain(|(part, _)| part.pace > 0);
+            parts.sort_by_key(|(part, _)| !matches!(part.item, ChargeFor::TopUp(_)));
+            let mut left = account.highest_rate.map_or(u128::MAX, |highest| {
+                let limit = Unmeasured { time: account.meanwhile, ..Unmeasured::default() }.at_rate(highest);
+                limit.saturating_sub(account.spent_meanwhile)
+            });
+            for (part, _) in &mut parts {
+                part.pace = part.pace.min(left);
+                left -= part.pace;
             }
             if let Some(account) = self.accounts.get_mut(&id) {
                 account.unmeasured.clear();
-                for (bid, top_up) in costs {
-                    account.money.spend_top_up(FineCredits::new(top_up));
-                    account.money.spend_bid(FineCredits::new(bid));
+                (account.spent_meanwhile, account.meanwhile) = (0, TimeSpan::ZERO);
+                for (part, time) in parts {
+                    let cost = FineCredits::new(part.pace);
+                    let charged = match part.item {
+                        ChargeFor::TopUp(_) => account.money.spend_top_up(cost),
+                        _ => account.money.spend_bid(cost),
+                    };
+                    self.lines.add(&id, part.line(self.accounted_at, time, charged));
                 }
             }
         }
@@ -313,13 +383,20 @@ impl Auctioneer {
         let Some(mut account) = self.accounts.remove(id) else { return };
         self.quotes.remove(id);
         let owed = account.unmeasured_cost();
-        account.money.spend_bid(owed);
+        let time = account.unmeasured.values().map(|unmeasured| unmeasured.time).max().unwrap_or_default();
+        let charged = account.money.spend_bid(owed);
+        if !charged.is_zero() {
+            let none = Quantity::ZERO;
+            let rate = rate_of_pace(owed.units().checked_div(u128::from(time.micros())).unwrap_or_default());
+            let part = Part { item: ChargeFor::Closing, pace: 0, rate, share: none, used: none };
+            self.lines.add(id, part.line(now, time, charged));
+        }
         let receipts = account.money.close();
         for totals in &receipts {
             let closed = ClosedReceipt { account: id.clone(), totals: totals.clone(), closed_at: now };
             self.closed.insert(totals.receipt, closed);
         }
-        effects.push(Effect::Closed { account: id.clone(), receipts });
+        effects.push(Effect::Closed { account: id.clone(), receipts, lines: Vec::new() });
     }
 }
 
@@ -345,8 +422,11 @@ fn due_at(account: &Account) -> Option<Timestamp> {
 }
 
 /// Notes what the CPU and network of a stretch cost if they were fully used.
-fn note_unmeasured(account: &mut Account, span: TimeSpan) {
+fn note_unmeasured(account: &mut Account, span: TimeSpan, drain: &Drain) {
     let micros = u128::from(span.micros());
+    let spent = drain.bid.saturating_add(drain.top_up).saturating_mul(micros);
+    account.spent_meanwhile = account.spent_meanwhile.saturating_add(spent);
+    account.meanwhile = TimeSpan::from_micros(account.meanwhile.micros().saturating_add(span.micros()));
     // CPU counts for whoever runs, also without a bid on it: what is used beyond the share has its price.
     let runs = Role::of(account.state) != Role::Out;
     for kind in ResourceKind::ALL.into_iter().filter(|kind| !kind.is_reserved()) {
@@ -362,6 +442,20 @@ fn note_unmeasured(account: &mut Account, span: TimeSpan) {
         noted.share = noted.share.saturating_add(u128::from(share) * micros);
         noted.time = TimeSpan::from_micros(noted.time.micros().saturating_add(span.micros()));
     }
+}
+
+/// What `used` (in base units × microseconds) is on average over `time` in microseconds.
+fn mean_use(used: u128, time: u128) -> Quantity {
+    quantity(used.checked_div(time).unwrap_or_default())
+}
+
+fn quantity(amount: u128) -> Quantity {
+    Quantity::new(u64::try_from(amount).unwrap_or(u64::MAX))
+}
+
+/// The rate of so many fine credits per microsecond.
+fn rate_of_pace(pace: u128) -> Rate {
+    Rate::from_picos_per_second(u64::try_from(pace / u128::from(PPM)).unwrap_or(u64::MAX))
 }
 
 /// What was used of `kind`, in base units × microseconds.

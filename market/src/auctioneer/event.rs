@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::account::{Reason, ReceiptTotals};
+use super::charge::ChargeLine;
 use super::config::HostConfig;
 use super::quote::Quote;
 use crate::{Bid, Credits, EscrowId, HostAccountId, Quantity, Rate, ResourceKind, TimeSpan, Timestamp, UniqueId};
@@ -202,6 +203,8 @@ pub enum Effect {
         amount: Credits,
         /// The totals of the receipts that it was drawn from.
         receipts: Vec<ReceiptTotals>,
+        /// What it is made of: the amounts of the lines add up to it exactly.
+        lines: Vec<ChargeLine>,
     },
     /// Money is to go back.
     Refunded {
@@ -218,6 +221,8 @@ pub enum Effect {
         account: HostAccountId,
         /// The final totals of all its receipts.
         receipts: Vec<ReceiptTotals>,
+        /// What it was charged last.
+        lines: Vec<ChargeLine>,
     },
     /// Minima are held.
     Quoted {

@@ -103,24 +103,25 @@ impl Money {
         open.filter_map(|receipt| receipt.highest_rate).min()
     }
 
-    /// Spends from what is bid with, as far as it goes.
-    pub(super) fn spend_bid(&mut self, amount: FineCredits) {
+    /// Spends from what is bid with, as far as it goes; returns what came to be charged by it.
+    pub(super) fn spend_bid(&mut self, amount: FineCredits) -> Credits {
         let amount = amount.min(self.bid);
         self.bid = self.bid.less(amount);
-        self.owe(amount);
+        self.owe(amount)
     }
 
-    /// Spends from what is set aside, then from what is bid with, as far as both go.
-    pub(super) fn spend_top_up(&mut self, amount: FineCredits) {
+    /// Spends from what is set aside, then from what is bid with, as far as both go; returns what came to be charged.
+    pub(super) fn spend_top_up(&mut self, amount: FineCredits) -> Credits {
         let first = amount.min(self.contingency);
         self.contingency = self.contingency.less(first);
-        self.owe(first);
-        self.spend_bid(amount.less(first));
+        let charged = self.owe(first);
+        sum([charged, self.spend_bid(amount.less(first))].into_iter())
     }
 
-    fn owe(&mut self, amount: FineCredits) {
+    fn owe(&mut self, amount: FineCredits) -> Credits {
         self.owed = self.owed.plus(amount);
         let mut due = self.owed.whole();
+        let charged = due;
         self.owed = self.owed.less(FineCredits::from_credits(due));
         while !due.is_zero() {
             let Some(receipt) = self.receipts.get_mut(self.oldest_open) else { break };
@@ -132,6 +133,7 @@ impl Money {
             }
         }
         self.skip_used_up();
+        charged.saturating_sub_at_zero(due)
     }
 
     fn skip_used_up(&mut self) {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::{AccountId, Amount, Bid, PoolName, Preference, PublicKey};
 
+mod bad_input;
 mod displacement;
 mod passing_time;
 mod unique;
@@ -197,12 +198,21 @@ fn charges_take_the_oldest_money_and_refunds_the_newest() {
         drawn: Credits::from_micros(drawn),
         released: credits(released),
     };
-    let charged = Effect::Charged {
-        account: account("pool"),
-        amount: Credits::from_micros(2_999_999),
-        receipts: vec![totals(1, 2, 2_000_000, 0), totals(2, 10, 999_999, 0)],
-    };
-    assert!(effects.contains(&charged), "{effects:?}");
+    let charged = effects.iter().find_map(|effect| match effect {
+        Effect::Charged { account: id, amount, receipts, lines } if *id == account("pool") => {
+            Some((*amount, receipts.clone(), lines.clone()))
+        }
+        _ => None,
+    });
+    let (amount, receipts, lines) = charged.unwrap();
+    assert_eq!(amount, Credits::from_micros(2_999_999));
+    assert_eq!(receipts, [totals(1, 2, 2_000_000, 0), totals(2, 10, 999_999, 0)]);
+    let [line] = lines.as_slice() else { panic!("one thing was paid: {lines:?}") };
+    assert_eq!(
+        (line.item, line.time, line.amount),
+        (ChargeFor::Bid(ResourceKind::Memory), TimeSpan::from_seconds(900), amount)
+    );
+    assert_eq!((line.rate, line.until), (scene.view("pool").rates[&ResourceKind::Memory], at(900)));
     let effects = scene.apply(Event::Refund { account: account("pool"), amount: credits(4) });
     assert!(effects.contains(&Effect::Refunded {
         account: account("pool"),
@@ -433,4 +443,86 @@ fn the_state_survives_json() {
     assert_eq!(serde_json::from_str::<Auctioneer>(&json).unwrap(), scene.market);
     let value = serde_json::to_value(&scene.market).unwrap();
     assert_eq!(serde_json::from_value::<Auctioneer>(value).unwrap(), scene.market);
+}
+
+/// Every charge is explained: what was used of which share, at which rate, for how long.
+#[test]
+fn the_lines_of_a_charge_say_what_it_is_made_of() {
+    let mut scene = Scene::new();
+    scene.fund("pool", 1, 36);
+    scene.bid("pool", cpu_bid(HOUR)).unwrap();
+    let line_of = |effects: Vec<Effect>| {
+        let lines = effects.into_iter().find_map(|effect| match effect {
+            Effect::Charged { lines, amount, .. } => Some((lines, amount)),
+            _ => None,
+        });
+        lines.unwrap()
+    };
+    // 36 credits per hour buy 2 CPUs; half of them are used for ten minutes.
+    let (lines, amount) = line_of(scene.tick(600, &[("pool", 600)]));
+    assert_eq!(lines.len(), 1);
+    assert_eq!((lines[0].share, lines[0].used), (Quantity::from_cpus(2), Quantity::from_cpus(1)));
+    assert_eq!((lines[0].rate, lines[0].amount), (Rate::from_credits_per_hour(36.0), amount));
+    assert_eq!(amount, credits(3));
+    // Three CPUs are used: one beyond the share, at the base price of 9 per hour.
+    let (lines, amount) = line_of(scene.tick(600, &[("pool", 1800)]));
+    assert_eq!(
+        lines.iter().map(|line| line.item).collect::<Vec<_>>(),
+        [ChargeFor::Bid(ResourceKind::Cpu), ChargeFor::BeyondShare]
+    );
+    assert_eq!((lines[1].used, lines[1].rate), (Quantity::from_cpus(1), Rate::from_credits_per_hour(9.0)));
+    assert_eq!(lines[1].amount, Credits::from_micros(1_500_000));
+    assert_eq!(Credits::checked_sum(lines.iter().map(|line| line.amount)), Some(amount));
+    // A call in between: what passed until then is settled at the next tick, in one line with its own time.
+    scene.now += 100;
+    scene.apply(Event::SetDraining { draining: true });
+    let (lines, amount) = line_of(scene.tick(200, &[("pool", 600)]));
+    assert_eq!(Credits::checked_sum(lines.iter().map(|line| line.amount)), Some(amount));
+    assert_eq!(lines[0].time, TimeSpan::from_seconds(300), "both stretches, which were alike, are one line");
+}
+
+/// However many things change at once, the lines are bounded and still add up.
+#[test]
+fn many_lines_become_averages() {
+    let line = |index: u64| ChargeLine {
+        item: ChargeFor::Bid(ResourceKind::Cpu),
+        until: at(index as i64),
+        time: TimeSpan::from_seconds(1),
+        rate: Rate::from_picos_per_second(index),
+        share: Quantity::new(index),
+        used: Quantity::new(index),
+        amount: Credits::from_micros(index as i64),
+        is_average: false,
+    };
+    let mut lines = Vec::new();
+    for index in 0..1_000 {
+        crate::auctioneer::add_line(&mut lines, line(index));
+    }
+    assert_eq!(lines.len(), 64);
+    assert_eq!(Credits::checked_sum(lines.iter().map(|line| line.amount)), Some(Credits::from_micros(499_500)));
+    let last = lines.last().unwrap();
+    assert!(last.is_average && last.time == TimeSpan::from_seconds(1_000 - 63) && last.until == at(999));
+}
+
+/// The escrows' highest rate holds for all resources together, also where calls come between two ticks.
+#[test]
+fn the_highest_rate_limits_all_resources_together() {
+    let mut scene = Scene::new();
+    scene.apply(Event::Open { account: account("pool") });
+    let highest_rate = Some(Rate::from_credits_per_hour(36.0));
+    scene.apply(Event::Fund { account: account("pool"), receipt: receipt(1), amount: credits(360), highest_rate });
+    let preferences = [
+        (ResourceKind::Cpu, Preference::new(1.0, Amount::ZERO, Amount::ALL)),
+        (ResourceKind::Memory, Preference::new(1.0, Amount::ZERO, Amount::ALL)),
+    ];
+    scene.bid("pool", bid(HOUR, &preferences)).unwrap();
+    for _ in 0..4 {
+        scene.now += 100;
+        let draining = !scene.market.is_draining();
+        scene.apply(Event::SetDraining { draining });
+    }
+    scene.tick(200, &[("pool", 4 * 600)]);
+    // 600 seconds at 36 credits per hour, however much CPU was used.
+    let charged = scene.view("pool").charged;
+    assert!(charged <= credits(6) && charged >= Credits::from_micros(5_999_998), "{charged}");
 }

@@ -1,7 +1,8 @@
 //! What a record may hold, and who may sign it.
 
-use tycoon_market::{Quantity, ResourceKind};
-use tycoon_sls::{HostRecord, RecordError, SignedRecord};
+use tycoon_market::price_statistics::{PriceSummary, WindowSummary};
+use tycoon_market::{Quantity, Rate, ResourceKind, UniqueKind};
+use tycoon_sls::{HostRecord, PublishedUnique, RecordError, SignedRecord};
 
 use super::scene::{changed, id, key, record, sign};
 
@@ -39,7 +40,7 @@ fn only_the_host_s_own_key_signs() {
 #[test]
 fn every_field_has_its_bounds() {
     type Spoil = fn(&mut HostRecord);
-    let cases: [(&str, Spoil); 19] = [
+    let cases: [(&str, Spoil); 22] = [
         ("addresses", |r| r.addresses.clear()),
         ("addresses", |r| r.addresses = vec!["http://a".into(); 9]),
         ("addresses", |r| r.addresses = vec!["ftp://a".into()]),
@@ -58,6 +59,14 @@ fn every_field_has_its_bounds() {
         ("hypervisor", |r| r.hypervisor = "\u{1b}[31mXen".into()),
         ("software_version", |r| r.software_version = "1".repeat(65)),
         ("ssh_host_key", |r| r.ssh_host_key = Some("a\nb".into())),
+        ("prices", |r| {
+            r.prices.entry(ResourceKind::Cpu).or_default().hour.history = vec![Rate::ZERO; 25];
+        }),
+        ("prices", |r| r.prices.entry(ResourceKind::Memory).or_default().week.bins = vec![1; 33]),
+        ("unique", |r| {
+            let published = PublishedUnique { count: 1, free: 2, base_price: Rate::ZERO, highest: Rate::ZERO };
+            r.unique.insert(UniqueKind::TcpPort, published);
+        }),
         ("offers", |r| {
             let offer = r.offers.get_mut(&ResourceKind::Cpu).unwrap();
             offer.available = Quantity::from_cpus(9);
@@ -85,6 +94,46 @@ fn a_record_has_at_most_64_kib() {
     let mut large = record(2, 0);
     large.images = (0..512).map(|n| format!("{n:0>128}")).collect();
     assert!(matches!(SignedRecord::sign(&large, &key(2)), Err(RecordError::TooLarge { bytes }) if bytes > 64 << 10));
+}
+
+/// Prices of all resources, with histograms and histories as large as they get.
+fn with_prices(mut record: HostRecord) -> HostRecord {
+    let rate = Rate::from_picos_per_second(u64::MAX);
+    let window = WindowSummary {
+        filled_ppm: 1_000_000,
+        mean: rate,
+        deviation: rate,
+        skewness_milli: i64::MAX,
+        excess_kurtosis_milli: i64::MAX,
+        top: rate,
+        bins: vec![10_000; 32],
+        history: vec![rate; 24],
+    };
+    let prices = PriceSummary { spot: rate, hour: window.clone(), day: window.clone(), week: window };
+    record.prices = ResourceKind::ALL.into_iter().map(|kind| (kind, prices.clone())).collect();
+    record
+}
+
+/// However much a host has to tell, its record fits: prices give way, what it sells stays.
+#[test]
+fn prices_make_no_record_too_large() {
+    let whole = with_prices(record(2, 0));
+    let json = SignedRecord::sign(&whole, &key(2)).unwrap().json().len();
+    assert!(json < 20 << 10, "{json} bytes, of the largest numbers there are");
+    assert_eq!(whole.clone().fitted(), whole, "what fits is left alone");
+
+    let images = |count: usize, record: HostRecord| HostRecord {
+        images: (0..count).map(|number| format!("{number:0>128}")).collect(),
+        ..record
+    };
+    let stripped = images(400, whole.clone()).fitted();
+    assert!(stripped.prices[&ResourceKind::Cpu].hour.bins.is_empty() && !stripped.prices.is_empty());
+    assert!(SignedRecord::sign(&stripped, &key(2)).is_ok());
+    let bare = images(488, whole.clone()).fitted();
+    assert!(bare.prices.is_empty() && bare.offers == whole.offers);
+    assert!(SignedRecord::sign(&bare, &key(2)).is_ok());
+    let old = serde_json::to_value(record(2, 0)).unwrap();
+    assert!(old.get("prices").is_none() && serde_json::from_value::<HostRecord>(old).is_ok(), "records without prices");
 }
 
 #[test]

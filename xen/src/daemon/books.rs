@@ -30,6 +30,7 @@ impl State {
         }
         // A tick is never refused.
         let _ = apply(self, Event::Tick { usage, downtime_limit: limit }, now);
+        self.note_unique_use(domains, now);
         // After a downtime: the time that was left out may have reached the end of an escrow too.
         self.end_overdue(now);
     }
@@ -52,8 +53,13 @@ impl State {
 /// Lets an event happen on the market, and closes the books of the accounts that it ends.
 pub(super) fn apply(state: &mut State, event: Event, now: Timestamp) -> Result<(), Refusal> {
     for effect in state.auctioneer.apply(event, now)? {
-        if let Effect::Closed { account, receipts } = effect {
-            close_books(state, &account, &receipts, now);
+        match effect {
+            Effect::Charged { account, lines, .. } => {
+                let interval = state.auctioneer.config().interval;
+                state.charges.note(&account, lines, interval);
+            }
+            Effect::Closed { account, receipts, .. } => close_books(state, &account, &receipts, now),
+            _ => {}
         }
     }
     Ok(())
@@ -77,4 +83,5 @@ fn close_books(state: &mut State, id: &HostAccountId, receipts: &[ReceiptTotals]
     }
     state.closed.insert(id.clone(), notes);
     state.accounts.remove(id);
+    state.charges.forget(id);
 }

@@ -50,7 +50,10 @@ impl HostDaemon {
             match self.duty(id) {
                 Duty::Remove => self.remove_all(domains),
                 Duty::Stop => self.stop_all(domains),
-                Duty::Share(share) => self.set_weights(share, domains),
+                Duty::Share(share) => {
+                    self.set_weights(share, domains);
+                    self.stop_without_address(id, domains);
+                }
                 Duty::Nothing => {}
             }
         }
@@ -82,6 +85,16 @@ impl HostDaemon {
             let stopped = self.hypervisor.stop(&domain.name, SHUTDOWN_GRACE_MS, self.clock.now());
             self.note_fault("stopping", &domain.name, stopped);
         }
+    }
+
+    /// Shuts domains down that use an address which the account holds no more.
+    fn stop_without_address(&self, id: &HostAccountId, domains: &[&DomainStatus]) {
+        let lacks = |domain: &&&DomainStatus| {
+            let spec = domain.spec.as_ref();
+            spec.is_some_and(|spec| self.lock().address_not_held(id, spec).is_some())
+        };
+        let stopped: Vec<&DomainStatus> = domains.iter().filter(lacks).copied().collect();
+        self.stop_all(&stopped);
     }
 
     fn set_weights(&self, share: f64, domains: &[&DomainStatus]) {

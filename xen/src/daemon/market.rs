@@ -12,8 +12,8 @@ use super::usage::usage_of;
 use super::{DaemonError, HostDaemon, alone, published};
 use crate::hypervisor::HypervisorError;
 use crate::market::{
-    AccountReport, BidRequest, CloseReport, EscrowReport, OfferToAccount, OffersReport, Quote, QuoteRequest,
-    RefundRequest,
+    AccountReport, BidRequest, ChargesReport, CloseReport, EscrowReport, OfferToAccount, OffersReport, Quote,
+    QuoteRequest, RefundRequest,
 };
 use crate::status::DomainStatus;
 
@@ -55,7 +55,7 @@ impl HostDaemon {
         next.make_statements(now);
         if next != *state {
             if !state.differs_in_time_only(&next) {
-                self.store.save(&next)?;
+                self.store.save(&next, &state)?;
             }
             *state = next;
         }
@@ -255,6 +255,11 @@ impl HostDaemon {
     /// The state of one host account.
     pub(super) fn account(&self, account: AccountId, pool: &PoolName) -> Option<AccountReport> {
         report(&self.lock(), &HostAccountId::new(account, pool.clone())).ok()
+    }
+
+    /// What a host account was charged lately.
+    pub(super) fn charges(&self, account: AccountId, pool: &PoolName) -> Option<ChargesReport> {
+        self.lock().charges(&HostAccountId::new(account, pool.clone()))
     }
 
     /// The state of all host accounts of an account.

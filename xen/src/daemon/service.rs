@@ -60,6 +60,10 @@ impl HostDaemon {
                 Some(report) => json(&report),
                 None => Err(refused(MarketError::NoAccount(pool.clone()))),
             },
+            (&Method::GET, ["charges"]) => match self.charges(account, pool) {
+                Some(report) => json(&report),
+                None => Err(refused(MarketError::NoAccount(pool.clone()))),
+            },
             (&Method::DELETE, []) => {
                 let generation = call.query("generation")?.ok_or_else(|| missing("generation"))?;
                 json(&self.close(account, pool, generation).map_err(refused)?)

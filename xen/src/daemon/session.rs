@@ -304,6 +304,13 @@ impl HostDaemon {
                 });
             }
         }
+        let spec = match wanted {
+            Wanted::Made(spec) => Some(spec),
+            Wanted::Running(_) => now.and_then(|status| status.spec.as_ref()),
+        };
+        if let Some(address) = spec.and_then(|spec| state.address_not_held(&id, spec)) {
+            return Err(HostError::NotHeld { pool: pool.clone(), id: address });
+        }
         drop(state);
         let number = takings.last_key_value().map_or(0, |(number, _)| number.wrapping_add(1));
         takings.insert(number, Taking { account: id, path: wanted.path().clone(), needs: own });

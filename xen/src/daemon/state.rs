@@ -8,11 +8,14 @@ use tycoon_market::ids::EscrowId;
 use tycoon_market::{AccountId, Credits, HostAccountId, HostName, TimeSpan, Timestamp};
 
 use super::DaemonError;
+use super::charges::{ChargeBook, Charges};
 use super::keys::KeyBook;
 use super::statements::StatementNotes;
 
 /// The key of the state in its tree.
 const STATE_KEY: &[u8] = b"state";
+/// What the keys of the charges of an interval begin with; the number of the interval follows.
+const CHARGES_PREFIX: &[u8] = b"charges/";
 /// The version of the state's form.
 const VERSION: u32 = 2;
 /// For how long it is remembered what came of a closed account: 30 days.
@@ -42,6 +45,9 @@ pub(super) struct State {
     pub(super) cpu_marks: Option<BTreeMap<String, TimeSpan>>,
     /// What the bank is to be told of each escrow.
     pub(super) statements: BTreeMap<EscrowId, StatementNotes>,
+    /// What was charged lately, which is kept beside the state.
+    #[serde(skip)]
+    pub(super) charges: ChargeBook,
 }
 
 /// What is remembered of a host account beside its money.
@@ -83,6 +89,7 @@ impl State {
             keys: KeyBook::default(),
             cpu_marks: None,
             statements: BTreeMap::new(),
+            charges: ChargeBook::default(),
         }
     }
 
@@ -148,7 +155,8 @@ impl State {
     }
 }
 
-/// Keeps the state of one host in a tree: all of it as one value, so that it is never half new.
+/// Keeps the state of one host in a tree: as one value, and the charges of each interval beside it; all that changes is
+/// written together, so that it is never half new.
 #[derive(Debug)]
 pub(super) struct Store {
     host: HostName,
@@ -178,14 +186,31 @@ impl Store {
         if version != VERSION {
             return Err(DaemonError::Version { host: self.host.clone(), found: version, known: VERSION });
         }
-        serde_json::from_slice(&bytes).map_err(damaged)
+        let mut state: State = serde_json::from_slice(&bytes).map_err(damaged)?;
+        let mut charges: BTreeMap<u64, Charges> = BTreeMap::new();
+        for entry in self.tree.scan_prefix(CHARGES_PREFIX) {
+            let (key, value) = entry.map_err(|source| self.failed("read", source))?;
+            if let Some(number) = key.get(CHARGES_PREFIX.len()..).and_then(|number| number.try_into().ok()) {
+                charges.insert(u64::from_be_bytes(number), serde_json::from_slice(&value).map_err(damaged)?);
+            }
+        }
+        state.charges = ChargeBook::of(charges);
+        Ok(state)
     }
 
-    /// Saves the state; it is on disk on return.
-    pub(super) fn save(&self, state: &State) -> Result<(), DaemonError> {
-        let bytes =
-            serde_json::to_vec(state).map_err(|source| DaemonError::Damaged { host: self.host.clone(), source })?;
-        self.tree.insert(STATE_KEY, bytes).map_err(|source| self.failed("written", source))?;
+    /// Saves the state, which was `before` until now; it is on disk on return, all of it or nothing.
+    pub(super) fn save(&self, state: &State, before: &State) -> Result<(), DaemonError> {
+        let damaged = |source| DaemonError::Damaged { host: self.host.clone(), source };
+        let mut batch = sled::Batch::default();
+        batch.insert(STATE_KEY, serde_json::to_vec(state).map_err(damaged)?);
+        for (number, charges) in state.charges.changes_since(&before.charges) {
+            let key = [CHARGES_PREFIX, &number.to_be_bytes()].concat();
+            match charges {
+                Some(charges) => batch.insert(key, serde_json::to_vec(&*charges).map_err(damaged)?),
+                None => batch.remove(key),
+            }
+        }
+        self.tree.apply_batch(batch).map_err(|source| self.failed("written", source))?;
         self.tree.flush().map_err(|source| self.failed("written", source))?;
         Ok(())
     }

@@ -3,6 +3,7 @@
 mod bank_line;
 mod enforcement;
 mod keys;
+mod market_data;
 mod random_operations;
 mod receipts;
 mod restarts;

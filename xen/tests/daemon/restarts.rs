@@ -206,7 +206,7 @@ fn time_alone_is_not_written_to_disk_while_nobody_is_here() {
     scene.close(ALICE, "hello").unwrap();
     scene.pass(10);
     let tree = scene.database.open_tree("daemon").unwrap();
-    let mut writes = tree.watch_prefix("");
+    let mut writes = tree.watch_prefix("state");
     (0..100).for_each(|_| scene.pass(10));
     scene.fund(BOB, "hello", "1");
     let mut count = 0;
@@ -221,7 +221,7 @@ fn time_alone_is_not_written_to_disk_while_nobody_is_here() {
 fn each_call_is_written_once() {
     let scene = Scene::new();
     let tree = scene.database.open_tree("daemon").unwrap();
-    let mut writes = tree.watch_prefix("");
+    let mut writes = tree.watch_prefix("state");
     let mut count = |what: &str, expected: usize| {
         let mut count = 0;
         while writes.next_timeout(std::time::Duration::from_millis(10)).is_ok() {

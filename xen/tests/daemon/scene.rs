@@ -230,6 +230,12 @@ impl Scene {
         HostClient::new(self.caller(party, HOST.key(), Arc::new(InProcess(self.daemon().clone()))))
     }
 
+    /// A call of the host with any body.
+    pub fn put_raw(&self, party: Party, path: &str, body: &serde_json::Value) -> Result<serde_json::Value, CallError> {
+        let caller = self.caller(party, HOST.key(), Arc::new(InProcess(self.daemon().clone())));
+        caller.call(http::Method::PUT, path, &[], Some(body))
+    }
+
     pub fn daemon(&self) -> &Arc<HostDaemon> {
         self.daemon.as_ref().unwrap()
     }

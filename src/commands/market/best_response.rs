@@ -1,26 +1,19 @@
-//! `tycoon market`: the mathematics of the market, for scripts and for the curious.
+//! `tycoon market best-response`: how to divide a budget over hosts.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde::Deserialize;
 use serde_json::json;
 use tycoon_market::best_response::{BestResponseError, HostOffer, ManyHosts, Problem, solve_with_bound};
 
+use super::{number, read_json};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Output, table};
 
-/// The commands of `tycoon market`.
-#[derive(Subcommand, Debug)]
-pub enum MarketCommand {
-    /// Divide a budget over hosts so that it brings most, given what the others bid there
-    #[command(after_help = FORMAT)]
-    BestResponse(BestResponseArgs),
-}
-
-const FORMAT: &str = r#"Input, in JSON:
+/// The form of the input, for `--help`.
+pub const FORMAT: &str = r#"Input, in JSON:
   {"budget": 1.5, "max_hosts": 2,
    "hosts": [{"id": "h1", "weight": 3, "price": 1, "min_share": 0.1, "max_share": 0.5,
               "base_price": 0.1, "price_floor": 2}]}
@@ -46,8 +39,6 @@ pub struct BestResponseArgs {
     input: String,
 }
 
-/// The largest input that is read.
-const INPUT_BYTES_MAX: u64 = 256 << 20;
 /// The most steps of the search for the best choice of hosts, and the most hosts × steps.
 const STEPS_MAX: usize = 20_000;
 const WORK_MAX: usize = 200_000;
@@ -78,15 +69,9 @@ struct HostInput {
     price_floor: Option<f64>,
 }
 
-/// Runs one of the commands.
-pub fn run(command: &MarketCommand, output: &Output) -> Result<Exit, Failure> {
-    match command {
-        MarketCommand::BestResponse(arguments) => best_response(arguments, output),
-    }
-}
-
-fn best_response(arguments: &BestResponseArgs, output: &Output) -> Result<Exit, Failure> {
-    let input = read(&arguments.input)?;
+/// Solves the problem of a file.
+pub fn run(arguments: &BestResponseArgs, output: &Output) -> Result<Exit, Failure> {
+    let input: Input = read_json(&arguments.input, "best-response")?;
     let found = solve(&input)?;
     let solution = &found.solution;
     let gap = match (found.bound - solution.utility, solution.utility) {
@@ -134,24 +119,6 @@ fn best_response(arguments: &BestResponseArgs, output: &Output) -> Result<Exit, 
         output.print("no bids bring more\n");
     }
     Ok(Exit::Ok)
-}
-
-fn read(name: &str) -> Result<Input, Failure> {
-    let mut bytes = Vec::new();
-    let read = if name == "-" {
-        std::io::stdin().lock().take(INPUT_BYTES_MAX + 1).read_to_end(&mut bytes)
-    } else {
-        std::fs::File::open(name).and_then(|file| file.take(INPUT_BYTES_MAX + 1).read_to_end(&mut bytes))
-    };
-    read.map_err(|error| Failure::from_error(Exit::Failed, &error).context(&format!("`{name}` cannot be read")))?;
-    if bytes.len() as u64 > INPUT_BYTES_MAX {
-        return Err(Failure::new(Exit::Failed, format!("`{name}` is larger than 256 MiB")));
-    }
-    let name = if name == "-" { "standard input" } else { name };
-    serde_json::from_slice(&bytes).map_err(|error| {
-        Failure::new(Exit::Failed, format!("{name} is not what is asked for: {error}"))
-            .help("`tycoon market best-response --help` shows the form of the input")
-    })
 }
 
 fn solve(input: &Input) -> Result<ManyHosts, Failure> {
@@ -202,19 +169,5 @@ fn explain(error: &BestResponseError, input: &Input) -> Failure {
             Failure::from_error(Exit::Failed, error).help("raise `max_hosts`, or leave out a `min_share`")
         }
         error => Failure::from_error(Exit::Failed, error),
-    }
-}
-
-/// A number for people: six digits, without an exponent where that is short.
-pub fn number(value: f64) -> String {
-    let size = value.abs();
-    if value == 0.0 {
-        "0".to_owned()
-    } else if (1e-4..1e7).contains(&size) {
-        let decimals = (5 - size.log10().floor() as i32).clamp(0, 9) as usize;
-        let text = format!("{value:.decimals$}");
-        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-    } else {
-        format!("{value:.5e}")
     }
 }

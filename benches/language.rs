@@ -1,0 +1,251 @@
+//! How long a description takes to resolve, as whole processes that end with the same JSON:
+//!
+//! - pools of 1,000 to 100,000 domains by `count`, and by `each`, with values of their own; the aim is 100,000 below one
+//!   second and 1 GiB;
+//! - 10,000 instances of one structure, beside jrsonnet and Nickel, which are installed by this benchmark into the cache
+//!   folder with `cargo install`, once; where that cannot be had, the comparison is left out and the output says so. The
+//!   aim is three times as fast as the faster of them.
+//!
+//! `cargo bench --bench language` prints medians and ratios; all three must give equal JSON.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value as Json, json};
+use tycoon_lang::tree::Component;
+use tycoon_lang::{MemoryLoader, Options, Value, load};
+
+/// How often everything is done.
+const RUNS: usize = 5;
+/// The argument with which this program resolves a file, prints it as JSON, and says what memory it took.
+const RESOLVE: &str = "--resolve";
+/// What is compared, and in which version.
+const JRSONNET: (&str, &str) = ("jrsonnet", "0.5.0-pre98");
+const NICKEL: (&str, &str) = ("nickel-lang-cli", "1.18.0");
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, flag, file] = &arguments[..]
+        && flag == RESOLVE
+    {
+        resolve(Path::new(file));
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    println!("{RUNS} runs each, whole processes that end with JSON; medians");
+    println!("{:<34} {:>9} {:>12} {:>12}", "", "domains", "time", "memory");
+    for (name, text) in
+        [("by count", by_count as fn(usize) -> String), ("by each", by_each), ("by count, a tenth amended", amended)]
+    {
+        for count in [1_000, 10_000, 100_000] {
+            let file = write(folder.path(), "pool.kdl", &text(count));
+            let (time, memory, _) = ours(&file);
+            println!("{name:<34} {count:>9} {:>9} ms {:>8} MiB", time.as_millis(), memory >> 10);
+        }
+    }
+    beside(folder.path(), 10_000);
+}
+
+/// Domains with names, sizes and hosts names of their own.
+fn by_count(count: usize) -> String {
+    format!(
+        "{BASE}pool farm {{\n    domain web extends=Base count={count} {{\n        {OWN}\n    }}\n}}\n",
+        OWN = own("index")
+    )
+}
+
+fn by_each(count: usize) -> String {
+    format!(
+        "let numbers ($)\"range({count})\"\n{BASE}pool farm {{\n    domain web extends=Base each=numbers {{\n        {OWN}\n    }}\n}}\n",
+        OWN = own("each.value")
+    )
+}
+
+/// The same by count, where every tenth has a line of its own.
+fn amended(count: usize) -> String {
+    let mut text = by_count(count);
+    text.truncate(text.len() - 2);
+    for number in (0..count).step_by(10) {
+        text.push_str(&format!("    web.{number}.vcpus 4\n"));
+    }
+    text.push_str("}\n");
+    text
+}
+
+const BASE: &str = "template Base extends=domain {\n    image \"debian-12\"\n    vcpus 2\n    memory \"1GiB\"\n    root size=\"10GiB\" fs=ext4\n}\n";
+
+fn own(number: &str) -> String {
+    format!(
+        "hostname (f)\"web-${{{number}}}.example.org\"\n        memory ($)\"if {number} % 100 == 0 then 2GiB else 1GiB\""
+    )
+}
+
+/// The same structure for jrsonnet.
+fn jsonnet(count: usize) -> String {
+    format!(
+        "local base = {{ image: 'debian-12', vcpus: 2, memory: 1073741824, root: {{ size: 10737418240, fs: 'ext4' }} }};\n\
+         {{ ['web-%d' % i]: base + {{\n\
+         \x20   hostname: 'web-%d.example.org' % i,\n\
+         \x20   memory: if i % 100 == 0 then 2147483648 else super.memory,\n\
+         }} for i in std.range(0, {}) }}\n",
+        count - 1
+    )
+}
+
+/// The same structure for Nickel.
+fn nickel(count: usize) -> String {
+    format!(
+        "let base = {{\n\
+         \x20 image | default = \"debian-12\", vcpus | default = 2, memory | default = 1073741824,\n\
+         \x20 root = {{ size | default = 10737418240, fs | default = \"ext4\" }},\n\
+         }} in\n\
+         std.array.range 0 {count}\n\
+         |> std.array.map (fun i => {{\n\
+         \x20 field = \"web-%{{std.to_string i}}\",\n\
+         \x20 value = base & {{\n\
+         \x20   hostname = \"web-%{{std.to_string i}}.example.org\",\n\
+         \x20   memory = if i % 100 == 0 then 2147483648 else 1073741824,\n\
+         \x20 }},\n\
+         }})\n\
+         |> std.record.from_array\n"
+    )
+}
+
+fn beside(folder: &Path, count: usize) {
+    let (time, memory, wanted) = ours(&write(folder, "pool.kdl", &by_count(count)));
+    println!("\n{count} instances of one structure");
+    println!("{:<34} {:>9} ms {:>8} MiB", "tycoon", time.as_millis(), memory >> 10);
+    let peers = [
+        (JRSONNET, "jrsonnet", write(folder, "pool.jsonnet", &jsonnet(count)), &[][..]),
+        (NICKEL, "nickel", write(folder, "pool.ncl", &nickel(count)), &["export", "--format", "json"][..]),
+    ];
+    let mut fastest: Option<Duration> = None;
+    for ((package, version), program, file, arguments) in peers {
+        let program = match tool(package, version, program) {
+            Ok(program) => program,
+            Err(why) => {
+                println!("LEFT OUT {package} {version}: {why}");
+                continue;
+            }
+        };
+        let mut times = Vec::new();
+        let mut found = Json::Null;
+        for _ in 0..RUNS {
+            let start = Instant::now();
+            let output = Command::new(&program).args(arguments).arg(&file).output().expect("the peer starts");
+            times.push(start.elapsed());
+            assert!(output.status.success(), "{package} failed: {}", String::from_utf8_lossy(&output.stderr));
+            found = serde_json::from_slice(&output.stdout).expect("the peer prints JSON");
+        }
+        assert_eq!(plain(&found), plain(&wanted), "{package} gives something else");
+        let theirs = median(times);
+        let ratio = theirs.as_secs_f64() / time.as_secs_f64();
+        println!("{:<34} {:>9} ms {ratio:>8.1} times ours", format!("{package} {version}"), theirs.as_millis());
+        fastest = Some(fastest.map_or(theirs, |known| known.min(theirs)));
+    }
+    if let Some(fastest) = fastest {
+        let ratio = fastest.as_secs_f64() / time.as_secs_f64();
+        println!("the faster of them takes {ratio:.1} times as long; the aim is 3");
+    }
+}
+
+/// JSON with all numbers as they are compared: some print whole numbers as `1.0`.
+fn plain(value: &Json) -> Json {
+    match value {
+        Json::Number(number) => json!(number.as_f64()),
+        Json::Array(items) => items.iter().map(plain).collect(),
+        Json::Object(object) => object.iter().map(|(name, value)| (name.clone(), plain(value))).collect(),
+        other => other.clone(),
+    }
+}
+
+/// The median time of resolving a file in a process of its own, the most memory it took in KiB, and what it printed.
+fn ours(file: &Path) -> (Duration, u64, Json) {
+    let program = std::env::current_exe().expect("this program has a path");
+    let (mut times, mut memory, mut printed) = (Vec::new(), 0, Json::Null);
+    for _ in 0..RUNS {
+        let start = Instant::now();
+        let output = Command::new(&program)
+            .args([RESOLVE.as_ref(), file.as_os_str()])
+            .stdin(Stdio::null())
+            .output()
+            .expect("this program starts");
+        times.push(start.elapsed());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        memory = memory.max(said.trim().parse().expect("a number of KiB"));
+        printed = serde_json::from_slice(&output.stdout).expect("JSON");
+    }
+    (median(times), memory, printed)
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, text).expect("the file can be written");
+    path
+}
+
+/// Resolves a file, prints it as JSON, and says on stderr what memory it took.
+fn resolve(file: &Path) {
+    let text = std::fs::read(file).expect("the file can be read");
+    let loader = MemoryLoader::new().with("pool.kdl", text);
+    let loaded = match load("pool.kdl", &loader, &Options::default()) {
+        Ok(loaded) => loaded,
+        Err(failure) => panic!("{}", failure.to_text()),
+    };
+    let mut object = Map::new();
+    for domain in loaded.tree.children.iter().filter(|child| &*child.kind == "domain") {
+        object.insert(domain.label().replace('.', "-"), domain_json(domain));
+    }
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer(&mut out, &object).expect("standard output takes it");
+    out.flush().expect("standard output takes it");
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kibibytes = most.and_then(|rest| rest.trim().strip_suffix(" kB")).expect("a number of kB");
+    eprintln!("{kibibytes}");
+}
+
+fn domain_json(domain: &Component) -> Json {
+    let root = domain.child("root").expect("every domain has one");
+    let text = |node: &Component, name: &str| node.value(name).to_string();
+    let bytes = |value: &Value| value.as_bytes();
+    json!({
+        "hostname": text(domain, "hostname"),
+        "image": text(domain, "image"),
+        "memory": bytes(domain.value("memory")),
+        "vcpus": domain.value("vcpus").as_integer(),
+        "root": { "size": bytes(root.value("size")), "fs": text(root, "fs") },
+    })
+}
+
+/// A program of a crate, built once into the cache folder.
+fn tool(package: &str, version: &str, program: &str) -> Result<PathBuf, String> {
+    let home = std::env::var_os("HOME").map(PathBuf::from).ok_or("HOME is not set")?;
+    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(|| home.join(".cache"), PathBuf::from);
+    let root = cache.join("tycoon/tools");
+    let path = root.join("bin").join(program);
+    if path.exists() {
+        return Ok(path);
+    }
+    println!("building {package} {version} into the cache folder (some minutes, once)");
+    let output = Command::new("cargo")
+        .args(["install", package, "--version", version, "--locked", "--quiet", "--root"])
+        .arg(&root)
+        // In a directory of its own: the tool's crates are not ours.
+        .env_remove("CARGO_TARGET_DIR")
+        .output()
+        .map_err(|error| error.to_string())?;
+    if output.status.success() && path.exists() {
+        return Ok(path);
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    Err(text.lines().last().unwrap_or("it failed without a word").to_owned())
+}
