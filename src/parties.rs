@@ -54,7 +54,7 @@ impl Parties {
             text.push_str(&format!("{name} {}\n", kdl::KdlValue::String(value.to_owned())));
         };
         if let Some((url, key)) = &self.bank {
-            line("bank", &format!("{url}"));
+            line("bank", url);
             line("bank-key", &key.to_string());
         }
         if let Some(trusted) = &self.trusted {

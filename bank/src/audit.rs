@@ -10,7 +10,8 @@ use tycoon_market::{AccountId, Credits, EscrowId};
 
 use crate::bank::{Bank, BankError, repeat};
 use crate::evidence::Payload;
-use crate::journal::{self, Check, Record};
+use crate::export::Visitor;
+use crate::journal::{self, Check};
 use crate::ledger::{Books, View as _};
 use crate::store::{Head, MemoryStore, Store, StoreError};
 
@@ -63,8 +64,6 @@ pub fn audit(folder: &Path, index: Option<&dyn Store>) -> Result<Audit, BankErro
 pub fn audit_bank(bank: &Bank) -> Result<Audit, BankError> {
     audit_records(None, &mut |visit| bank.records(visit))
 }
-
-type Visitor<'v> = dyn FnMut(&Record<'_>) -> Result<(), BankError> + 'v;
 
 /// Audits the records that `records` shows, from the first.
 pub fn audit_records(

@@ -21,6 +21,9 @@ use crate::store::Head;
 /// The first line.
 const HEADER: &str = "tycoon-bank-export 1";
 
+/// What is shown each record.
+pub type Visitor<'v> = dyn FnMut(&Record<'_>) -> Result<(), BankError> + 'v;
+
 /// Why an export could not be written or read.
 #[derive(Debug, Error)]
 pub enum ExportError {
@@ -43,7 +46,7 @@ pub enum ExportError {
 /// Writes the records that `records` shows, from the first, to `to`. Returns the last.
 pub fn write(
     to: &mut dyn Write,
-    records: &mut dyn FnMut(&mut dyn FnMut(&Record<'_>) -> Result<(), BankError>) -> Result<(), BankError>,
+    records: &mut dyn FnMut(&mut Visitor<'_>) -> Result<(), BankError>,
 ) -> Result<Head, ExportError> {
     writeln!(to, "{HEADER}")?;
     let mut head = Head::EMPTY;

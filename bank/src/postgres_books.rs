@@ -52,7 +52,7 @@ impl PostgresBooks {
         let database = Arc::new(Database::open(url).map_err(BankError::Store)?);
         let store = Keyed::over(PooledRows(database.clone()));
         let books = Self { locks: has_locks(&database), database, store };
-        let (journal, index) = (books.database.with(|client| last(client)), books.store.head()?);
+        let (journal, index) = (books.database.with(last), books.store.head()?);
         let journal = journal.map_err(|error| BankError::Store(failed(&error)))?;
         if journal != index {
             return Err(BankError::Database(format!(

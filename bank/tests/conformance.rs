@@ -32,15 +32,15 @@ const MIA: u8 = 6;
 const DAY: u64 = 24 * 3600;
 
 /// Where the books are.
-enum Place<'a> {
+enum Place {
     Memory(TempDir),
     Sled(TempDir),
-    Postgres(&'a Cluster, String),
+    Postgres(String),
 }
 
-impl<'a> Place<'a> {
-    fn postgres(cluster: &'a Cluster) -> Self {
-        Self::Postgres(cluster, cluster.database())
+impl Place {
+    fn postgres(cluster: &Cluster) -> Self {
+        Self::Postgres(cluster.database())
     }
 
     fn open(&self, clock: &Arc<FixedClock>) -> Arc<Bank> {
@@ -54,7 +54,7 @@ impl<'a> Place<'a> {
                 let store = sled_store(&folder.path().join("index"));
                 Bank::open(journal(folder), store, signer, clock.clone(), issuer).unwrap().0
             }
-            Self::Postgres(_, url) => {
+            Self::Postgres(url) => {
                 Bank::over(Box::new(PostgresBooks::open(url).unwrap()), signer, clock.clone(), issuer).unwrap().0
             }
         };
@@ -71,12 +71,12 @@ struct World {
 }
 
 impl World {
-    fn new(place: &Place<'_>) -> Self {
+    fn new(place: &Place) -> Self {
         let clock = Arc::new(FixedClock::new(Timestamp::from_seconds(1_800_000_000)));
         Self::at(place, clock, Arc::new(AtomicU64::new(0)))
     }
 
-    fn at(place: &Place<'_>, clock: Arc<FixedClock>, callers: Arc<AtomicU64>) -> Self {
+    fn at(place: &Place, clock: Arc<FixedClock>, callers: Arc<AtomicU64>) -> Self {
         let bank = place.open(&clock);
         let policy = ReplayPolicy::IN_PROCESS;
         let service = BankService::new(bank.clone(), Arc::new(secret(1)), clock.clone(), policy, Registration::Open)
@@ -428,7 +428,7 @@ const SUITE: &[(&str, Check)] = &[
 ];
 
 /// Runs the suite, each check in books of its own; then closes and opens them, and takes them elsewhere.
-fn suite<'a>(place: impl Fn() -> Place<'a>) {
+fn suite(place: impl Fn() -> Place) {
     for (name, check) in SUITE {
         println!("{name}");
         let place = place();
@@ -555,7 +555,7 @@ fn books_in_postgresql_that_were_changed_from_outside_are_found() {
     ] {
         let place = Place::postgres(&cluster);
         World::new(&place).furnish();
-        let Place::Postgres(_, url) = &place else { unreachable!("it was made so") };
+        let Place::Postgres(url) = &place else { unreachable!("it was made so") };
         cluster.sql(url, statement);
         let opened = PostgresBooks::open(url);
         assert_eq!(opened.is_ok(), opens, "{statement}: {:?}", opened.err());
@@ -578,7 +578,7 @@ fn an_export_of_a_journal_becomes_books_in_postgresql() {
     export::write(&mut exported, &mut |visit| world.bank.records(visit)).unwrap();
     let cluster = Cluster::start();
     let place = Place::postgres(&cluster);
-    let Place::Postgres(_, url) = &place else { unreachable!("it was made so") };
+    let Place::Postgres(url) = &place else { unreachable!("it was made so") };
     let books = PostgresBooks::open(url).unwrap();
     export::read(&mut exported.as_slice(), &mut |record| books.append(record)).unwrap();
     let moved = World::at(&place, world.clock.clone(), world.callers.clone());

@@ -451,3 +451,54 @@ fn many_threads_share_syncs_and_every_credit_stays() {
     let audit = audit(&options.journal, Some(&*store)).unwrap();
     assert!(audit.is_clean(), "{audit:?}");
 }
+
+#[test]
+fn segments_that_were_put_away_are_read_and_copied_with_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = written(folder.path(), 600, 20);
+    let before = segments(&journal).len();
+    let old = folder.path().join("old");
+    let head = audit(&journal, None).unwrap().head;
+    let away = tycoon_bank::journal::archive(&journal, &old, 3).unwrap();
+    assert_eq!((away, segments(&journal).len()), (before - 3, 3));
+    assert_eq!(tycoon_bank::journal::archive(&journal, &old, 3).unwrap(), 0, "again puts nothing away");
+    assert_eq!(audit(&journal, None).unwrap().head, head);
+
+    // One that a stop left in both places counts once.
+    let twice = segments(&old).pop().unwrap();
+    fs::copy(&twice, journal.join(twice.file_name().unwrap())).unwrap();
+    assert_eq!(audit(&journal, None).unwrap().head, head);
+
+    let copy = folder.path().join("copy");
+    assert_eq!(tycoon_bank::journal::copy(&journal, &copy).unwrap(), head);
+    assert_eq!(audit(&copy, None).unwrap().head, head);
+    assert!(tycoon_bank::journal::copy(&journal, &copy).is_err(), "a copy never overwrites another");
+
+    let (bank, _) = open(Options::new(journal.clone()), Arc::new(MemoryStore::new()), &clock()).unwrap();
+    assert_eq!(balance(&bank, JOE), 20);
+    drop(bank);
+    fs::rename(&old, folder.path().join("unmounted")).unwrap();
+    let missing = open(Options::new(journal), Arc::new(MemoryStore::new()), &clock()).err().unwrap().to_string();
+    assert!(missing.contains("put away in"), "{missing}");
+}
+
+#[test]
+fn a_copy_of_a_journal_that_is_written_meanwhile_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("journal");
+    let options = Options { segment_bytes: 2_000, ..Options::new(journal.clone()) };
+    let (bank, _) = open(options, Arc::new(MemoryStore::new()), &clock()).unwrap();
+    furnish(&bank);
+    std::thread::scope(|scope| {
+        let writing = scope.spawn(|| (1..=100).for_each(|number| drop(bank.commit(transfer(number), None).unwrap())));
+        let mut number = 0;
+        while !writing.is_finished() {
+            let told = bank.last_record();
+            let copy = folder.path().join(format!("copy{number}"));
+            let head = tycoon_bank::journal::copy(&journal, &copy).unwrap();
+            assert!(head.record >= told, "what was told before the copy began is in it");
+            assert!(audit(&copy, None).unwrap().is_clean());
+            number += 1;
+        }
+    });
+}

@@ -11,6 +11,9 @@ fn the_account_and_its_history_can_be_seen() {
     environment.run(&["up", "hello.kdl"]).ok();
     environment.run(&["down", "hello"]).ok();
     insta::assert_snapshot!("history", environment.run(&["bank", "history"]).ok());
+    insta::assert_snapshot!("statement", environment.run(&["bank", "statement"]).ok());
+    insta::assert_snapshot!("usage", environment.run(&["bank", "usage", "--month", "2026-01"]).ok());
+    insta::assert_snapshot!("usage_csv", environment.run(&["bank", "usage", "--month", "2026-01", "--csv"]).ok());
     insta::assert_snapshot!("audit", environment.run(&["bank", "audit"]).ok());
     insta::assert_snapshot!("user", environment.run(&["user", "show"]).ok());
     insta::assert_snapshot!("hosts", environment.run(&["hosts"]).ok());

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
+use crate::cluster::Cluster;
 use crate::environment::{Environment, Ran};
 
 /// A bank that is served from the environment's folder, with a clock that runs.
@@ -30,17 +31,20 @@ impl ServedBank {
         let mut arguments = vec!["bank", "serve", "--store", store, "--listen", "127.0.0.1:0"];
         arguments.extend(more);
         let mut child = live(environment, &arguments).stderr(Stdio::piped()).spawn().expect("the bank starts");
-        let mut stderr = BufReader::new(child.stderr.take().expect("its messages"));
+        let stderr = BufReader::new(child.stderr.take().expect("its messages"));
+        // From here on it is ended with the test, however that ends.
+        let mut bank = Self { child, stderr, url: String::new(), key: String::new() };
         let mut seen = String::new();
         loop {
             let mut line = String::new();
-            let read = stderr.read_line(&mut line).expect("its messages can be read");
+            let read = bank.stderr.read_line(&mut line).expect("its messages can be read");
             seen.push_str(&line);
             assert!(read > 0, "the bank did not open:\n{seen}");
             if let Some((url, key)) =
                 line.trim().strip_prefix("tycoon init --bank ").and_then(|rest| rest.split_once(" --bank-key "))
             {
-                return Self { child, stderr, url: url.to_owned(), key: key.trim_matches('\'').to_owned() };
+                (bank.url, bank.key) = (url.to_owned(), key.trim_matches('\'').to_owned());
+                return bank;
             }
         }
     }
@@ -265,4 +269,91 @@ fn a_bank_is_backed_up_while_it_runs_and_restored_in_a_new_epoch() {
     assert_eq!(moved.key.split(' ').next(), Some("ssh-ed25519"));
     let early = user(&environment, "jane", &moved_balance);
     assert!(early.code == Some(0) || early.stderr.contains("call.restarting"), "{early}");
+}
+
+#[test]
+fn two_processes_serve_one_bank_from_postgresql() {
+    let environment = Environment::new();
+    let cluster = Cluster::start();
+    let store = cluster.database();
+    let issuer = user(&environment, "issuer", &["user", "export"]).ok().stdout;
+    let keyless = ["bank", "serve", "--store", &store];
+    let keyless = user(&environment, "issuer", &keyless).ends_with(2);
+    assert!(keyless.stderr.contains("--key FILE"), "{keyless}");
+    let more = ["--key", "bank_key", "--issuer", issuer.trim(), "--registration", "open"];
+    let first = ServedBank::start_with(&environment, &store, &more);
+    let second = ServedBank::start_with(&environment, &store, &more);
+    assert_eq!(first.key, second.key);
+    let at = |bank: &ServedBank, name: &str, arguments: &[&str]| {
+        let which = ["--bank", &bank.url, "--bank-key", &bank.key];
+        json(&environment, name, &[arguments, &which].concat())
+    };
+    let jane = at(&first, "jane", &["bank", "create-account"]);
+    at(&second, "issuer", &["bank", "issue", text(&jane, "account"), "50"]);
+    assert_eq!(at(&first, "jane", &["bank", "balance"])["balance_micro"], 50_000_000);
+    first.stop();
+    assert_eq!(at(&second, "jane", &["bank", "balance"])["balance_micro"], 50_000_000);
+    let audit = json(&environment, "issuer", &["bank", "audit", "--store", &store]);
+    assert_eq!((&audit["ok"], &audit["issued_micro"]), (&Value::Bool(true), &50_000_000.into()), "{audit}");
+
+    // To a folder, and into another database.
+    user(&environment, "issuer", &["bank", "export", "--store", &store, "--to", "export"]).ok();
+    user(&environment, "issuer", &["bank", "import", "--store", "sled:moved", "--from", "export"]).ok();
+    let elsewhere = cluster.database();
+    user(&environment, "issuer", &["bank", "import", "--store", &elsewhere, "--from", "export"]).ok();
+    let occupied =
+        user(&environment, "issuer", &["bank", "import", "--store", &elsewhere, "--from", "export"]).ends_with(1);
+    assert!(occupied.stderr.contains("needs an empty database"), "{occupied}");
+    let files = user(&environment, "issuer", &["bank", "backup", "--store", &store, "--to", "x"]).ends_with(2);
+    assert!(files.stderr.contains("pg_dump"), "{files}");
+}
+
+#[test]
+fn a_group_shares_an_account_with_sub_accounts_and_allowances() {
+    let environment = Environment::new();
+    let bank = ServedBank::start(&environment, "bank", &["--registration", "open"]);
+    for name in ["issuer", "jane", "mia"] {
+        user(&environment, name, &["init", "--bank", &bank.url, "--bank-key", &bank.key]).ok();
+    }
+    let jane = json(&environment, "jane", &["bank", "create-account", "--label", "lab"]);
+    json(&environment, "issuer", &["bank", "issue", text(&jane, "account"), "100"]);
+    let mia_key = user(&environment, "mia", &["user", "export"]).ok().stdout;
+    environment.write("mia.pub", &mia_key);
+    let mia = json(&environment, "jane", &["bank", "create-account", "mia.pub", "--sub", "--label", "mia"]);
+    let mia = text(&mia, "account").to_owned();
+    let granted = json(&environment, "jane", &["bank", "allowance", &mia, "10", "--every", "7d"]);
+    assert_eq!(granted["balance_micro"], 10_000_000);
+    let refused = user(&environment, "mia", &["bank", "transfer", &text(&jane, "account").replace('0', "1"), "1"]);
+    assert_ne!(refused.code, Some(0), "{refused}");
+    json(&environment, "mia", &["bank", "transfer", text(&jane, "account"), "4"]);
+    assert_eq!(json(&environment, "jane", &["bank", "balance"])["balance_micro"], 94_000_000);
+    assert_eq!(json(&environment, "jane", &["bank", "accounts"]).as_array().unwrap().len(), 2);
+    let history = user(&environment, "jane", &["bank", "history", "--account", &mia, "--kind", "allowance"]).ok();
+    assert!(history.stdout.contains("allowance"), "{history}");
+    let keys = user(&environment, "jane", &["bank", "keys", "put", "mia.pub", "--role", "reader"]).ends_with(1);
+    assert!(keys.stderr.contains("bank.key-taken"), "{keys}");
+    json(&environment, "jane", &["bank", "allowance", &mia, "--end"]);
+    let closed = json(&environment, "jane", &["bank", "close", "--account", &mia, "--to", text(&jane, "account")]);
+    assert!(closed["closed_at"].is_i64(), "{closed}");
+    assert_eq!(json(&environment, "jane", &["bank", "balance"])["balance_micro"], 100_000_000);
+}
+
+#[test]
+fn old_segments_are_put_away_and_still_read() {
+    let environment = Environment::new();
+    let store = format!("sled:{}", environment.path().join("bank").display());
+    for round in 0..2 {
+        let bank = ServedBank::start(&environment, "bank", &["--registration", "open"]);
+        let name = format!("user{round}");
+        let which = ["--bank", &bank.url, "--bank-key", &bank.key];
+        user(&environment, &name, &[&["bank", "create-account"][..], &which].concat());
+        bank.stop();
+        let put =
+            user(&environment, "issuer", &["bank", "archive", "--store", &store, "--to", "old", "--keep", "1"]).ok();
+        assert!(put.stdout.contains("put 0 segments away"), "one segment always stays: {put}");
+    }
+    let audit = json(&environment, "issuer", &["bank", "audit", "--store", &store]);
+    assert_eq!(audit["ok"], true, "{audit}");
+    let other = user(&environment, "issuer", &["bank", "archive", "--store", &store, "--to", "elsewhere"]).ends_with(1);
+    assert!(other.stderr.contains("all must be in one folder"), "{other}");
 }

@@ -1,5 +1,7 @@
 //! The program from end to end, as a person runs it: in a home of its own, with a clock and a seed that stand still.
 
+#[path = "../../bank/tests/cluster/mod.rs"]
+mod cluster;
 mod environment;
 
 mod bad_files;

@@ -148,8 +148,7 @@ fn show(audit: &Audit, output: &Output) -> Exit {
 
 /// Writes all records as one text. The bank may run meanwhile.
 pub fn export(arguments: &ExportArgs, output: &Output) -> Result<Exit, Failure> {
-    let mut records =
-        |visit: &mut dyn FnMut(&journal::Record<'_>) -> Result<(), BankError>| arguments.store.records(visit);
+    let mut records = |visit: &mut export::Visitor<'_>| arguments.store.records(visit);
     let head = match &arguments.to {
         None => {
             export::write(&mut BufWriter::new(io::stdout().lock()), &mut records).map_err(|error| failed(&error))?

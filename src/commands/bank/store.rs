@@ -5,7 +5,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use tycoon_bank::bank::{Backend as _, BankError};
-use tycoon_bank::journal::{self, Check, Record};
+use tycoon_bank::export::Visitor;
+use tycoon_bank::journal::{self, Check};
 use tycoon_bank::postgres_books::PostgresBooks;
 use tycoon_bank::store::{Head, SledStore};
 use tycoon_bank::{Bank, Options, Recovery};
@@ -53,7 +54,7 @@ impl StorePlace {
     }
 
     /// Shows every record of the books, from the first, to `visit`. A bank may have them open meanwhile.
-    pub fn records(&self, visit: &mut dyn FnMut(&Record<'_>) -> Result<(), BankError>) -> Result<(), BankError> {
+    pub fn records(&self, visit: &mut Visitor<'_>) -> Result<(), BankError> {
         match self {
             Self::Sled(folder) => {
                 journal::read(&journal_folder(folder), &Head::EMPTY, Check::Everything, visit).map(|_| ())

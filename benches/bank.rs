@@ -1,0 +1,472 @@
+//! What the bank can do: signed, durable transfers with signed receipts over HTTP on loopback, by 1, 16, 64 and 256
+//! clients at a time, singly and 64 to a request. Beside it, in the same run and on the same disk, PostgreSQL 15 doing
+//! the same transfers unsigned, one transaction each with synchronous commit, by plain SQL and by a function, whichever is
+//! faster; and what the machine can do at most: ed25519 operations, and syncs of the disk. At last, what it costs to open
+//! a bank with many accounts and transfers.
+//!
+//! `cargo bench --bench bank` prints it all. `TYCOON_BENCH_SECONDS` (5) is how long each measurement takes,
+//! `TYCOON_BENCH_ACCOUNTS` (1000000) and `TYCOON_BENCH_TRANSFERS` (10000000) how large the bank is that is opened.
+
+#[path = "../bank/tests/cluster/mod.rs"]
+mod cluster;
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use cluster::Cluster;
+use tycoon_bank::api::{IssueRequest, TransferRequest, TransfersRequest};
+use tycoon_bank::ledger::{AccountKind, Operation, TransferOrder};
+use tycoon_bank::store::SledStore;
+use tycoon_bank::{Bank, BankClient, Options};
+use tycoon_market::{AccountId, Credits, PublicKey, TransferId};
+use tycoon_rpc::{Caller, HttpSettings, HttpTransport, RetryPolicy, SecretKey, Signer as _, SystemClock};
+
+/// Clients at a time.
+const CLIENTS: [usize; 4] = [1, 16, 64, 256];
+/// Transfers to a request.
+const BATCH: usize = 64;
+/// Accounts that PostgreSQL moves money between: as many as there are clients here at most.
+const ACCOUNTS: usize = 256;
+
+fn main() {
+    let folder = tempfile::tempdir_in(target_folder()).expect("a temporary folder");
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let syncs = syncs_per_second(folder.path());
+    let (verify, sign) = ed25519_seconds();
+    // A transfer costs one check of the request, and a signature each for the receipt and the reply.
+    let signed_limit = cores as f64 / (verify + 2.0 * sign);
+    println!("{cores} cores; {syncs:.0} syncs of the disk per second by one writer");
+    println!(
+        "ed25519: {:.1} µs to verify, {:.1} µs to sign; {signed_limit:.0} signed transfers per second at most\n",
+        verify * 1e6,
+        sign * 1e6
+    );
+
+    let bank = ServedBank::start(&folder.path().join("bank"));
+    let town = Town::found(&bank);
+    // PostgreSQL runs as a user of its own, who may not be let into the folder of programs.
+    let cluster = Cluster::start();
+    let device = |path: &Path| std::os::unix::fs::MetadataExt::dev(&std::fs::metadata(path).expect("a folder"));
+    if device(cluster.folder()) != device(folder.path()) {
+        println!("note: PostgreSQL's files are on another file system than the bank's");
+    }
+    let peer = Peer::new(&cluster);
+    println!(
+        "{:>7} {:>22} {:>22} {:>22} {:>8} {:>8}",
+        "clients", "bank, singly", "bank, 64 a request", "PostgreSQL", "singly", "batches"
+    );
+    for clients in CLIENTS {
+        let single = town.run(&bank, clients, 1);
+        let batches = town.run(&bank, clients, BATCH);
+        let postgres = peer.run(clients);
+        println!(
+            "{clients:>7} {single:>22} {batches:>22} {postgres:>22} {:>7.2}× {:>7.2}×",
+            single.per_second / postgres.per_second,
+            batches.per_second / postgres.per_second
+        );
+        if clients == 64 {
+            println!(
+                "        at 64: {:.0} % of the ed25519 limit singly; {:.1} transfers per sync of the disk singly, {:.1} in batches",
+                100.0 * single.per_second / signed_limit,
+                single.per_second / syncs,
+                batches.per_second / syncs
+            );
+        }
+    }
+    println!("(transfers per second, and the 99th percentile of a request's time in ms)");
+    println!("aims at 64 clients: at least 1 × singly, 5 × in batches, p99 not worse\n");
+    drop(bank);
+    open_large(folder.path());
+}
+
+fn number(variable: &str, usual: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+fn measured() -> Duration {
+    Duration::from_secs(number("TYCOON_BENCH_SECONDS", 5))
+}
+
+/// The disk that is measured is the one programs are built on; a memory file system would flatter.
+fn target_folder() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_tycoon")).parent().expect("the program is in a folder")
+}
+
+/// How many records of a kilobyte one writer can append and sync in a second.
+fn syncs_per_second(folder: &Path) -> f64 {
+    let mut file = File::create(folder.join("sync")).expect("a file");
+    let record = [b'x'; 1024];
+    let began = Instant::now();
+    let mut count = 0;
+    while began.elapsed() < Duration::from_secs(2) {
+        file.write_all(&record).and_then(|()| file.sync_data()).expect("the disk takes it");
+        count += 1;
+    }
+    f64::from(count) / began.elapsed().as_secs_f64()
+}
+
+/// Seconds to verify and to sign.
+fn ed25519_seconds() -> (f64, f64) {
+    let key = SecretKey::from_seed(&[1; 32]);
+    let (public, message) = (key.public_key(), [7; 300]);
+    let signature = key.sign(&message);
+    let time = |work: &dyn Fn()| {
+        let began = Instant::now();
+        (0..2000).for_each(|_| work());
+        began.elapsed().as_secs_f64() / 2000.0
+    };
+    let verify = time(&|| assert!(public.verifies(&message, &signature)));
+    (verify, time(&|| assert!(key.sign(&message) == signature)))
+}
+
+/// The bank as a process.
+struct ServedBank {
+    child: Child,
+    address: String,
+    key: PublicKey,
+    opened_in: Duration,
+}
+
+impl ServedBank {
+    fn start(folder: &Path) -> Self {
+        std::fs::create_dir_all(folder).expect("a folder");
+        let (store, issuer) = (format!("sled:{}", folder.display()), secret(usize::MAX).public_key().to_string());
+        let began = Instant::now();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tycoon"))
+            .args(["bank", "serve", "--store", &store, "--listen", "127.0.0.1:0", "--issuer", &issuer])
+            .args(["--registration", "open", "--log-level", "error"])
+            .env("XDG_CONFIG_HOME", folder)
+            .stderr(Stdio::piped())
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("the bank starts");
+        let mut stderr = BufReader::new(child.stderr.take().expect("its messages"));
+        let mut line = String::new();
+        loop {
+            line.clear();
+            assert!(stderr.read_line(&mut line).expect("its messages can be read") > 0, "the bank did not open");
+            let told = line.trim().strip_prefix("tycoon init --bank http://");
+            if let Some((address, key)) = told.and_then(|rest| rest.split_once(" --bank-key ")) {
+                let key = key.trim_matches('\'').parse().expect("a key");
+                return Self { child, address: address.to_owned(), key, opened_in: began.elapsed() };
+            }
+        }
+    }
+
+    /// The most memory that it has used so far, in MiB.
+    fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0");
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) >> 10
+    }
+}
+
+impl Drop for ServedBank {
+    fn drop(&mut self) {
+        // It has nothing to lose: what it told is on disk.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn secret(party: usize) -> SecretKey {
+    let mut seed = [9; 32];
+    seed[..8].copy_from_slice(&(party as u64).to_be_bytes());
+    SecretKey::from_seed(&seed)
+}
+
+fn account(party: usize) -> AccountId {
+    AccountId::of(&secret(party).public_key())
+}
+
+/// What came of a measurement.
+struct Measured {
+    per_second: f64,
+    p99: Duration,
+}
+
+impl std::fmt::Display for Measured {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&format!("{:.0} /s, {:.1} ms", self.per_second, self.p99.as_secs_f64() * 1e3))
+    }
+}
+
+fn of(mut times: Vec<Duration>, each: usize, took: Duration) -> Measured {
+    assert!(!times.is_empty(), "nothing was done");
+    times.sort_unstable();
+    let p99 = times[(times.len() * 99 / 100).min(times.len() - 1)];
+    Measured { per_second: (times.len() * each) as f64 / took.as_secs_f64(), p99 }
+}
+
+/// Accounts at the bank, each with its own key.
+struct Town {
+    ids: std::sync::atomic::AtomicU64,
+}
+
+impl Town {
+    fn found(bank: &ServedBank) -> Self {
+        let way = Arc::new(
+            HttpTransport::new(&format!("http://{}", bank.address), &HttpSettings::default()).expect("an address"),
+        );
+        let client = |party| {
+            let caller = Caller::new(Arc::new(secret(party)), bank.key, way.clone());
+            BankClient::new(caller.with_retries(RetryPolicy::NETWORK))
+        };
+        for party in 0..ACCOUNTS {
+            client(party).open_account(secret(party).public_key(), AccountKind::User, "").expect("an account");
+            let amount = Credits::from_micros(1_000_000_000);
+            let id = TransferId::from_bytes((party as u128 + 1).to_be_bytes());
+            let request = IssueRequest { id, to: account(party), amount, memo: String::new() };
+            client(usize::MAX).issue(&request).expect("an issue");
+        }
+        Self { ids: std::sync::atomic::AtomicU64::new(1) }
+    }
+
+    /// Requests of one client as bytes, signed beforehand.
+    fn requests(&self, bank: &ServedBank, party: usize, each: usize, count: usize) -> Vec<Vec<u8>> {
+        let caller = Caller::new(Arc::new(secret(party)), bank.key, Arc::new(Nowhere));
+        let make = |number: usize| {
+            let orders: Vec<TransferRequest> = (0..each)
+                .map(|place| TransferRequest {
+                    id: TransferId::from_bytes(u128::from(self.ids.fetch_add(1, Ordering::Relaxed)).to_be_bytes()),
+                    payer: account(party),
+                    payee: account((party + 1 + (number * each + place) % (ACCOUNTS - 1)) % ACCOUNTS),
+                    amount: Credits::from_micros(1),
+                    memo: String::new(),
+                })
+                .collect();
+            let request = match each {
+                1 => caller.signed(http::Method::POST, "/v1/transfers", &[], orders.first()),
+                _ => {
+                    let body = TransfersRequest { transfers: orders, linked: false };
+                    caller.signed(http::Method::POST, "/v1/transfers/batch", &[], Some(&body))
+                }
+            };
+            let request = request.expect("a request can be signed");
+            let mut bytes = format!("POST {} HTTP/1.1\r\nHost: {}\r\n", request.uri(), bank.address).into_bytes();
+            for (name, value) in request.headers() {
+                bytes.extend_from_slice(format!("{name}: ").as_bytes());
+                bytes.extend_from_slice(value.as_bytes());
+                bytes.extend_from_slice(b"\r\n");
+            }
+            bytes.extend_from_slice(format!("Content-Length: {}\r\n\r\n", request.body().len()).as_bytes());
+            bytes.extend_from_slice(request.body());
+            bytes
+        };
+        (0..count).map(make).collect()
+    }
+
+    fn run(&self, bank: &ServedBank, clients: usize, each: usize) -> Measured {
+        // More than can be done in the time, and fewer than a sender may send within the window.
+        let count = (20_000 * measured().as_secs() as usize / clients / each).clamp(50, 12_000);
+        let requests: Vec<Vec<Vec<u8>>> = (0..clients).map(|party| self.requests(bank, party, each, count)).collect();
+        let stop = AtomicBool::new(false);
+        let barrier = std::sync::Barrier::new(clients + 1);
+        std::thread::scope(|scope| {
+            let working: Vec<_> = requests
+                .iter()
+                .map(|requests| {
+                    let (stop, barrier) = (&stop, &barrier);
+                    scope.spawn(move || {
+                        let stream = TcpStream::connect(&bank.address).expect("a connection");
+                        stream.set_nodelay(true).expect("an option");
+                        let mut stream = BufReader::new(stream);
+                        let mut times = Vec::with_capacity(requests.len());
+                        barrier.wait();
+                        for request in requests {
+                            if stop.load(Ordering::Relaxed) {
+                                break;
+                            }
+                            let began = Instant::now();
+                            stream.get_mut().write_all(request).expect("the bank reads");
+                            read_answer(&mut stream);
+                            times.push(began.elapsed());
+                        }
+                        times
+                    })
+                })
+                .collect();
+            barrier.wait();
+            let began = Instant::now();
+            while began.elapsed() < measured() && working.iter().any(|thread| !thread.is_finished()) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            stop.store(true, Ordering::Relaxed);
+            let times: Vec<Vec<Duration>> =
+                working.into_iter().map(|thread| thread.join().expect("a client")).collect();
+            of(times.concat(), each, began.elapsed())
+        })
+    }
+}
+
+/// Reads one reply, which must be a success.
+fn read_answer(stream: &mut BufReader<TcpStream>) {
+    let (mut line, mut length) = (String::new(), 0);
+    stream.read_line(&mut line).expect("a reply");
+    assert!(line.starts_with("HTTP/1.1 200"), "{line}");
+    loop {
+        line.clear();
+        stream.read_line(&mut line).expect("a header");
+        if line == "\r\n" {
+            break;
+        }
+        if let Some(text) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = text.trim().parse().expect("a length");
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).expect("the body");
+}
+
+/// Requests are made here, and sent elsewhere.
+struct Nowhere;
+
+impl tycoon_rpc::Transport for Nowhere {
+    fn send(&self, _: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, tycoon_rpc::TransportError> {
+        Err(tycoon_rpc::TransportError::TimedOut { service: "nowhere".to_owned(), seconds: 0 })
+    }
+}
+
+/// PostgreSQL doing the same.
+struct Peer<'c> {
+    cluster: &'c Cluster,
+    database: String,
+    scripts: [PathBuf; 2],
+}
+
+impl<'c> Peer<'c> {
+    fn new(cluster: &'c Cluster) -> Self {
+        let database = cluster.database();
+        let schema = "CREATE TABLE accounts (id int PRIMARY KEY, balance bigint NOT NULL CHECK (balance >= 0));
+             CREATE TABLE transfers (id uuid PRIMARY KEY, payer int, payee int, amount bigint, at timestamptz DEFAULT now());
+             CREATE FUNCTION pay(p int, q int, a bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+             DECLARE left_over bigint; BEGIN
+               UPDATE accounts SET balance = balance - a WHERE id = p RETURNING balance INTO left_over;
+               UPDATE accounts SET balance = balance + a WHERE id = q;
+               INSERT INTO transfers (id, payer, payee, amount) VALUES (gen_random_uuid(), p, q, a);
+               RETURN left_over; END $$";
+        cluster.sql(&database, schema);
+        cluster.sql(
+            &database,
+            &format!("INSERT INTO accounts SELECT n, 1000000000 FROM generate_series(0, {}) n", ACCOUNTS - 1),
+        );
+        let choose = format!("\\set p random(0, {0})\n\\set q (:p + random(1, {0})) % {ACCOUNTS}\n", ACCOUNTS - 1);
+        let plain = format!(
+            "{choose}BEGIN;\nUPDATE accounts SET balance = balance - 1 WHERE id = :p RETURNING balance;\n\
+             UPDATE accounts SET balance = balance + 1 WHERE id = :q;\n\
+             INSERT INTO transfers (id, payer, payee, amount) VALUES (gen_random_uuid(), :p, :q, 1);\nCOMMIT;\n"
+        );
+        let function = format!("{choose}SELECT pay(:p, :q, 1);\n");
+        let scripts = [("plain.sql", plain), ("function.sql", function)].map(|(name, text)| {
+            let path = cluster.folder().join(name);
+            std::fs::write(&path, text).expect("a script");
+            path
+        });
+        Self { cluster, database, scripts }
+    }
+
+    /// The better of the two ways.
+    fn run(&self, clients: usize) -> Measured {
+        let both = self.scripts.each_ref().map(|script| self.run_script(script, clients));
+        both.into_iter().reduce(|a, b| if b.per_second > a.per_second { b } else { a }).expect("two ways")
+    }
+
+    fn run_script(&self, script: &Path, clients: usize) -> Measured {
+        let log = self.cluster.folder().join(format!("log-{clients}"));
+        let seconds = measured().as_secs().to_string();
+        let mut command = self.cluster.program("pgbench");
+        command
+            .args(["--no-vacuum", "--protocol=prepared", "--log", "--max-tries=100"])
+            .args(["--client", &clients.to_string(), "--jobs", "2", "--time", &seconds, "--log-prefix"])
+            .arg(&log)
+            .arg("--file")
+            .arg(script)
+            .arg(&self.database);
+        let output = command.output().expect("pgbench runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut times = Vec::new();
+        for file in std::fs::read_dir(self.cluster.folder()).expect("the folder").flatten() {
+            let name = file.file_name().to_string_lossy().into_owned();
+            if name.starts_with(&format!("log-{clients}.")) {
+                let text = std::fs::read_to_string(file.path()).expect("the log");
+                let micros = text.lines().filter_map(|line| line.split(' ').nth(2)?.parse().ok());
+                times.extend(micros.map(Duration::from_micros));
+                std::fs::remove_file(file.path()).expect("the log is ours");
+            }
+        }
+        of(times, 1, measured())
+    }
+}
+
+/// What it costs to open a bank with many accounts and transfers.
+fn open_large(folder: &Path) {
+    let accounts = number("TYCOON_BENCH_ACCOUNTS", 1_000_000);
+    let transfers = number("TYCOON_BENCH_TRANSFERS", 10_000_000);
+    let books = folder.join("large");
+    let began = Instant::now();
+    make_large(&books, accounts, transfers);
+    println!("made a bank of {accounts} accounts and {transfers} transfers in {:.0} s", began.elapsed().as_secs_f64());
+    let bank = ServedBank::start(&books);
+    println!(
+        "opening it, with the whole journal checked: {:.1} s, {} MiB",
+        bank.opened_in.as_secs_f64(),
+        bank.memory()
+    );
+    drop(bank);
+    std::fs::remove_dir_all(books.join("index")).expect("the index is ours");
+    let bank = ServedBank::start(&books);
+    println!("and with its index made anew: {:.1} s, {} MiB", bank.opened_in.as_secs_f64(), bank.memory());
+}
+
+fn make_large(books: &Path, accounts: u64, transfers: u64) {
+    std::fs::create_dir_all(books).expect("a folder");
+    let signer = Arc::new(tycoon_rpc::key_file::load_or_create(&books.join("bank_key"), "bench").expect("a key"));
+    let database = sled::Config::new().path(books.join("index")).flush_every_ms(None).open().expect("an index");
+    let store = Arc::new(SledStore::open(&database, "bank").expect("an index"));
+    let issuer = secret(usize::MAX).public_key();
+    let options = Options::new(books.join("journal"));
+    let bank = Bank::open(options, store, signer, Arc::new(SystemClock), issuer).expect("a bank").0;
+    // Accounts are opened by many threads, so that they share their syncs.
+    let next = std::sync::atomic::AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..128 {
+            scope.spawn(|| {
+                loop {
+                    let party = next.fetch_add(1, Ordering::Relaxed);
+                    if party >= accounts {
+                        break;
+                    }
+                    let key = secret(party as usize).public_key();
+                    let open =
+                        Operation::OpenAccount { key, kind: AccountKind::User, label: String::new(), opener: None };
+                    bank.commit(open, None).expect("an account");
+                }
+            });
+        }
+    });
+    let amount = Credits::from_micros(i64::try_from(transfers).unwrap_or(i64::MAX));
+    let id = TransferId::from_bytes([0; 16]);
+    bank.commit(Operation::Issue { id, to: account(0), amount, memo: String::new(), by: issuer }, None)
+        .expect("an issue");
+    let by = secret(0).public_key();
+    let mut number = 0_u64;
+    while number < transfers {
+        let orders = (number..(number + 256).min(transfers)).map(|number| TransferOrder {
+            id: TransferId::from_bytes((u128::from(number) + 1).to_be_bytes()),
+            payer: account(0),
+            payee: account((1 + number % (accounts.max(2) - 1)) as usize),
+            amount: Credits::from_micros(1),
+            memo: String::new(),
+        });
+        let orders: Vec<_> = orders.collect();
+        number += orders.len() as u64;
+        bank.commit(Operation::Transfers { orders, linked: true, by }, None).expect("transfers");
+    }
+    bank.flush().expect("the index is flushed");
+}
