@@ -2,6 +2,7 @@
 //! over, because it needs minutes, and a machine that can run the lab.
 
 mod faults;
+mod images;
 mod lab;
 mod life;
 mod power;

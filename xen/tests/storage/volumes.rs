@@ -206,6 +206,53 @@ fn attached_disks_are_the_volumes_and_the_seed() {
     assert_eq!(loop_devices_below(&bench), "");
 }
 
+/// A file system so small that a disk runs full in earnest.
+struct SmallDisk {
+    folder: std::path::PathBuf,
+}
+
+impl SmallDisk {
+    fn mount(folder: std::path::PathBuf) -> Option<Self> {
+        fs::create_dir(&folder).unwrap();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=16m", "tycoon-test"]).arg(&folder).status();
+        if !mounted.is_ok_and(|status| status.success()) {
+            println!("SKIPPED: a disk that runs full needs root, to mount a small one");
+            return None;
+        }
+        Some(Self { folder })
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.folder).status();
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_no_half_volume() {
+    let bench = Bench::new();
+    let Some(disk) = SmallDisk::mount(bench.folder.path().join("volumes")) else { return };
+    let storage = bench.open();
+    let first = spec("a");
+    storage.ensure_volumes(&first, &owner(&first, 1)).unwrap();
+    let files = bench.files();
+    let second = spec("b");
+    let refusal = storage.ensure_volumes(&second, &owner(&second, 1));
+    assert!(matches!(refusal, Err(HypervisorError::Full { kind: ResourceKind::Disk, .. })), "{refusal:?}");
+    assert_eq!(bench.files(), files);
+    // A volume that cannot grow stays as it was.
+    let mut larger = first.clone();
+    larger.volumes[1].size_bytes = 12 * MIB;
+    assert!(storage.ensure_volumes(&larger, &owner(&larger, 1)).is_err());
+    assert_eq!(storage.ensure_volumes(&first, &owner(&first, 1)), Ok(false));
+    assert_eq!(fs::metadata(bench.volume(&owner(&first, 1), "data")).unwrap().len(), 2 * MIB);
+    assert_eq!(bench.files(), files);
+    storage.remove(&owner(&first, 1).hypervisor_name()).unwrap();
+    drop(disk);
+}
+
 fn loop_devices_below(bench: &Bench) -> String {
     let listed = Command::new("losetup").args(["--list", "--noheadings", "--output", "BACK-FILE"]).output().unwrap();
     let folder = bench.folder.path().to_str().unwrap();
