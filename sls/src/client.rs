@@ -112,6 +112,11 @@ impl SlsClient {
         Self { services }
     }
 
+    /// What the services are called, in their order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.services.iter().map(|service| service.name.as_str())
+    }
+
     /// Registers a record with every SLS; the answers in the order of the services.
     pub fn register(&self, record: &SignedRecord) -> Vec<Result<Registered, SlsProblem>> {
         self.ask_all(|caller| Ok(caller.post("/v1/hosts", record)?))

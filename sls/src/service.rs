@@ -20,6 +20,7 @@ use tycoon_market::{HostId, PublicKey, TimeSpan, Timestamp};
 use tycoon_rpc::{Call, Clock, Limits, Problem, Receiver, ReplayPolicy, Service, Signer, receiver};
 
 use crate::query::HostQuery;
+use crate::reach::Standing;
 use crate::record::{RECORD_BYTES_MAX, RecordError, SignedRecord};
 use crate::registry::{Entry, Policy, RegisterError, Registry};
 use crate::store::{Store, StoreError};
@@ -37,6 +38,9 @@ pub struct Registered {
     pub expires_at: Timestamp,
     /// How long a registration lasts; a host registers again in a quarter of it.
     pub expiry: TimeSpan,
+    /// Whether the service knows that the host answers where it says.
+    #[serde(default)]
+    pub standing: Standing,
 }
 
 /// The answer to a host that leaves.
@@ -189,7 +193,7 @@ impl SlsService {
         if let Some(store) = &self.store {
             store.write(entry, now).map_err(broken)?;
         }
-        Ok(Registered { expires_at: entry.expires_at, expiry })
+        Ok(Registered { expires_at: entry.expires_at, expiry, standing: Standing::Unverified })
     }
 
     fn withdraw(&self, call: &Call<'_>, host: &str) -> Result<Withdrawn, Problem> {

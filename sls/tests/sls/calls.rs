@@ -5,7 +5,7 @@ use serde_json::Value;
 use tycoon_market::TimeSpan;
 use tycoon_rpc::{CallError, Caller, Service as _, Signer as _};
 use tycoon_sls::service::{Listed, Listing, Registered, Selection, SlsFacts, Withdrawn};
-use tycoon_sls::{HostQuery, HostRecord, Policy, SignedRecord, Sort};
+use tycoon_sls::{HostQuery, HostRecord, Policy, SignedRecord, Sort, Standing};
 
 use super::scene::{Site, at, changed, id, record, service_key, sign};
 
@@ -28,7 +28,10 @@ fn code(result: Result<Value, CallError>) -> (u16, String) {
 fn a_registered_host_is_listed_until_it_leaves() {
     let site = Site::new(Policy::default(), None);
     let registered = register(&site, 2, 0).unwrap();
-    assert_eq!(registered, Registered { expires_at: at(120), expiry: TimeSpan::from_seconds(120) });
+    assert_eq!(
+        registered,
+        Registered { expires_at: at(120), expiry: TimeSpan::from_seconds(120), standing: Standing::Unverified }
+    );
     assert_eq!(list(&site.caller(9), &[]), ["host2"]);
     let path = format!("/v1/hosts/{}", id(2));
     let leave = || site.caller(2).call::<(), Withdrawn>(Method::DELETE, &path, &[], None).unwrap();

@@ -1,5 +1,6 @@
 //! Tests of the SLS.
 
+mod announcing;
 mod calls;
 mod clients;
 mod records;
