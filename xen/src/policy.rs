@@ -190,8 +190,9 @@ impl OwnerPolicy {
             }
         }
         // What is not sold has no price.
-        let HostConfig { base_price, capacity, .. } = config;
+        let HostConfig { base_price, capacity, unique, .. } = config;
         base_price.retain(|kind, _| capacity.contains_key(kind));
+        unique.retain(|_, sale| !sale.ranges.is_empty() || !sale.single.is_empty());
     }
 }
 

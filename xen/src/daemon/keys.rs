@@ -46,6 +46,11 @@ impl KeyBook {
         (!self.told.contains_key(&own)).then_some(own)
     }
 
+    /// True for a key that the bank has said to be one of the account's.
+    pub(super) fn is_of(&self, key: &PublicKey, account: &AccountId) -> bool {
+        self.accounts_of_keys.get(key) == Some(account)
+    }
+
     /// True for a key of which the bank has told.
     pub(super) fn knows(&self, key: &PublicKey) -> bool {
         self.accounts_of_keys.contains_key(key)

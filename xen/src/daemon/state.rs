@@ -1,6 +1,6 @@
 //! What a host remembers, and how it is kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use tycoon_market::auctioneer::{Auctioneer, HostConfig};
@@ -11,11 +11,15 @@ use super::DaemonError;
 use super::charges::{ChargeBook, Charges};
 use super::keys::KeyBook;
 use super::statements::StatementNotes;
+use crate::events::{EVENTS_KEPT, HostEvent};
+use crate::policy::OwnerPolicy;
 
 /// The key of the state in its tree.
 const STATE_KEY: &[u8] = b"state";
 /// What the keys of the charges of an interval begin with; the number of the interval follows.
 const CHARGES_PREFIX: &[u8] = b"charges/";
+/// What the keys of events begin with; their number follows.
+const EVENTS_PREFIX: &[u8] = b"events/";
 /// The version of the state's form.
 const VERSION: u32 = 2;
 /// For how long it is remembered what came of a closed account: 30 days.
@@ -45,9 +49,27 @@ pub(super) struct State {
     pub(super) cpu_marks: Option<BTreeMap<String, TimeSpan>>,
     /// What the bank is to be told of each escrow.
     pub(super) statements: BTreeMap<EscrowId, StatementNotes>,
+    /// What the owner has set by command.
+    #[serde(default)]
+    pub(super) policy: OwnerPolicy,
+    /// Whom she keeps out.
+    #[serde(default)]
+    pub(super) banned: BTreeSet<AccountId>,
+    /// All that was ever charged.
+    #[serde(default)]
+    pub(super) earned: Credits,
+    /// The number of the last event that was told.
+    #[serde(default)]
+    pub(super) last_event: u64,
     /// What was charged lately, which is kept beside the state.
     #[serde(skip)]
     pub(super) charges: ChargeBook,
+    /// What has happened and is not on disk yet.
+    #[serde(skip)]
+    pub(super) news: Vec<HostEvent>,
+    /// The CPU of each account when it was told last. Not kept.
+    #[serde(skip)]
+    pub(super) told_shares: BTreeMap<HostAccountId, u64>,
 }
 
 /// What is remembered of a host account beside its money.
@@ -89,7 +111,13 @@ impl State {
             keys: KeyBook::default(),
             cpu_marks: None,
             statements: BTreeMap::new(),
+            policy: OwnerPolicy::default(),
+            banned: BTreeSet::new(),
+            earned: Credits::ZERO,
+            last_event: 0,
             charges: ChargeBook::default(),
+            news: Vec::new(),
+            told_shares: BTreeMap::new(),
         }
     }
 
@@ -126,6 +154,7 @@ impl State {
             && next.is_idle()
             && (self.founded_at, &self.closed, &self.keys, &self.statements)
                 == (next.founded_at, &next.closed, &next.keys, &next.statements)
+            && (&self.policy, &self.banned, self.last_event) == (&next.policy, &next.banned, next.last_event)
             && self.auctioneer.config() == next.auctioneer.config()
             && self.auctioneer.is_draining() == next.auctioneer.is_draining()
     }
@@ -149,8 +178,7 @@ impl State {
                 self.closed.remove(&id);
             }
         }
-        let here: std::collections::BTreeSet<AccountId> =
-            self.accounts.keys().chain(self.closed.keys()).map(|id| id.account).collect();
+        let here: BTreeSet<AccountId> = self.accounts.keys().chain(self.closed.keys()).map(|id| id.account).collect();
         self.keys.retain(&here);
     }
 }
@@ -198,6 +226,18 @@ impl Store {
         Ok(state)
     }
 
+    /// The events that are kept, in their order.
+    pub(super) fn events(&self) -> Result<Vec<HostEvent>, DaemonError> {
+        let mut events = Vec::new();
+        for entry in self.tree.scan_prefix(EVENTS_PREFIX) {
+            let (_, value) = entry.map_err(|source| self.failed("read", source))?;
+            let event = serde_json::from_slice(&value)
+                .map_err(|source| DaemonError::Damaged { host: self.host.clone(), source })?;
+            events.push(event);
+        }
+        Ok(events)
+    }
+
     /// Saves the state, which was `before` until now; it is on disk on return, all of it or nothing.
     pub(super) fn save(&self, state: &State, before: &State) -> Result<(), DaemonError> {
         let damaged = |source| DaemonError::Damaged { host: self.host.clone(), source };
@@ -210,6 +250,12 @@ impl Store {
                 None => batch.remove(key),
             }
         }
+        for event in &state.news {
+            batch.insert(event_key(event.number), serde_json::to_vec(event).map_err(damaged)?);
+            if let Some(old) = event.number.checked_sub(EVENTS_KEPT as u64) {
+                batch.remove(event_key(old));
+            }
+        }
         self.tree.apply_batch(batch).map_err(|source| self.failed("written", source))?;
         self.tree.flush().map_err(|source| self.failed("written", source))?;
         Ok(())
@@ -218,4 +264,8 @@ impl Store {
     fn failed(&self, action: &'static str, source: sled::Error) -> DaemonError {
         DaemonError::Store { host: self.host.clone(), action, source }
     }
+}
+
+fn event_key(number: u64) -> Vec<u8> {
+    [EVENTS_PREFIX, &number.to_be_bytes()].concat()
 }
