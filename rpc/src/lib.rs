@@ -13,6 +13,7 @@ pub mod caller;
 pub mod clock;
 pub mod component;
 pub mod digest;
+pub mod events;
 pub mod http_transport;
 pub mod key_file;
 pub mod keys;
@@ -44,7 +45,7 @@ pub use receiver::{Call, Receiver};
 pub use replay::{AfterRestart, ReplayGuard, ReplayPolicy};
 pub use retry::RetryPolicy;
 pub use server::{Published, Server, ServerSettings};
-pub use service::{InProcess, Service, Transport, TransportError};
+pub use service::{InProcess, PeerAddress, Service, Transport, TransportError};
 
 /// The protocol version that this program speaks, sent in [`PROTOCOL_HEADER`].
 pub const PROTOCOL_VERSION: u32 = 1;
