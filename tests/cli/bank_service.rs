@@ -75,7 +75,7 @@ impl Drop for ServedBank {
 }
 
 /// A command with a clock that runs.
-fn live(environment: &Environment, arguments: &[&str]) -> Command {
+pub fn live(environment: &Environment, arguments: &[&str]) -> Command {
     let mut command = environment.command(arguments);
     command.env_remove("TYCOON_CLOCK").env_remove("TYCOON_SEED");
     command
@@ -88,14 +88,14 @@ pub fn user(environment: &Environment, name: &str, arguments: &[&str]) -> Ran {
     environment.ran(arguments, command)
 }
 
-fn json(environment: &Environment, name: &str, arguments: &[&str]) -> Value {
+pub fn json(environment: &Environment, name: &str, arguments: &[&str]) -> Value {
     let mut all = arguments.to_vec();
     all.push("--json");
     let ran = user(environment, name, &all).ok();
     serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("no JSON ({error}):\n{ran}"))
 }
 
-fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+pub fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_else(|| panic!("{name} is missing in {value}"))
 }
 

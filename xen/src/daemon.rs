@@ -365,6 +365,16 @@ impl HostDaemon {
         SignedRecord::sign(record, &*self.identity.signer)
     }
 
+    /// The time from one tick to the next that its owner wants.
+    pub fn interval(&self) -> TimeSpan {
+        self.lock().auctioneer.config().interval
+    }
+
+    /// Whether the host can do its work: its state can be written, and its hypervisor answers.
+    pub fn check_health(&self) -> Result<(), DaemonError> {
+        self.facts().map(drop)
+    }
+
     /// Charges for the time since the last tick, divides anew, enforces that, and tells the bank.
     pub fn tick(&self) -> Result<(), DaemonError> {
         let began = std::time::Instant::now();

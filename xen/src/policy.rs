@@ -332,13 +332,13 @@ mod tests {
         policy.apply_to(&mut config);
         assert_eq!(config.check(), Ok(()), "a price of what is not there is left out");
         assert_eq!(config.capacity_of(ResourceKind::Cpu), Quantity::from_cpus(3));
-        assert_eq!(config.base_price_of(ResourceKind::Cpu).credits_per_hour(), 0.5);
+        assert!((config.base_price_of(ResourceKind::Cpu).credits_per_hour() - 0.5).abs() < 1e-6);
         assert_eq!(config.interval, TimeSpan::from_seconds(5));
         assert_eq!(config.idle_charge_ppm, 200_000);
         let ports = &config.unique[&UniqueKind::TcpPort];
         assert!(ports.contains(UniqueId::Port(8001)) && ports.contains(UniqueId::Port(443)));
         assert!(!ports.contains(UniqueId::Port(8002)));
-        assert_eq!(ports.base_price.credits_per_hour(), 0.01);
+        assert!((ports.base_price.credits_per_hour() - 0.01).abs() < 1e-6);
     }
 
     #[test]
