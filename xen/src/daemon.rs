@@ -34,6 +34,7 @@ mod service;
 mod session;
 mod state;
 mod statements;
+mod store;
 mod usage;
 
 use std::collections::BTreeMap;
@@ -49,6 +50,7 @@ use tycoon_sls::record::{HostRecord, RecordError, SignedRecord};
 pub use counters::MarketFigures;
 pub use faults::HostFault;
 pub use service::{KEY_REMOVED, NO_ACCOUNT, UNDER_WAY, openapi};
+pub use store::SaveHook;
 
 use crate::hypervisor::{HostFacts, Hypervisor, HypervisorError};
 use counters::Counters;
@@ -56,7 +58,8 @@ use faults::Faults;
 use jobs::Jobs;
 use news::News;
 use session::Taking;
-use state::{State, Store};
+use state::State;
+use store::Store;
 
 /// Who a host is and whom it trusts.
 pub struct HostIdentity {
@@ -218,6 +221,16 @@ impl HostDaemon {
     #[must_use]
     pub fn with_receiver(mut self, change: impl FnOnce(Receiver) -> Receiver) -> Self {
         self.receiver = change(self.receiver);
+        self
+    }
+
+    /// The same host with something that is called before each change is written and after it is on disk: for tests that
+    /// end the process there.
+    #[must_use]
+    pub fn with_save_hook(mut self, hook: Option<SaveHook>) -> Self {
+        if let Some(hook) = hook {
+            self.store.set_hook(hook);
+        }
         self
     }
 

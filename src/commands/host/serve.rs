@@ -283,7 +283,8 @@ fn open(
     Ok(daemon
         .with_receiver(|receiver| receiver.with_marks(Arc::new(marks), mark))
         .with_owner_keys(plan.owner_keys.clone())
-        .with_labels(plan.labels.clone()))
+        .with_labels(plan.labels.clone())
+        .with_save_hook(crate::site::world::host_hook()))
 }
 
 /// Where clients reach the host.

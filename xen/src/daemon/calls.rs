@@ -19,6 +19,7 @@ pub(super) enum Call {
     Refund,
     Domains,
     Events,
+    Stream,
     Owner,
     SetPolicy,
     SetDraining,
@@ -134,6 +135,16 @@ pub(super) const ROUTES: &[Route<Call>] = &[
             "What happened to the caller's accounts; to all, for the owner.",
         ),
         &[AFTER, WAIT],
+    ),
+    with_query(
+        route(
+            Call::Stream,
+            Verb::Get,
+            "/v1/events/stream",
+            "Event",
+            "The same as server-sent events, as they happen; `Last-Event-ID` is the last that is known.",
+        ),
+        &[AFTER],
     ),
     route(Call::Owner, Verb::Get, "/v1/owner", "OwnerReport", "For the owner: what is set, and how the host does."),
     with_body(

@@ -4,14 +4,22 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use http::Response;
 use tycoon_market::auctioneer::{Effect, Reason};
 use tycoon_market::{AccountId, Credits, HostAccountId, Quantity, ResourceKind, Timestamp};
+use tycoon_rpc::events::{self, EventSender};
 
 use super::state::State;
 use crate::events::{EVENTS_KEPT, EVENTS_PER_ANSWER_MAX, EventsReport, Happening, HostEvent};
 
 /// Callers that may wait for events at one time; further ones are answered at once.
 const WAITERS_MAX: usize = 64;
+/// Streams of events that are read at one time.
+const READERS_MAX: usize = 16;
+/// Events of before that a new reader is told at most; who wants more asks for pages.
+const BEFORE_MAX: usize = 1_024;
+/// Events that wait for a reader who is slow; then she is let go.
+const QUEUE: usize = 2 * BEFORE_MAX;
 /// A share that differs by more than this part from the one that was told last is told again, in percent.
 const CLEAR_PERCENT: u64 = 20;
 
@@ -22,8 +30,17 @@ pub(super) struct News {
     changed: Condvar,
 }
 
+/// Somebody who reads the events as they come.
+#[derive(Debug)]
+struct Reader {
+    /// Whose events; everybody's where there is none.
+    of: Option<AccountId>,
+    sender: EventSender,
+}
+
 #[derive(Debug, Default)]
 struct Log {
+    readers: Vec<Reader>,
     events: VecDeque<Arc<HostEvent>>,
     /// The number of the last event, also where it is forgotten.
     last: u64,
@@ -33,7 +50,7 @@ struct Log {
 impl News {
     /// The log of events that were read, in their order.
     pub(super) fn of(events: Vec<HostEvent>, last: u64) -> Self {
-        let log = Log { events: events.into_iter().map(Arc::new).collect(), last, waiters: 0 };
+        let log = Log { events: events.into_iter().map(Arc::new).collect(), last, ..Log::default() };
         Self { log: Mutex::new(log), changed: Condvar::new() }
     }
 
@@ -45,6 +62,7 @@ impl News {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         for event in events {
             log.last = log.last.max(event.number);
+            log.tell(&event);
             log.events.push_back(Arc::new(event));
         }
         while log.events.len() > EVENTS_KEPT {
@@ -52,6 +70,26 @@ impl News {
         }
         drop(log);
         self.changed.notify_all();
+    }
+
+    /// A stream of the events after a number, of one account or of all, and of those that come; `None` where there are as
+    /// many readers as there may be.
+    pub(super) fn stream(&self, after: u64, of: Option<AccountId>) -> Option<Response<Vec<u8>>> {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.readers.retain(|reader| !reader.sender.is_gone());
+        if log.readers.len() >= READERS_MAX {
+            return None;
+        }
+        let (sender, response) = events::stream(QUEUE);
+        let reader = Reader { of, sender };
+        let begin = log.events.partition_point(|event| event.number <= after);
+        for event in log.events.range(begin.max(log.events.len().saturating_sub(BEFORE_MAX))..) {
+            if !reader.tell(event) {
+                return Some(response);
+            }
+        }
+        log.readers.push(reader);
+        Some(response)
     }
 
     /// The events after a number, of one account or of all; where there are none yet, those that come within `wait`.
@@ -72,7 +110,24 @@ impl News {
     }
 }
 
+impl Reader {
+    /// False where the reader has gone, or is too slow.
+    fn tell(&self, event: &HostEvent) -> bool {
+        if self.of.is_some_and(|account| account != event.account) {
+            return true;
+        }
+        // It is made of numbers, names and texts, so that it can always be written.
+        let data = serde_json::to_string(event).unwrap_or_default();
+        let event = events::Event { name: event.what.word().to_owned(), id: Some(event.number), data };
+        self.sender.send(&event).is_ok()
+    }
+}
+
 impl Log {
+    fn tell(&mut self, event: &HostEvent) {
+        self.readers.retain(|reader| reader.tell(event));
+    }
+
     fn after(&self, after: u64, of: Option<&AccountId>) -> EventsReport {
         let first_kept = self.events.front().map_or(self.last.saturating_add(1), |event| event.number);
         let is_its = |event: &&Arc<HostEvent>| of.is_none_or(|account| event.account == *account);

@@ -101,7 +101,10 @@ pub(super) fn schemas() -> Value {
             answer(&[("done", json!({ "type": "object", "required": ["answer"] }))]),
             answer(&[("refused", json!({ "type": "object", "required": ["error"] }))]),
         ] }),
-        "Events": answer(&[("events", list(json!({ "type": "object" }))), ("last", integer()), ("is_torn", truth())]),
+        "Event": answer(&[
+            ("number", integer()), ("at", integer()), ("account", id()), ("pool", text()), ("event", text()),
+        ]),
+        "Events": answer(&[("events", list(reference("Event"))), ("last", integer()), ("is_torn", truth())]),
         "OwnerReport": answer(&[
             ("policy", json!({ "type": "object" })), ("config", json!({ "type": "object" })),
             ("next_config", json!({ "type": "object" })), ("is_draining", truth()), ("banned", list(id())),

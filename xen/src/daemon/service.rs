@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{Request, Response, StatusCode};
 use tycoon_market::{AccountId, HostAccountId, PoolName, PublicKey};
 use tycoon_rpc::receiver::{Call, json};
-use tycoon_rpc::{Problem, Service, routes};
+use tycoon_rpc::{Problem, Service, events, routes};
 use tycoon_sls::challenge;
 
 use super::calls::{Call as Named, ROUTES};
@@ -62,6 +62,7 @@ impl HostDaemon {
             }
             (Named::Domains, []) => self.domains(call, &sender),
             (Named::Events, []) => self.events(call, &sender),
+            (Named::Stream, []) => self.stream(call, &sender),
             (Named::Account | Named::Close | Named::Charges | Named::Bid | Named::Preview | Named::Refund, [pool]) => {
                 let account = self.account_of_sender(&sender)?;
                 self.answer_account(call, route.call, account, &pool_of(pool)?)
@@ -144,6 +145,23 @@ impl HostDaemon {
         let wait = if is_known { wait.min(EVENTS_WAIT_SECONDS_MAX) } else { 0 };
         let of = if is_owner { None } else { Some(self.account_of_sender(sender)?) };
         json(&self.news.after(after, of.as_ref(), Duration::from_secs(wait)))
+    }
+
+    fn stream(&self, call: &Call<'_>, sender: &PublicKey) -> Reply {
+        let is_owner = self.is_owner(sender);
+        if !is_owner && !self.lock().keys.knows(sender) {
+            return Err(Problem::new(StatusCode::FORBIDDEN, NO_ACCOUNT, "The host refuses")
+                .detail("this key has no account on this host, of which anything could be told")
+                .help("fund an account here first: `tycoon host create-account`"));
+        }
+        let seen = call.request.headers().get(events::LAST_EVENT_ID).and_then(|seen| seen.to_str().ok()?.parse().ok());
+        let after = seen.or(call.query("after")?).unwrap_or(0);
+        let of = if is_owner { None } else { Some(self.account_of_sender(sender)?) };
+        self.news.stream(after, of).ok_or_else(|| {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "host.busy", "The host has too much to do")
+                .detail("as many streams are read as the host has room for")
+                .help("ask for `/v1/events` from time to time instead")
+        })
     }
 
     fn answer_owner(&self, call: &Call<'_>, named: Named, sender: &PublicKey) -> Reply {
