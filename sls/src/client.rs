@@ -11,7 +11,11 @@ use thiserror::Error;
 use tycoon_market::{HostId, HostName, Timestamp};
 use tycoon_rpc::{CallError, Caller};
 
+use crate::facts::{Facts, Texts};
+use crate::fields::Seen;
+use crate::order::Cursor;
 use crate::query::{HostQuery, Sort};
+use crate::reach::{Reach, Standing};
 use crate::record::{HostRecord, RecordError, SignedRecord, VerifiedRecord};
 use crate::service::{Listed, Listing, Registered, SlsFacts, Withdrawn};
 use crate::uptime::UptimeFractions;
@@ -75,6 +79,8 @@ pub struct SeenHost {
     pub last_seen: Timestamp,
     /// True where an SLS heard of it lately enough.
     pub is_live: bool,
+    /// Where it is reached, as an SLS found out; verified where any of them verified it.
+    pub reach: Reach,
     /// The best uptime that any SLS saw.
     pub uptime: UptimeFractions,
 }
@@ -83,6 +89,19 @@ impl SeenHost {
     /// What the host says.
     pub const fn record(&self) -> &HostRecord {
         self.record.record()
+    }
+
+    /// The URLs at which it is reached: where an SLS verified it, else where it says it is.
+    pub fn addresses(&self) -> &[String] {
+        if self.reach.addresses.is_empty() { &self.record().addresses } else { &self.reach.addresses }
+    }
+
+    /// True where the query asks for it.
+    fn is_wanted(&self, query: &HostQuery) -> bool {
+        let facts = Facts::of(self.record(), &mut Texts::default());
+        // By whose clock it was heard of last is not known here: the service has looked at that.
+        let silence = tycoon_market::TimeSpan::ZERO;
+        query.matches(&Seen { facts: &facts, standing: self.reach.standing, uptime: &self.uptime, silence })
     }
 
     fn place(&self) -> (&HostName, HostId) {
@@ -117,9 +136,9 @@ impl SlsClient {
         self.services.iter().map(|service| service.name.as_str())
     }
 
-    /// Registers a record with every SLS; the answers in the order of the services.
+    /// Registers a record, newer than all before, with every SLS; the answers in the order of the services.
     pub fn register(&self, record: &SignedRecord) -> Vec<Result<Registered, SlsProblem>> {
-        self.ask_all(|caller| Ok(caller.post("/v1/hosts", record)?))
+        self.ask_all(|caller| Ok(caller.post_unsigned("/v1/hosts", record)?))
     }
 
     /// Tells every SLS that the host leaves; the callers' key must be the host's.
@@ -146,7 +165,7 @@ impl SlsClient {
             let mut told = Told::default();
             match caller.get::<Listed>(&path, &[]) {
                 // An answer for another host than the one asked for is as good as none.
-                Ok(listed) => told.add(listed, |record| record.host == *host),
+                Ok(listed) => told.add(listed, |seen| seen.record().host == *host),
                 Err(CallError::Refused(problem)) if problem.code == "sls.no-host" => {}
                 Err(error) => return Err(error.into()),
             }
@@ -184,34 +203,40 @@ struct Told {
 }
 
 impl Told {
-    fn add(&mut self, listed: Listed, filter: impl Fn(&HostRecord) -> bool) {
-        let Listed { signed, first_seen, last_seen, is_live, uptime } = listed;
+    fn add(&mut self, listed: Listed, filter: impl Fn(&SeenHost) -> bool) {
+        let Listed { signed, first_seen, last_seen, is_live, reach, uptime } = listed;
         match signed.verify() {
-            // The SLS is not trusted to have filtered.
-            Ok(record) if filter(record.record()) => {
-                self.hosts.push(SeenHost { record, first_seen, last_seen, is_live, uptime });
+            Ok(record) => {
+                let seen = SeenHost { record, first_seen, last_seen, is_live, reach, uptime };
+                // The SLS is not trusted to have filtered.
+                if filter(&seen) {
+                    self.hosts.push(seen);
+                }
             }
-            Ok(_) => {}
             Err(error) => self.disbelieved = self.disbelieved.take().or(Some(error)),
         }
     }
 }
 
 fn all_pages(caller: &Caller, query: &HostQuery) -> Result<Told, SlsError> {
-    let mut query = HostQuery { sort: Sort::Id, after: None, size: None, ..query.clone() };
+    let mut query = HostQuery { sort: Sort::default(), after: None, size: None, ..query.clone() };
     let mut told = Told::default();
     for _ in 0..PAGES_MAX {
         let pairs = query.pairs();
         let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let listing: Listing = caller.get("/v1/hosts", &pairs)?;
-        listing.hosts.into_iter().for_each(|listed| told.add(listed, |record| query.matches(record)));
+        listing.hosts.into_iter().for_each(|listed| told.add(listed, |seen| seen.is_wanted(&query)));
         match listing.next_page {
             None => return Ok(told),
             // Pages by id must go up.
-            Some(next) if query.after.is_none_or(|after| after < next) && told.hosts.len() <= HOSTS_MAX => {
+            Some(next) => {
+                let next: Cursor = next.parse().map_err(|_| SlsError::Endless)?;
+                let goes_up = query.after.as_ref().is_none_or(|after| after.host() < next.host());
+                if !goes_up || told.hosts.len() > HOSTS_MAX {
+                    return Err(SlsError::Endless);
+                }
                 query.after = Some(next);
             }
-            Some(_) => return Err(SlsError::Endless),
         }
     }
     Err(SlsError::Endless)
@@ -258,6 +283,20 @@ fn newest(one: SeenHost, other: SeenHost) -> SeenHost {
         week: one.uptime.week.max(other.uptime.week),
     };
     let age = |host: &SeenHost| (host.record().sequence, host.record().issued_at);
-    let record = if age(&one) >= age(&other) { one.record } else { other.record };
-    SeenHost { record, first_seen, last_seen, is_live, uptime }
+    let is_newer = age(&one) >= age(&other);
+    // Addresses that were verified are those of the key, whichever record they came with.
+    let is_verified = |host: &SeenHost| host.reach.standing == Standing::Verified;
+    let reach = match (is_verified(&one), is_verified(&other)) {
+        (false, true) => other.reach,
+        (true, false) => one.reach,
+        _ => {
+            if is_newer {
+                one.reach
+            } else {
+                other.reach
+            }
+        }
+    };
+    let record = if is_newer { one.record } else { other.record };
+    SeenHost { record, first_seen, last_seen, is_live, reach, uptime }
 }

@@ -8,6 +8,7 @@ use sled::Tree;
 use thiserror::Error;
 use tycoon_market::{HostId, TimeSpan, Timestamp};
 
+use crate::reach::Reach;
 use crate::record::SignedRecord;
 use crate::registry::{Entry, Policy, Registry};
 use crate::uptime::Uptime;
@@ -50,6 +51,8 @@ struct Stored {
     last_seen: Timestamp,
     expires_at: Timestamp,
     is_gone: bool,
+    #[serde(default)]
+    reach: Reach,
     uptime: Uptime,
     counted_until: Timestamp,
 }
@@ -74,7 +77,7 @@ impl Store {
             if key == ALIVE_KEY {
                 continue;
             }
-            match entry(&key, &value) {
+            match entry(&key, &value, &mut registry) {
                 None => damaged += 1,
                 Some(mut entry) => {
                     if let Some(alive) = alive {
@@ -88,6 +91,7 @@ impl Store {
                     entry.last_seen = entry.last_seen.min(now);
                     entry.expires_at = entry.expires_at.min(now.plus(policy.expiry));
                     entry.counted_until = now;
+                    entry.was_live = entry.is_live(now);
                     registry.restore(entry);
                 }
             }
@@ -100,19 +104,21 @@ impl Store {
     pub fn write(&self, entry: &Entry, now: Timestamp) -> Result<(), StoreError> {
         let stored = Stored {
             version: VERSION,
-            signed: entry.record.signed().clone(),
+            signed: entry.signed.clone(),
             first_seen: entry.first_seen,
             last_seen: entry.last_seen,
             expires_at: entry.expires_at,
-            is_gone: entry.is_gone,
+            // Who contends for a name has to do so again.
+            is_gone: entry.is_gone || entry.contends,
+            reach: entry.reach.clone(),
             uptime: entry.uptime,
             counted_until: entry.counted_until,
         };
-        let host = entry.record.record().host;
+        let host = entry.facts.host;
         if let Ok(value) = serde_json::to_vec(&stored) {
             self.tree.insert(host.as_bytes(), value).map_err(|source| StoreError { doing: "writing", source })?;
         }
-        self.write_alive(now)
+        self.note_alive(now)
     }
 
     /// Removes hosts that were forgotten.
@@ -127,21 +133,27 @@ impl Store {
         self.tree.flush().map(drop).map_err(|source| StoreError { doing: "writing", source })
     }
 
-    fn write_alive(&self, now: Timestamp) -> Result<(), StoreError> {
+    /// Notes that this service is running: what comes after counts against nobody.
+    pub fn note_alive(&self, now: Timestamp) -> Result<(), StoreError> {
         let value = now.micros().to_string().into_bytes();
         self.tree.insert(ALIVE_KEY, value).map(drop).map_err(|source| StoreError { doing: "writing", source })
     }
 }
 
-fn entry(key: &[u8], value: &[u8]) -> Option<Entry> {
+fn entry(key: &[u8], value: &[u8], registry: &mut Registry) -> Option<Entry> {
     let stored: Stored = serde_json::from_slice(value).ok().filter(|stored: &Stored| stored.version == VERSION)?;
-    let record = stored.signed.verify().ok()?;
-    (record.record().host.as_bytes() == key).then_some(Entry {
-        record,
+    let (record, signed) = stored.signed.verify().ok()?.into_parts();
+    (record.host.as_bytes() == key).then(|| Entry {
+        facts: registry.facts_of(&record),
+        signed,
         first_seen: stored.first_seen,
         last_seen: stored.last_seen,
         expires_at: stored.expires_at,
         is_gone: stored.is_gone,
+        contends: false,
+        was_live: false,
+        reach: stored.reach,
+        observed: None,
         uptime: stored.uptime,
         counted_until: stored.counted_until,
     })
