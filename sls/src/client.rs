@@ -8,16 +8,17 @@ use std::thread;
 
 use http::Method;
 use thiserror::Error;
-use tycoon_market::{HostId, HostName, Timestamp};
+use tycoon_market::{HostId, HostName, PublicKey, Timestamp};
 use tycoon_rpc::{CallError, Caller};
 
 use crate::facts::{Facts, Texts};
-use crate::fields::Seen;
+use crate::fields::{Field, Seen};
 use crate::order::Cursor;
-use crate::query::{HostQuery, Sort};
+use crate::query::{HostQuery, PAGE_HOSTS_MAX, Sort};
 use crate::reach::{Reach, Standing};
 use crate::record::{HostRecord, RecordError, SignedRecord, VerifiedRecord};
-use crate::service::{Listed, Listing, Registered, SlsFacts, Withdrawn};
+use crate::roll::{Roll, RollError, SignedRoll};
+use crate::service::{Listed, Listing, Registered, RollPublished, SlsFacts, Withdrawn};
 use crate::uptime::UptimeFractions;
 
 /// The most pages read from one SLS: many more than there can be hosts.
@@ -34,6 +35,9 @@ pub enum SlsError {
     /// It lists what its host did not sign.
     #[error("a record that it lists is not to be believed")]
     Record(#[from] RecordError),
+    /// It has a roll that the site did not sign.
+    #[error("the roll that it has is not to be believed")]
+    Roll(#[from] RollError),
     /// Its pages do not end.
     #[error("its listing does not come to an end")]
     Endless,
@@ -99,9 +103,18 @@ impl SeenHost {
     /// True where the query asks for it.
     fn is_wanted(&self, query: &HostQuery) -> bool {
         let facts = Facts::of(self.record(), &mut Texts::default());
+        // For how long it was silent only a service can say.
+        if query.filter.as_ref().is_some_and(|filter| filter.asks_for(&Field::Silence)) {
+            return HostQuery { filter: None, ..query.clone() }.matches(&self.seen(&facts));
+        }
+        query.matches(&self.seen(&facts))
+    }
+
+    /// The host as queries see it, with the facts of its record.
+    pub fn seen<'a>(&'a self, facts: &'a Facts) -> Seen<'a, 'a> {
         // By whose clock it was heard of last is not known here: the service has looked at that.
         let silence = tycoon_market::TimeSpan::ZERO;
-        query.matches(&Seen { facts: &facts, standing: self.reach.standing, uptime: &self.uptime, silence })
+        Seen { facts, standing: self.reach.standing, uptime: &self.uptime, silence }
     }
 
     fn place(&self) -> (&HostName, HostId) {
@@ -116,6 +129,15 @@ pub struct Hosts {
     pub hosts: Vec<SeenHost>,
     /// The SLSs that gave no answer, or listed a host that is not to be believed, and why. What they alone know is
     /// missing.
+    pub problems: Vec<SlsProblem>,
+}
+
+/// The roll of a site, as several SLSs have it.
+#[derive(Debug)]
+pub struct FoundRoll {
+    /// The newest, checked, and as it travels; `None` where none has any.
+    pub newest: Option<(Roll, SignedRoll)>,
+    /// The SLSs that gave no answer, or one that is not to be believed, and why.
     pub problems: Vec<SlsProblem>,
 }
 
@@ -147,6 +169,42 @@ impl SlsClient {
         self.ask_all(|caller| Ok(caller.call::<(), _>(Method::DELETE, &path, &[], None)?))
     }
 
+    /// The newest roll of a site that any SLS has; `None` where none has one. Rolls that the site did not sign are
+    /// problems of their SLSs.
+    pub fn roll(&self, site: &PublicKey) -> Result<FoundRoll, SlsProblem> {
+        let text = site.to_string();
+        let answers = self.ask_all(|caller| match caller.get::<SignedRoll>("/v1/roll", &[("site", &text)]) {
+            Ok(signed) => Ok(Some((signed.verify_of(site)?, signed))),
+            Err(CallError::Refused(problem)) if problem.code == "sls.no-roll" => Ok(None),
+            Err(error) => Err(error.into()),
+        });
+        let (mut newest, mut problems, mut answered) = (None::<(Roll, SignedRoll)>, Vec::new(), false);
+        for answer in answers {
+            match answer {
+                Err(problem) => problems.push(problem),
+                Ok(found) => {
+                    answered = true;
+                    let sequence = |found: &Option<(Roll, SignedRoll)>| found.as_ref().map(|(roll, _)| roll.sequence);
+                    if sequence(&found) > sequence(&newest) {
+                        newest = found;
+                    }
+                }
+            }
+        }
+        match problems.pop() {
+            Some(problem) if !answered => Err(problem),
+            last => {
+                problems.extend(last);
+                Ok(FoundRoll { newest, problems })
+            }
+        }
+    }
+
+    /// Publishes a roll with every SLS; the answers in the order of the services.
+    pub fn publish(&self, roll: &SignedRoll) -> Vec<Result<RollPublished, SlsProblem>> {
+        self.ask_all(|caller| Ok(caller.post("/v1/roll", roll)?))
+    }
+
     /// What every SLS says about itself.
     pub fn facts(&self) -> Vec<Result<SlsFacts, SlsProblem>> {
         self.ask_all(|caller| Ok(caller.get("/v1/sls", &[])?))
@@ -156,6 +214,22 @@ impl SlsClient {
     /// no SLS gave an answer: the first of theirs.
     pub fn hosts(&self, query: &HostQuery) -> Result<Hosts, SlsProblem> {
         merge(self.ask_all(|caller| all_pages(caller, query)), &self.services)
+    }
+
+    /// The first `most` live hosts that match, in the query's order, of all SLSs together, ordered. Page and size of the
+    /// query are not used.
+    pub fn first_hosts(&self, query: &HostQuery, most: usize) -> Result<Hosts, SlsProblem> {
+        let mut found = merge(self.ask_all(|caller| first_pages(caller, query, most)), &self.services)?;
+        let facts: Vec<Facts> =
+            found.hosts.iter().map(|host| Facts::of(host.record(), &mut Texts::default())).collect();
+        let mut places: Vec<(crate::order::Place<'_>, usize)> = Vec::new();
+        for (number, (host, facts)) in found.hosts.iter().zip(&facts).enumerate() {
+            places.push((query.sort.place(&host.seen(facts)), number));
+        }
+        places.sort_by(|(one, _), (other, _)| query.sort.compare(one, other));
+        let order: Vec<usize> = places.into_iter().take(most).map(|(_, number)| number).collect();
+        found.hosts = order.into_iter().map(|number| found.hosts[number].clone()).collect();
+        Ok(found)
     }
 
     /// One host, live or not; `None` where no SLS knows it.
@@ -237,6 +311,25 @@ fn all_pages(caller: &Caller, query: &HostQuery) -> Result<Told, SlsError> {
                 }
                 query.after = Some(next);
             }
+        }
+    }
+    Err(SlsError::Endless)
+}
+
+fn first_pages(caller: &Caller, query: &HostQuery, most: usize) -> Result<Told, SlsError> {
+    let mut query = HostQuery { after: None, ..query.clone() };
+    let mut told = Told::default();
+    let mut read = 0;
+    for _ in 0..PAGES_MAX {
+        query.size = Some(most.saturating_sub(read).clamp(1, PAGE_HOSTS_MAX));
+        let pairs = query.pairs();
+        let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let listing: Listing = caller.get("/v1/hosts", &pairs)?;
+        read += listing.hosts.len();
+        listing.hosts.into_iter().for_each(|listed| told.add(listed, |seen| seen.is_wanted(&query)));
+        match listing.next_page {
+            Some(next) if read < most => query.after = Some(next.parse().map_err(|_| SlsError::Endless)?),
+            _ => return Ok(told),
         }
     }
     Err(SlsError::Endless)

@@ -127,9 +127,27 @@ impl Filter {
     pub fn matches(&self, seen: &Seen<'_, '_>) -> bool {
         self.root.holds(seen)
     }
+
+    /// True where it depends on a field.
+    pub fn asks_for(&self, field: &Field) -> bool {
+        self.root.asks_for(field)
+    }
 }
 
 impl Node {
+    fn asks_for(&self, wanted: &Field) -> bool {
+        match self {
+            Self::All(nodes) | Self::Any(nodes) => nodes.iter().any(|node| node.asks_for(wanted)),
+            Self::Not(node) => node.asks_for(wanted),
+            Self::Text(field, ..)
+            | Self::Number(field, ..)
+            | Self::OneOfNumbers(field, _)
+            | Self::OneOfTexts(field, _)
+            | Self::Has(field)
+            | Self::Is(field, _) => field == wanted,
+        }
+    }
+
     fn holds(&self, seen: &Seen<'_, '_>) -> bool {
         match self {
             Self::All(nodes) => nodes.iter().all(|node| node.holds(seen)),

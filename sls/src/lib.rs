@@ -20,6 +20,7 @@ pub mod query;
 pub mod reach;
 pub mod record;
 pub mod registry;
+pub mod roll;
 pub mod service;
 pub mod store;
 pub mod uptime;

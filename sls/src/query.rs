@@ -22,6 +22,7 @@ pub(crate) const NAMES: &[(&str, &str)] = &[
     ("image", "only hosts that have this image"),
     ("owner", "only hosts of this owner"),
     ("simulated", "only simulated hosts (true) or only real ones (false)"),
+    ("remembered", "true for hosts too that have left or expired, and are remembered"),
     ("sort", "the field to order by; `-` before it means downwards"),
     ("page", "the `next_page` of the page before"),
     ("size", "the most hosts on the page"),
@@ -45,6 +46,8 @@ pub struct HostQuery {
     pub owner: Option<AccountId>,
     /// Only simulated hosts, or only real ones.
     pub is_simulated: Option<bool>,
+    /// Also hosts that have left or expired, and are remembered.
+    pub with_remembered: bool,
     /// The order.
     pub sort: Sort,
     /// Where the page before ended; the first page where there is none.
@@ -87,6 +90,7 @@ impl HostQuery {
             image: text("image"),
             owner: query.read("owner").map_err(|error| bad(&error))?,
             is_simulated: query.read("simulated").map_err(|error| bad(&error))?,
+            with_remembered: query.read("remembered").map_err(|error| bad(&error))?.unwrap_or(false),
             sort: query.read("sort").map_err(|error| bad(&error))?.unwrap_or_default(),
             after: query.read("page").map_err(|error| bad(&error))?,
             size,
@@ -104,6 +108,7 @@ impl HostQuery {
             ("image", self.image.clone()),
             ("owner", self.owner.map(|owner| owner.to_string())),
             ("simulated", self.is_simulated.map(|is_simulated| is_simulated.to_string())),
+            ("remembered", self.with_remembered.then(|| "true".to_owned())),
             ("sort", (self.sort != Sort::default()).then(|| self.sort.to_string())),
             ("page", self.after.as_ref().map(ToString::to_string)),
             ("size", self.size.map(|size| size.to_string())),

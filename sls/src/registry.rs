@@ -466,7 +466,7 @@ impl Registry {
         let mut matching: Vec<(crate::order::Place<'_>, &Entry)> = Vec::new();
         let mut total = 0;
         let start = query.after.as_ref().map(Cursor::place);
-        for entry in self.live(now) {
+        for entry in self.entries.iter().filter(|entry| query.with_remembered || entry.is_live(now)) {
             let uptime = UptimeAt { entry, now };
             let (facts, standing) = (&entry.facts, entry.reach.standing);
             let seen = Seen { facts, standing, uptime: &uptime, silence: now.since(entry.last_seen) };

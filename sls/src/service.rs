@@ -7,6 +7,8 @@
 //! | `GET /v1/hosts?…` | anybody | [`Listing`]; the query is [`HostQuery`], and `fields=` selects fields |
 //! | `GET /v1/hosts/{id}` | anybody | [`Listed`] |
 //! | `GET /v1/events?…` | anybody | [`HostEvent`]s, as they happen |
+//! | `GET /v1/roll?site=KEY` | anybody | [`SignedRoll`] |
+//! | `POST /v1/roll` | anybody who has a newer roll of a site that is served | [`RollPublished`] |
 //! | `GET /v1/sls` | anybody | [`SlsFacts`] |
 //!
 //! `fields=name,cpu.price` answers a [`Selection`] instead of a listing: hosts cut down to those fields, which nobody
@@ -34,6 +36,7 @@ use crate::query::HostQuery;
 use crate::reach::{Reach, Standing};
 use crate::record::{RECORD_BYTES_MAX, RecordError, SignedRecord};
 use crate::registry::{Callback, Entry, Judgement, Policy, RegisterError, Registry};
+use crate::roll::{Rolls, SignedRoll};
 use crate::store::{Store, StoreError};
 use crate::uptime::UptimeFractions;
 pub use calls::openapi;
@@ -107,6 +110,15 @@ pub struct Selection {
     pub next_page: Option<String>,
 }
 
+/// The answer to a roll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollPublished {
+    /// Its number.
+    pub sequence: u64,
+    /// How many hosts it admits.
+    pub hosts: usize,
+}
+
 /// What an SLS says about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlsFacts {
@@ -169,6 +181,7 @@ pub struct SlsService {
 struct State {
     registry: Registry,
     watchers: Watchers,
+    rolls: Rolls,
     /// The hosts whose latest records are not stored yet.
     unstored: HashSet<HostId>,
     tidied_at: Timestamp,
@@ -191,7 +204,13 @@ impl SlsService {
         // What was there before is no news.
         registry.take_changes();
         let receiver = Receiver::new(signer, clock.clone(), replay, Limits::DEFAULT);
-        let state = State { registry, watchers: Watchers::new(now), unstored: HashSet::new(), tidied_at: now };
+        let state = State {
+            registry,
+            watchers: Watchers::new(now),
+            rolls: Rolls::default(),
+            unstored: HashSet::new(),
+            tidied_at: now,
+        };
         Ok(Self { receiver, store, clock, state: RwLock::new(state), counters: Counters::default() })
     }
 
@@ -200,6 +219,21 @@ impl SlsService {
     pub fn with_receiver(mut self, change: impl FnOnce(Receiver) -> Receiver) -> Self {
         self.receiver = change(self.receiver);
         self
+    }
+
+    /// The same service, which keeps the rolls of these sites.
+    pub fn with_sites(self, sites: impl IntoIterator<Item = PublicKey>) -> Result<Self, StoreError> {
+        let mut rolls = Rolls::of(sites);
+        if let Some(store) = &self.store {
+            for site in rolls.sites().copied().collect::<Vec<_>>() {
+                if let Some(roll) = store.roll(&site)? {
+                    // What is not believed any more is left out; the operator publishes again.
+                    let _ = rolls.publish(roll);
+                }
+            }
+        }
+        self.write().rolls = rolls;
+        Ok(self)
     }
 
     /// The key that signs its answers.
@@ -244,6 +278,11 @@ impl SlsService {
             }
         }
         store.note_alive(self.clock.now())
+    }
+
+    /// Whether the service can keep what it knows.
+    pub fn check(&self) -> Result<(), StoreError> {
+        self.store.as_ref().map_or(Ok(()), |store| store.note_alive(self.clock.now()))
     }
 
     /// What was counted.
@@ -339,6 +378,8 @@ impl SlsService {
             }
             (Named::Look, [host]) => receiver::json(&self.look(call, host)?),
             (Named::Events, []) => self.events(call),
+            (Named::Roll, []) => self.roll(call),
+            (Named::Publish, []) => receiver::json(&self.publish(call)?),
             (Named::Facts, []) => receiver::json(&self.facts(call.now)),
             _ => Err(call.no_such_call()),
         }
@@ -467,6 +508,29 @@ impl SlsService {
         let State { registry, watchers, .. } = &mut *state;
         watchers.add(sender, filter, since, registry, now);
         Ok(response)
+    }
+
+    fn roll(&self, call: &Call<'_>) -> Result<Response<Vec<u8>>, Problem> {
+        let site: PublicKey = call.query("site")?.ok_or_else(|| {
+            Problem::new(StatusCode::BAD_REQUEST, "sls.query", "The query is not understood")
+                .detail("`site` must be the key of a site")
+        })?;
+        let state = self.read();
+        let newest = state.rolls.newest(&site).ok_or_else(|| {
+            Problem::new(StatusCode::NOT_FOUND, "sls.no-roll", "There is no roll of that site")
+                .detail(format_args!("the site with the key {} has published none here", site.fingerprint()))
+        })?;
+        receiver::json(newest)
+    }
+
+    fn publish(&self, call: &Call<'_>) -> Result<RollPublished, Problem> {
+        let signed: SignedRoll = call.json()?;
+        let mut state = self.write();
+        let roll = state.rolls.publish(signed.clone())?;
+        if let Some(store) = &self.store {
+            store.write_roll(&roll.site, &signed).map_err(broken)?;
+        }
+        Ok(RollPublished { sequence: roll.sequence, hosts: roll.hosts.len() })
     }
 
     fn facts(&self, now: Timestamp) -> SlsFacts {

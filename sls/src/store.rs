@@ -6,17 +6,20 @@
 use serde::{Deserialize, Serialize};
 use sled::Tree;
 use thiserror::Error;
-use tycoon_market::{HostId, TimeSpan, Timestamp};
+use tycoon_market::{HostId, PublicKey, TimeSpan, Timestamp};
 
 use crate::reach::Reach;
 use crate::record::SignedRecord;
 use crate::registry::{Entry, Policy, Registry};
+use crate::roll::SignedRoll;
 use crate::uptime::Uptime;
 
 /// The version of the values.
 const VERSION: u32 = 1;
 /// The key of the time when this SLS last wrote. It is longer than an id, so it is none.
 const ALIVE_KEY: &[u8] = b"when this service last wrote";
+/// The keys of rolls: this and the key of the site, longer than an id too.
+const ROLL_PREFIX: &[u8] = b"the roll of a site";
 /// After a longer time than this, what is stored says nothing about what is live.
 const DOWN_MAX: TimeSpan = TimeSpan::from_seconds(86_400);
 
@@ -74,7 +77,7 @@ impl Store {
         let mut damaged = 0;
         for item in &self.tree {
             let (key, value) = item.map_err(failed)?;
-            if key == ALIVE_KEY {
+            if key == ALIVE_KEY || key.starts_with(ROLL_PREFIX) {
                 continue;
             }
             match entry(&key, &value, &mut registry) {
@@ -121,6 +124,21 @@ impl Store {
         self.note_alive(now)
     }
 
+    /// The roll of a site, where one was written.
+    pub fn roll(&self, site: &PublicKey) -> Result<Option<SignedRoll>, StoreError> {
+        let value = self.tree.get(roll_key(site)).map_err(|source| StoreError { doing: "reading", source })?;
+        Ok(value.and_then(|value| serde_json::from_slice(&value).ok()))
+    }
+
+    /// Writes the roll of a site, and waits until it is on disk.
+    pub fn write_roll(&self, site: &PublicKey, roll: &SignedRoll) -> Result<(), StoreError> {
+        let failed = |source| StoreError { doing: "writing", source };
+        if let Ok(value) = serde_json::to_vec(roll) {
+            self.tree.insert(roll_key(site), value).map_err(failed)?;
+        }
+        self.flush()
+    }
+
     /// Removes hosts that were forgotten.
     pub fn remove(&self, hosts: &[HostId]) -> Result<(), StoreError> {
         hosts.iter().try_for_each(|host| {
@@ -138,6 +156,10 @@ impl Store {
         let value = now.micros().to_string().into_bytes();
         self.tree.insert(ALIVE_KEY, value).map(drop).map_err(|source| StoreError { doing: "writing", source })
     }
+}
+
+fn roll_key(site: &PublicKey) -> Vec<u8> {
+    [ROLL_PREFIX, site.as_bytes()].concat()
 }
 
 fn entry(key: &[u8], value: &[u8], registry: &mut Registry) -> Option<Entry> {

@@ -13,6 +13,8 @@ pub(super) enum Named {
     List,
     Look,
     Events,
+    Roll,
+    Publish,
     Facts,
 }
 
@@ -49,6 +51,14 @@ pub(super) const ROUTES: &[Route<Named>] = &[
             ("since", "the id of the last event that was seen, as `Last-Event-ID` says it too"),
         ],
         ..route(Named::Events, Verb::Get, "/v1/events", "Watch what changes, as server-sent events", "Event")
+    },
+    Route {
+        query: &[("site", "the key of the site: `ssh-ed25519 AAAA…`")],
+        ..route(Named::Roll, Verb::Get, "/v1/roll", "The hosts that a site admits, signed by the site", "SignedRoll")
+    },
+    Route {
+        body: Some("SignedRoll"),
+        ..route(Named::Publish, Verb::Post, "/v1/roll", "Publish the roll of a site that is served here", "Published")
     },
     route(Named::Facts, Verb::Get, "/v1/sls", "What the service says of itself", "SlsFacts"),
 ];
@@ -110,6 +120,20 @@ fn schemas() -> Value {
     json!({
         "HostRecord": record,
         "SignedRecord": object(&[("record", reference("HostRecord")), ("signature", text())], &[]),
+        "SignedRoll": object(
+            &[
+                (
+                    "roll",
+                    object(
+                        &[("site", key()), ("sequence", number()), ("issued_at", number()), ("hosts", json!({ "type": "object" }))],
+                        &[],
+                    ),
+                ),
+                ("signature", text()),
+            ],
+            &[],
+        ),
+        "Published": object(&[("sequence", number()), ("hosts", number())], &[]),
         "Registered": object(&[("expires_at", number()), ("expiry", number()), ("standing", standing())], &[]),
         "Withdrawn": object(&[("was_live", truth())], &[]),
         "Reach": object(

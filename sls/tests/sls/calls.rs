@@ -73,6 +73,7 @@ fn a_query_reads_back_from_its_text() {
         image: Some("std:tiny".into()),
         owner: Some(record(1, 0).owner),
         is_simulated: Some(false),
+        with_remembered: true,
         sort: "-cpu.price".parse().unwrap(),
         after: Some(id(1).into()),
         size: Some(7),
