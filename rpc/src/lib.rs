@@ -9,6 +9,7 @@
 //! [`caller`] (the side that asks) and [`receiver`] (the side that answers).
 
 pub mod agent;
+pub mod callback;
 pub mod caller;
 pub mod clock;
 pub mod component;

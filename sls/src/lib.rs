@@ -12,16 +12,23 @@
 pub mod announce;
 pub mod challenge;
 pub mod client;
+pub mod facts;
+pub mod fields;
+pub mod filter;
+pub mod order;
 pub mod query;
 pub mod reach;
 pub mod record;
 pub mod registry;
+pub mod roll;
 pub mod service;
 pub mod store;
 pub mod uptime;
+pub mod verify;
 
 pub use announce::{AnnouncePolicy, Announcing};
 pub use client::SlsClient;
+pub use filter::Filter;
 pub use query::{HostQuery, Sort};
 pub use reach::{Reach, Standing};
 pub use record::{HostRecord, PublishedOffer, PublishedUnique, RecordError, SignedRecord, VerifiedRecord};

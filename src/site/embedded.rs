@@ -290,6 +290,11 @@ impl EmbeddedSite {
         self.bank_link.client()
     }
 
+    /// The user's client of the service location service.
+    pub const fn sls_client(&self) -> &SlsClient {
+        &self.sls
+    }
+
     /// Puts on disk what is not there yet.
     pub fn close(&self) -> Result<(), Failure> {
         self.bank.flush().map_err(|error| Failure::from_error(Exit::Failed, &error))?;

@@ -3,6 +3,8 @@
 mod announcing;
 mod calls;
 mod clients;
+mod filters;
+mod judgements;
 mod records;
 mod registry;
 mod restart;
