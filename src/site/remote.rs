@@ -1,9 +1,12 @@
 //! A real site: its bank and its hosts are on the network, and every call is signed.
 //!
-//! Which hosts there are, a description with `network-host`s says, each with its address and its key. The bank is the
-//! one that `tycoon init` has pinned.
+//! Which hosts there are, a description with `network-host`s says, each with its address and its key; without a
+//! description, the service location services that `tycoon init` has pinned: of what they know, hosts are used that a
+//! service has reached at their address, and, where the key of a site is pinned, that the site admits. The bank is pinned
+//! too.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tycoon_bank::BankClient;
 use tycoon_executor::HostLink;
@@ -12,6 +15,9 @@ use tycoon_executor::link::{BankLink, LinkError, SiteHost};
 use tycoon_lang::site::Site;
 use tycoon_market::{AccountId, HostId, HostName, PublicKey};
 use tycoon_rpc::{CallError, Caller, Clock, HttpSettings, HttpTransport, RetryPolicy, Signer};
+use tycoon_sls::client::{SeenHost, SlsProblem};
+use tycoon_sls::reach::Standing;
+use tycoon_sls::{HostQuery, SlsClient};
 use tycoon_xen::client::HostClient;
 use tycoon_xen::market::HostInfo;
 
@@ -36,15 +42,33 @@ pub struct KnownHost {
 /// Which real site a command works on.
 pub struct RemoteChoice {
     bank: (String, PublicKey),
-    hosts: Vec<KnownHost>,
+    source: Source,
     parties: Parties,
+}
+
+/// Where hosts are known from.
+enum Source {
+    /// A description of the site.
+    Listed(Vec<KnownHost>),
+    /// Service location services.
+    Services(Vec<(String, PublicKey)>),
 }
 
 impl RemoteChoice {
     /// The real site that the description, or what is pinned, points at; `None` where that is an embedded one.
     pub fn of(description: &Site, output: &Output) -> Result<Option<Self>, Failure> {
         if description.network_hosts.is_empty() {
-            return Ok(None);
+            if output.site.is_some() {
+                return Ok(None);
+            }
+            let parties = Parties::read(&Folders::find("remote")?.config)?;
+            return Ok(match &parties.bank {
+                Some(bank) if !parties.slses.is_empty() => {
+                    let (bank, source) = (bank.clone(), Source::Services(parties.slses.clone()));
+                    Some(Self { bank, source, parties })
+                }
+                _ => None,
+            });
         }
         let file = output.site.as_deref().unwrap_or(&description.name);
         if let Some(host) = description.hosts.first() {
@@ -69,7 +93,7 @@ impl RemoteChoice {
             })?;
             hosts.push(KnownHost { url: host.url.clone(), key });
         }
-        Ok(Some(Self { bank, hosts, parties }))
+        Ok(Some(Self { bank, source: Source::Listed(hosts), parties }))
     }
 
     /// The name under which what is remembered of the site is kept: sites are told apart by their banks.
@@ -78,11 +102,19 @@ impl RemoteChoice {
     }
 }
 
+/// Where hosts are known from, ready to be asked.
+enum OpenSource {
+    Listed(Vec<KnownHost>),
+    Services { client: SlsClient, site: Option<PublicKey> },
+}
+
 /// A real site.
 pub struct RemoteSite {
     account: AccountId,
     bank: BankOfCaller,
-    hosts: Vec<KnownHost>,
+    source: OpenSource,
+    /// Where hosts were when they were looked for last.
+    seen: Mutex<BTreeMap<HostId, KnownHost>>,
     signer: Arc<dyn Signer>,
     settings: HttpSettings,
     clock: Arc<dyn Clock>,
@@ -91,7 +123,15 @@ pub struct RemoteSite {
 impl RemoteSite {
     /// The site of the user. Her bank is asked for her account.
     pub fn open(choice: RemoteChoice, identity: &Identity, surroundings: &Surroundings) -> Result<Self, Failure> {
+        let site = choice.parties.site;
         let settings = HttpSettings { trusted: choice.parties.trusted.clone(), ..HttpSettings::default() };
+        let source = match choice.source {
+            Source::Listed(hosts) => OpenSource::Listed(hosts),
+            Source::Services(services) => {
+                let client = crate::commands::sls::access::client(&services, &identity.key, &settings, surroundings)?;
+                OpenSource::Services { client, site }
+            }
+        };
         let (url, key) = &choice.bank;
         let transport = HttpTransport::new(url, &settings).map_err(|error| Failure::from_error(Exit::Usage, &error))?;
         let caller = Caller::new(identity.key.clone(), *key, Arc::new(transport))
@@ -110,7 +150,8 @@ impl RemoteSite {
         Ok(Self {
             account,
             bank: BankOfCaller::new(bank, account),
-            hosts: choice.hosts,
+            source,
+            seen: Mutex::default(),
             signer: identity.key.clone(),
             settings,
             clock: surroundings.clock.clone(),
@@ -127,10 +168,64 @@ impl RemoteSite {
         Ok(HostClient::new(caller))
     }
 
-    /// A client of one of the hosts; `None` where there is none of this id, or no way to it.
+    /// A client of one of the hosts that were seen; `None` where there is none of this id, or no way to it.
     pub fn client_of(&self, id: &HostId) -> Option<HostClient> {
-        let known = self.hosts.iter().find(|known| HostId::of(&known.key) == *id)?;
-        self.client(known).ok()
+        let known = self.seen().get(id).cloned()?;
+        self.client(&known).ok()
+    }
+
+    fn seen(&self) -> MutexGuard<'_, BTreeMap<HostId, KnownHost>> {
+        // It is only added to, so that a panic elsewhere leaves it good.
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The hosts that the services know, and that may be used.
+    fn found(&self, client: &SlsClient, site: Option<&PublicKey>) -> Result<Vec<SiteHost>, LinkError> {
+        let failed = |problem: SlsProblem| LinkError::Unreachable {
+            reason: format!("{problem}: {}", crate::commands::sls::access::one_line(&problem.source)),
+        };
+        let found = client.hosts(&HostQuery::default()).map_err(failed)?;
+        let roll = match site {
+            Some(site) => {
+                let roll = client.roll(site).map_err(failed)?.newest;
+                let (roll, _) = roll.ok_or_else(|| LinkError::Unreachable {
+                    reason: "no service location service has the list of the site's hosts; its operator publishes it \
+                             with `tycoon site admit`"
+                        .to_owned(),
+                })?;
+                Some(roll)
+            }
+            None => None,
+        };
+        let is_admitted = |seen: &SeenHost| {
+            let record = seen.record();
+            roll.as_ref()
+                .is_none_or(|roll| roll.hosts.get(&record.host).is_some_and(|admission| admission.name == record.name))
+        };
+        let usable = found.hosts.iter().filter(|seen| seen.is_live && seen.reach.standing == Standing::Verified);
+        Ok(usable.filter(|seen| is_admitted(seen)).map(|seen| self.of_record(seen)).collect())
+    }
+
+    /// A host by its record, which it has signed.
+    fn of_record(&self, seen: &SeenHost) -> SiteHost {
+        let record = seen.record();
+        let url = seen.addresses().first().cloned().unwrap_or_default();
+        let known = KnownHost { url, key: record.key };
+        let link: Arc<dyn HostLink> = match self.client(&known) {
+            Ok(client) => Arc::new(HostOfCaller::elsewhere(client)),
+            Err(error) => Arc::new(HostOutOfReach { reason: format!("{}: {error}", known.url) }),
+        };
+        self.seen().insert(record.host, known);
+        SiteHost {
+            id: record.host,
+            name: record.name.clone(),
+            owner: record.owner,
+            key: record.key,
+            is_simulated: record.is_simulated,
+            architecture: record.architecture.clone(),
+            labels: record.labels.clone(),
+            link,
+        }
     }
 
     fn introduced(&self, known: &KnownHost) -> Result<(HostClient, HostInfo), LinkError> {
@@ -164,7 +259,7 @@ impl RemoteSite {
                 key,
                 is_simulated: false,
                 architecture: String::new(),
-                labels: std::collections::BTreeMap::new(),
+                labels: BTreeMap::new(),
                 link: Arc::new(HostOutOfReach { reason: format!("{}: {error}", known.url) }),
             },
         }
@@ -192,9 +287,14 @@ impl tycoon_executor::Site for RemoteSite {
     }
 
     fn hosts(&self) -> Result<Vec<SiteHost>, LinkError> {
-        let answers = ask_all(&self.hosts, |known| self.introduced(known));
-        let mut hosts: Vec<SiteHost> =
-            self.hosts.iter().zip(answers).map(|(known, answer)| Self::site_host(known, answer)).collect();
+        let mut hosts: Vec<SiteHost> = match &self.source {
+            OpenSource::Listed(listed) => {
+                let answers = ask_all(listed, |known| self.introduced(known));
+                self.seen().extend(listed.iter().map(|known| (HostId::of(&known.key), known.clone())));
+                listed.iter().zip(answers).map(|(known, answer)| Self::site_host(known, answer)).collect()
+            }
+            OpenSource::Services { client, site } => self.found(client, site.as_ref())?,
+        };
         hosts.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
         Ok(hosts)
     }

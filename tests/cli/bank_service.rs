@@ -28,7 +28,16 @@ impl ServedBank {
 
     /// Starts a bank whose books are in `store`.
     pub fn start_with(environment: &Environment, store: &str, more: &[&str]) -> Self {
-        let mut arguments = vec!["bank", "serve", "--store", store, "--listen", "127.0.0.1:0"];
+        Self::start_listening(environment, store, "127.0.0.1:0", more)
+    }
+
+    /// Starts a bank again where it was.
+    pub fn start_at(environment: &Environment, store: &str, listen: &str) -> Self {
+        Self::start_listening(environment, store, listen, &[])
+    }
+
+    fn start_listening(environment: &Environment, store: &str, listen: &str, more: &[&str]) -> Self {
+        let mut arguments = vec!["bank", "serve", "--store", store, "--listen", listen];
         arguments.extend(more);
         let mut child = live(environment, &arguments).stderr(Stdio::piped()).spawn().expect("the bank starts");
         let stderr = BufReader::new(child.stderr.take().expect("its messages"));
@@ -57,6 +66,11 @@ impl ServedBank {
         self.stderr.read_to_string(&mut said).expect("its messages can be read");
         assert!(self.child.wait().expect("it ends").success(), "{said}");
         said
+    }
+
+    /// True where it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|ended| ended.is_none())
     }
 
     /// Ends it as a power cut would.

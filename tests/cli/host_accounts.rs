@@ -4,6 +4,11 @@ use crate::bank_service::{json, live, text, user};
 use crate::environment::Environment;
 use crate::host_service::{ServedHost, audited, balance, town, write_site};
 
+/// A command of `tycoon host` on the hosts of the site.
+fn on<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    [&["--site", "hosts.kdl", "host"], arguments].concat()
+}
+
 /// What the bank has issued, in micro-credits.
 const ALL: i64 = 1_000_000_000;
 
@@ -19,7 +24,6 @@ fn accounts_on_hosts_are_opened_bid_with_and_closed_by_hand() {
         .into();
     write_site(&environment, &hosts.iter().collect::<Vec<_>>());
     environment.write("both.txt", "host1\nhost2 # the other one\n");
-    let on = |arguments: &[&str]| [&["--site", "hosts.kdl", "host"], arguments].concat();
     let jane = |arguments: &[&str]| user(&environment, "jane", &on(arguments));
     let jane_json = |arguments: &[&str]| json(&environment, "jane", &on(arguments));
 
@@ -29,12 +33,12 @@ fn accounts_on_hosts_are_opened_bid_with_and_closed_by_hand() {
     let twice = jane(&["create-account", "host1", "--amount", "5"]).ends_with(1);
     assert!(twice.stderr.contains("there is an account"), "{twice}");
     jane(&["fund", "rack=a", "--amount", "5"]).ok();
-    let preview = jane_json(&["bid", "host*", "10h", "CPU:1,0.5,2,0.2", "memory:1,256MiB,1GiB", "--dry-run"]);
-    assert_eq!(preview[0]["allocation"]["cpu"], 2000, "{preview}");
+    let preview = jane_json(&["bid", "host*", "10h", "CPU:1,0.5CPU,2CPU,0.2", "memory:1,256MiB,1GiB", "--dry-run"]);
+    assert_eq!(preview[0]["allocation"]["CPU"], 2000, "{preview}");
     assert!(preview[0]["contingency_micro"].as_i64() > Some(0), "{preview}");
     let idle = jane_json(&["status", "all"]);
     assert_eq!(idle[0]["state"], "idle", "a dry run changes nothing: {idle}");
-    jane(&["bid", "host1", "host2", "10h", "CPU:1,0.5,2,0.2", "memory:1,256MiB,1GiB", "TCPv4Port,any:1"]).ok();
+    jane(&["bid", "host1", "host2", "10h", "CPU:1,0.5CPU,2CPU,0.2", "memory:1,256MiB,1GiB", "TCPv4Port,any:1"]).ok();
     let status = jane_json(&["status", "all"]);
     assert_eq!(status[0]["state"], "active", "{status}");
     assert_eq!(status[0]["funded_micro"], 15_000_000);
@@ -69,12 +73,11 @@ fn an_owner_sets_prices_drains_and_keeps_people_out() {
     environment.write("policy.kdl", "cpu-price 0.25\ninterval \"1s\"\n");
     let host = ServedHost::start(&environment, "host1", &bank, &["--policy", "policy.kdl"]);
     write_site(&environment, &[&host]);
-    let on = |arguments: &[&str]| [&["--site", "hosts.kdl", "host"], arguments].concat();
     let jane = |arguments: &[&str]| user(&environment, "jane", &on(arguments));
     let owner = |arguments: &[&str]| user(&environment, "owner", &on(arguments));
     let price = || {
         let prices = json(&environment, "jane", &on(&["prices", "host1"]));
-        (prices[0]["offers"]["cpu"]["base_price_credits_per_hour"].as_f64().expect("a price") * 100.0).round()
+        (prices[0]["offers"]["CPU"]["base_price_credits_per_hour"].as_f64().expect("a price") * 100.0).round()
     };
     let becomes = |expected: f64| {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
@@ -95,13 +98,13 @@ fn an_owner_sets_prices_drains_and_keeps_people_out() {
 
     jane(&["create-account", "host1", "--amount", "10"]).ok();
     owner(&["drain", "host1"]).ok();
-    let drained = jane(&["bid", "host1", "10h", "CPU:1,0.5,2"]).ends_with(1);
+    let drained = jane(&["bid", "host1", "10h", "CPU:1,0.5CPU,2CPU"]).ends_with(1);
     assert!(drained.stderr.contains("draining"), "{drained}");
     owner(&["drain", "host1", "--end"]).ok();
-    jane(&["bid", "host1", "10h", "CPU:1,0.5,2"]).ok();
+    jane(&["bid", "host1", "10h", "CPU:1,0.5CPU,2CPU"]).ok();
     let shown = json(&environment, "jane", &["user", "show"]);
     owner(&["ban", "host1", "--account", text(&shown, "account"), "--yes"]).ok();
-    let banned = jane(&["bid", "host1", "10h", "CPU:1,0.6,2"]).ends_with(1);
+    let banned = jane(&["bid", "host1", "10h", "CPU:1,0.6CPU,2CPU"]).ends_with(1);
     assert!(banned.stderr.contains("keeps this account out"), "{banned}");
     let everybody = json(&environment, "owner", &on(&["accounts", "host1", "--everybody"]));
     assert!(everybody[0]["accounts"][0]["state"]["warned"].is_object(), "{everybody}");
@@ -120,10 +123,9 @@ fn a_host_that_crashes_at_any_write_neither_loses_nor_doubles_a_credit() {
     let bank = town(&environment);
     // Writes come from calls alone: no interval ends while the test runs.
     environment.write("policy.kdl", "interval \"1h\"\n");
-    let on = |arguments: &[&str]| [&["--site", "hosts.kdl", "host"], arguments].concat();
     let steps: &[&[&str]] = &[
         &["create-account", "host1", "--amount", "10"],
-        &["bid", "host1", "10h", "CPU:1,0.5,2,0.1"],
+        &["bid", "host1", "10h", "CPU:1,0.5CPU,2CPU,0.1"],
         &["fund", "host1", "--amount", "3"],
         &["refund", "host1", "--leave", "2"],
         &["close-account", "host1", "--yes"],

@@ -20,8 +20,8 @@ use crate::site::links::link_error;
 /// Arguments of `tycoon host bid`.
 #[derive(Args, Debug)]
 pub struct BidArgs {
-    /// The hosts, then the bid: `3y CPU:1,0.10,1,0.2 memory:1,256MiB,1GiB`
-    #[arg(value_name = "HOST… BID", required = true, num_args = 1.., allow_hyphen_values = true)]
+    /// The hosts, then the bid: `3y CPU:1,0.1CPU,1CPU,0.2 memory:1,256MiB,1GiB`
+    #[arg(value_name = "HOST… BID", required = true, num_args = 1..)]
     words: Vec<String>,
     /// The host account.
     #[command(flatten)]
@@ -76,7 +76,7 @@ fn divided(words: &[String]) -> Result<(HostsArg, String), Failure> {
     if hosts.is_empty() || bid.is_empty() {
         let missing = if hosts.is_empty() { "no host is named" } else { "there is no bid" };
         return Err(Failure::new(Exit::Usage, missing).help(
-            "name hosts, then what is wanted of each: tycoon host bid host1 host2 30d CPU:1,0.1,1 memory:1,256MiB,1GiB",
+            "name hosts, then what is wanted of each: tycoon host bid host1 host2 30d CPU:1,0.1CPU,1CPU memory:1,256MiB,1GiB",
         ));
     }
     Ok((HostsArg { hosts: hosts.to_vec() }, bid.join(" ")))

@@ -177,6 +177,13 @@ mod tests {
             let second = scope.spawn(|| jobs.run(account(1), b"start web", || panic!("it is under way already")));
             // Somebody else's request of the same text is another one.
             assert_eq!(jobs.run(account(2), b"start web", ensured), Ok(ensured()));
+            // The table, who carries it out, and who waits have it.
+            let waits = || alone(&jobs.0).values().any(|job| Arc::strong_count(job) >= 3);
+            let deadline = Instant::now() + Duration::from_secs(30);
+            while !waits() {
+                assert!(Instant::now() < deadline, "the second request does not wait");
+                std::thread::yield_now();
+            }
             finish.send(()).unwrap();
             assert_eq!(first.join().unwrap(), Ok(ensured()));
             assert_eq!(second.join().unwrap(), Ok(ensured()));

@@ -5,7 +5,7 @@
 //! state                     what there is once: version, owner's policy, marks of CPU times
 //! market/head, market/account/…, market/statistics/…, market/unique/…, market/closed/…
 //! account/…  closed/…       what is remembered of open and of closed accounts beside their money
-//! statement/…               what the bank is to be told of an escrow
+//! escrow/…                  what the bank is to be told of an escrow
 //! keys/…                    whose keys are whose, by account
 //! charges/…  events/…       what was charged and what happened lately, by number
 //! ```
@@ -36,7 +36,7 @@ const WHOLE_VERSION: u32 = 2;
 const MARKET: &str = "market/";
 const ACCOUNT: &str = "account/";
 const CLOSED: &str = "closed/";
-const STATEMENT: &str = "statement/";
+const STATEMENT: &str = "escrow/";
 const KEYS: &str = "keys/";
 /// What the keys of the charges of an interval begin with; the number of the interval follows.
 const CHARGES: &[u8] = b"charges/";
