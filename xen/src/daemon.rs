@@ -192,7 +192,9 @@ impl HostDaemon {
             let settings = state.settings(&config);
             state.adopt_settings(&settings, clock.now());
         }
-        let news = News::of(store.events()?, state.last_event);
+        let events = store.events()?;
+        state.last_event = events.iter().map(|event| event.number).fold(state.last_event, u64::max);
+        let news = News::of(events, state.last_event);
         let receiver = Receiver::new(identity.signer.clone(), clock.clone(), replay, Limits::DEFAULT);
         Ok(Self {
             identity,

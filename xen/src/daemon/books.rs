@@ -4,6 +4,7 @@ use tycoon_market::auctioneer::{Effect, Event, HostConfig, ReceiptTotals, Refusa
 use tycoon_market::{Credits, HostAccountId, TimeSpan, Timestamp};
 
 use super::state::{ClosedNotes, State};
+use super::store::AcceptedBid;
 use crate::status::DomainStatus;
 
 impl State {
@@ -41,6 +42,14 @@ impl State {
             let at = until.max(self.auctioneer.accounted_at()).min(now);
             self.end_receipt(escrow, at);
         }
+    }
+
+    /// Takes an accepted bid, at its time.
+    pub(super) fn take_bid(&mut self, accepted: &AcceptedBid) -> Result<(), Refusal> {
+        let event = Event::Bid { account: accepted.account.clone(), bid: accepted.bid.clone() };
+        apply(self, event, accepted.at)?;
+        self.note_generation(&accepted.account, accepted.generation);
+        Ok(())
     }
 
     /// Takes over what the owner has set since the state was saved.

@@ -118,8 +118,14 @@ impl HostDaemon {
 
     /// Notes of which closed accounts nothing was found. It is not saved by itself: where it is lost it is seen again.
     fn note_removed(&self, found: &BTreeMap<HostAccountId, Vec<&DomainStatus>>) {
-        for (id, notes) in &mut self.lock().closed {
-            notes.is_removed = !found.contains_key(id);
+        let mut state = self.lock();
+        let is_news =
+            |(id, notes): (&HostAccountId, &super::state::ClosedNotes)| notes.is_removed == found.contains_key(id);
+        if state.closed.iter().any(is_news) {
+            self.store.leave_behind(&state);
+            for (id, notes) in &mut state.closed {
+                notes.is_removed = !found.contains_key(id);
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use tycoon_market::{AccountId, Credits, HostAccountId, PoolName, Quantity, Resou
 
 use super::books::apply;
 use super::state::State;
+use super::store::AcceptedBid;
 use super::usage::usage_of;
 use super::{DaemonError, HostDaemon, alone, published};
 use crate::hypervisor::HypervisorError;
@@ -56,7 +57,9 @@ impl HostDaemon {
         let result = change(&mut next, now)?;
         next.make_statements(now);
         if next != *state {
-            if !state.differs_in_time_only(&next) {
+            if state.differs_in_time_only(&next) {
+                self.store.leave_behind(&state);
+            } else {
                 self.store.save(&next, &state)?;
                 self.counters.saved();
             }
@@ -186,6 +189,10 @@ impl HostDaemon {
         request: BidRequest,
     ) -> Result<AccountReport, MarketError> {
         let id = HostAccountId::new(account, pool.clone());
+        if let Some(report) = self.bid_at_once(&id, &request)? {
+            self.follow_up();
+            return Ok(report);
+        }
         // A smaller bid is refused while the account's domains have more: what was shrunk or removed just now counts.
         let report = self.change_charged_if_possible(|state, now, domains| {
             check_generation(state, &id, request.generation)?;
@@ -197,6 +204,35 @@ impl HostDaemon {
         })?;
         self.follow_up();
         Ok(report)
+    }
+
+    /// Sets a bid without looking at what was used until now: that is charged at the next tick. `None` where it is
+    /// refused like this, or has no effect: a closer look may show that it can be had.
+    fn bid_at_once(&self, id: &HostAccountId, request: &BidRequest) -> Result<Option<AccountReport>, MarketError> {
+        let Ok(domains) = self.hypervisor.domains(self.clock.now()) else { return Ok(None) };
+        let mut state = self.lock();
+        check_generation(&state, id, request.generation)?;
+        Self::check_not_banned(&state, &id.account)?;
+        check_covers(&request.bid, state.auctioneer.config(), id, &domains)?;
+        let accepted = AcceptedBid {
+            at: self.clock.now(),
+            account: id.clone(),
+            generation: request.generation,
+            bid: request.bid.clone(),
+        };
+        let mut next = state.clone();
+        if next.take_bid(&accepted).is_err() {
+            return Ok(None);
+        }
+        let report = report(&next, id)?;
+        let news = std::mem::take(&mut next.news);
+        if !self.store.keep_bid(&accepted, &news, &state)? {
+            return Ok(None);
+        }
+        self.counters.saved();
+        self.news.add(news);
+        *state = next;
+        Ok(Some(report))
     }
 
     /// What a bid would bring, without anything being changed.

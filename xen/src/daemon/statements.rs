@@ -285,6 +285,7 @@ impl HostDaemon {
         }
         let now = self.clock.now();
         let mut state = self.lock();
+        self.store.leave_behind(&state);
         let Some(notes) = state.statements.get_mut(&escrow) else { return Next::Done };
         if known > notes.sequence {
             drop(state);

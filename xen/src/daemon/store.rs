@@ -11,21 +11,26 @@
 //! ```
 //!
 //! Until version 2 all but the charges was one value.
+//!
+//! A bid changes the shares of everybody, and with a thousand accounts nearly every record. So that it can be acknowledged
+//! soon, only the bid is written (`bid/…`), and what follows from it with the next change of another kind, at the
+//! next tick at the latest. After a crash the bids are applied anew, in their order and each at its time, to what was
+//! there before them: the market is a pure machine, so that the same comes out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tycoon_market::auctioneer::{Auctioneer, HostConfig, Part, PartChange};
-use tycoon_market::{AccountId, Credits, EscrowId, HostAccountId, HostName, TimeSpan, Timestamp};
+use tycoon_market::{AccountId, Bid, Credits, EscrowId, HostAccountId, HostName, TimeSpan, Timestamp};
 
-use super::DaemonError;
 use super::charges::{ChargeBook, Charges};
 use super::keys::{AccountKeys, KeyBook};
 use super::state::{AccountNotes, ClosedNotes, State, VERSION};
 use super::statements::StatementNotes;
+use super::{DaemonError, alone};
 use crate::events::{EVENTS_KEPT, HostEvent};
 use crate::policy::OwnerPolicy;
 
@@ -43,6 +48,31 @@ const CHARGES: &[u8] = b"charges/";
 /// What the keys of events begin with; their number follows.
 const EVENTS: &[u8] = b"events/";
 
+/// What the keys of bids begin with that are accepted and not yet part of the records; their number follows.
+const BIDS: &[u8] = b"bid/";
+
+/// Bids beside the records at most; then all is saved.
+const BIDS_MAX: u64 = 4_096;
+
+/// A bid that is accepted, and not yet part of the records.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AcceptedBid {
+    pub(super) at: Timestamp,
+    pub(super) account: HostAccountId,
+    pub(super) generation: u64,
+    pub(super) bid: Bid,
+}
+
+/// What is on disk, as far as it is not what is in memory.
+#[derive(Default)]
+struct Behind {
+    /// What the records say; the same as in memory where there is none.
+    records: Option<Box<State>>,
+    /// The numbers of the bids beside them: from the first to before the second.
+    bids: (u64, u64),
+}
+
 /// Called before a change is written and after it is on disk, so that a test can end the process there.
 pub type SaveHook = Arc<dyn Fn() + Send + Sync>;
 
@@ -52,6 +82,7 @@ pub(super) struct Store {
     tree: sled::Tree,
     /// True where nothing is there, or what is there has the form of an earlier version: then all is written anew.
     is_to_be_whole: AtomicBool,
+    behind: Mutex<Behind>,
     hook: Option<SaveHook>,
 }
 
@@ -113,6 +144,16 @@ impl Writing<'_> {
         Ok(())
     }
 
+    fn put_events(&mut self, events: &[HostEvent]) -> Result<(), DaemonError> {
+        for event in events {
+            self.put(event_key(event.number), event)?;
+            if let Some(old) = event.number.checked_sub(EVENTS_KEPT as u64) {
+                self.batch.remove(event_key(old));
+            }
+        }
+        Ok(())
+    }
+
     /// Puts what differs between two maps.
     fn put_changes<K: Ord + ToString, V: Serialize + PartialEq>(
         &mut self,
@@ -133,8 +174,8 @@ impl Writing<'_> {
 }
 
 impl Store {
-    pub(super) const fn new(host: HostName, tree: sled::Tree) -> Self {
-        Self { host, tree, is_to_be_whole: AtomicBool::new(true), hook: None }
+    pub(super) fn new(host: HostName, tree: sled::Tree) -> Self {
+        Self { host, tree, is_to_be_whole: AtomicBool::new(true), behind: Mutex::default(), hook: None }
     }
 
     /// The same with a hook.
@@ -166,7 +207,63 @@ impl Store {
             }
         }
         state.charges = ChargeBook::of(charges);
+        self.apply_bids(&mut state)?;
         Ok(state)
+    }
+
+    /// Applies the bids that are not yet part of the records.
+    fn apply_bids(&self, state: &mut State) -> Result<(), DaemonError> {
+        let records = Box::new(state.clone());
+        let mut behind = alone(&self.behind);
+        for entry in self.tree.scan_prefix(BIDS) {
+            let (key, value) = entry.map_err(|source| self.failed("read", source))?;
+            let bid: AcceptedBid = self.parsed(&value)?;
+            if let Err(refusal) = state.take_bid(&bid) {
+                // Only a program of another version, with other rules, can come to this.
+                tracing::error!(account = %bid.account, %refusal, "a bid that was accepted is refused after a restart");
+            }
+            let number = key.get(BIDS.len()..).and_then(|number| number.try_into().ok()).map_or(0, u64::from_be_bytes);
+            if behind.bids == (0, 0) {
+                behind.bids.0 = number;
+            }
+            behind.bids.1 = number.saturating_add(1);
+        }
+        if behind.bids != (0, 0) {
+            behind.records = Some(records);
+        }
+        // They were told before.
+        state.news.clear();
+        Ok(())
+    }
+
+    /// Keeps in mind what the records say, before `state` is changed without them.
+    pub(super) fn leave_behind(&self, state: &State) {
+        alone(&self.behind).records.get_or_insert_with(|| Box::new(state.clone()));
+    }
+
+    /// Keeps a bid, and what is told of it; both are on disk on return. `state` is what was before. False where bids can
+    /// not be kept by themselves: then the whole state is to be saved.
+    pub(super) fn keep_bid(&self, bid: &AcceptedBid, news: &[HostEvent], state: &State) -> Result<bool, DaemonError> {
+        let mut behind = alone(&self.behind);
+        if self.is_to_be_whole.load(Ordering::SeqCst) || behind.bids.1.saturating_sub(behind.bids.0) >= BIDS_MAX {
+            return Ok(false);
+        }
+        let mut writing = Writing { store: self, batch: sled::Batch::default() };
+        let number = behind.bids.1;
+        writing.put([BIDS, &number.to_be_bytes()].concat(), bid)?;
+        writing.put_events(news)?;
+        self.write(writing.batch)?;
+        behind.records.get_or_insert_with(|| Box::new(state.clone()));
+        behind.bids.1 = number.saturating_add(1);
+        Ok(true)
+    }
+
+    fn write(&self, batch: sled::Batch) -> Result<(), DaemonError> {
+        self.strike();
+        self.tree.apply_batch(batch).map_err(|source| self.failed("written", source))?;
+        self.tree.flush().map_err(|source| self.failed("written", source))?;
+        self.strike();
+        Ok(())
     }
 
     fn read(&self, once: Once, now: Timestamp) -> Result<State, DaemonError> {
@@ -228,6 +325,8 @@ impl Store {
     /// Saves the state, which was `before` until now; it is on disk on return, all of it or nothing.
     pub(super) fn save(&self, state: &State, before: &State) -> Result<(), DaemonError> {
         let is_whole = self.is_to_be_whole.load(Ordering::SeqCst);
+        let mut behind = alone(&self.behind);
+        let before = behind.records.as_deref().unwrap_or(before);
         let known = (!is_whole).then_some(before);
         let mut writing = Writing { store: self, batch: sled::Batch::default() };
         // Small, and written each time: so it also tells that there was a change.
@@ -252,17 +351,13 @@ impl Store {
                 None => writing.batch.remove(key),
             }
         }
-        for event in &state.news {
-            writing.put(event_key(event.number), event)?;
-            if let Some(old) = event.number.checked_sub(EVENTS_KEPT as u64) {
-                writing.batch.remove(event_key(old));
-            }
+        writing.put_events(&state.news)?;
+        for number in behind.bids.0..behind.bids.1 {
+            writing.batch.remove([BIDS, &number.to_be_bytes()].concat());
         }
-        self.strike();
-        self.tree.apply_batch(writing.batch).map_err(|source| self.failed("written", source))?;
-        self.tree.flush().map_err(|source| self.failed("written", source))?;
+        self.write(writing.batch)?;
         self.is_to_be_whole.store(false, Ordering::SeqCst);
-        self.strike();
+        *behind = Behind { records: None, bids: (behind.bids.1, behind.bids.1) };
         Ok(())
     }
 
