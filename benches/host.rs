@@ -160,7 +160,7 @@ fn secret(party: usize) -> SecretKey {
 
 /// A service in a process of its own.
 struct Served {
-    child: Child,
+    child: Running,
     url: String,
     key: PublicKey,
 }
@@ -168,14 +168,14 @@ struct Served {
 impl Served {
     /// Starts it, and reads its address and key after `sign`.
     fn start(folder: &Path, sign: &str, arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tycoon"))
+        let spawned = Command::new(env!("CARGO_BIN_EXE_tycoon"))
             .args(arguments)
             .env("XDG_CONFIG_HOME", folder)
             .stderr(Stdio::piped())
             .stdin(Stdio::null())
-            .spawn()
-            .expect("the service starts");
-        let mut stderr = BufReader::new(child.stderr.take().expect("its messages"));
+            .spawn();
+        let mut child = Running(spawned.expect("the service starts"));
+        let mut stderr = BufReader::new(child.0.stderr.take().expect("its messages"));
         let mut line = String::new();
         loop {
             line.clear();
@@ -197,7 +197,7 @@ impl Served {
 
     /// Memory in MiB, by a line of the kernel's account of the process.
     fn memory(&self, line: &str) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.0.id())).unwrap_or_default();
         let line = status.lines().find_map(|found| found.strip_prefix(line)).unwrap_or("0");
         line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(0.0) / 1024.0
     }
@@ -215,11 +215,14 @@ impl Served {
     }
 }
 
-impl Drop for Served {
+/// A process that is ended with the benchmark.
+struct Running(Child);
+
+impl Drop for Running {
     fn drop(&mut self) {
         // It has nothing to lose: what it told is on disk.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
