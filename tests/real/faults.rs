@@ -81,7 +81,7 @@ fn a_host_that_lacks_something_says_so_and_keeps_nothing() {
         &["disk"],
     );
     let account = account(&lab.bare(&["user", "show", "--json"]).ok());
-    let name = format!("hello.web-{account}");
+    let name = format!("hello.web.0-{account}");
     let foreign = format!(
         "<domain type='xen'><name>{name}</name><memory unit='MiB'>64</memory><os><type machine='xenpv'>linux</type>\
          <kernel>/var/lib/tycoon/std-tiny/kernel</kernel></os></domain>"
