@@ -70,11 +70,11 @@ fn a_host_that_lacks_something_says_so_and_keeps_nothing() {
         &["libvirt", "systemctl"],
     );
     fails(
-        &format!("cp {machine} /root/machine; sed -i 's/group=vg1/group=vg9/' {machine}"),
-        &format!("mv /root/machine {machine}"),
+        &format!("cp {machine} /var/tmp/machine; sed -i 's/group=vg1/group=vg9/' {machine}"),
+        &format!("mv /var/tmp/machine {machine}"),
         &["vg9"],
     );
-    fails("mv /var/lib/tycoon/std-tiny/kernel /root/", "mv /root/kernel /var/lib/tycoon/std-tiny/", &["kernel"]);
+    fails("mv /var/lib/tycoon/std-tiny/kernel /var/tmp/", "mv /var/tmp/kernel /var/lib/tycoon/std-tiny/", &["kernel"]);
     fails(
         "lvcreate -q -y -Wn -Zn -l 100%FREE -n foreign vg1; mount -t tmpfs -o size=64m tmpfs /var/lib/tycoon/volumes",
         "umount /var/lib/tycoon/volumes; lvremove -q -f vg1/foreign",
@@ -86,7 +86,7 @@ fn a_host_that_lacks_something_says_so_and_keeps_nothing() {
         "<domain type='xen'><name>{name}</name><memory unit='MiB'>64</memory><os><type machine='xenpv'>linux</type>\
          <kernel>/var/lib/tycoon/std-tiny/kernel</kernel></os></domain>"
     );
-    lab.on(1, &format!("echo \"{foreign}\" > /root/foreign.xml; virsh define /root/foreign.xml"));
+    lab.on(1, &format!("echo \"{foreign}\" > /var/tmp/foreign.xml; virsh define /var/tmp/foreign.xml"));
     let up = lab.tycoon(&["up", "one.kdl"]);
     assert_ne!(up.code, Some(0), "{up}");
     up.says(&[&name]);
