@@ -31,11 +31,12 @@ try: packages toolchain build ## build Tycoon and bring up a first pool on simul
 	@echo "  bin/tycoon help          everything else"
 
 .PHONY: test
-test: test-quick ## check everything: format, lints, dependencies, documentation, tests
+test: test-quick ## check everything: format, lints, dependencies, documentation, tests, and real Xen hosts
+	$(step) "real Xen hosts" scripts/lab-tests
 
 # The tests come last, so that their summary is the last thing on the screen.
 .PHONY: test-quick
-test-quick: packages toolchain ## the same, less what needs more than this machine (today: nothing)
+test-quick: packages toolchain ## the same without the lab of real Xen hosts
 	$(step) "format" cargo fmt --all --check
 	$(step) "lints" cargo clippy --locked --workspace --all-targets -- -D warnings
 	$(step) "lints of the rooms that take no host with them" \

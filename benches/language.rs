@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value as Json, json};
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use serde_json::{Value as Json, json};
 use tycoon_lang::tree::Component;
-use tycoon_lang::{MemoryLoader, Options, Value, load};
+use tycoon_lang::{MemoryLoader, Options, load};
 
 /// How often everything is done.
 const RUNS: usize = 5;
@@ -200,12 +201,8 @@ fn resolve(file: &Path) {
         Ok(loaded) => loaded,
         Err(failure) => panic!("{}", failure.to_text()),
     };
-    let mut object = Map::new();
-    for domain in loaded.tree.children.iter().filter(|child| &*child.kind == "domain") {
-        object.insert(domain.label().replace('.', "-"), domain_json(domain));
-    }
-    let mut out = std::io::stdout().lock();
-    serde_json::to_writer(&mut out, &object).expect("standard output takes it");
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    serde_json::to_writer(&mut out, &Farm(&loaded.tree)).expect("standard output takes it");
     out.flush().expect("standard output takes it");
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -213,17 +210,41 @@ fn resolve(file: &Path) {
     eprintln!("{kibibytes}");
 }
 
-fn domain_json(domain: &Component) -> Json {
-    let root = domain.child("root").expect("every domain has one");
-    let text = |node: &Component, name: &str| node.value(name).to_string();
-    let bytes = |value: &Value| value.as_bytes();
-    json!({
-        "hostname": text(domain, "hostname"),
-        "image": text(domain, "image"),
-        "memory": bytes(domain.value("memory")),
-        "vcpus": domain.value("vcpus").as_integer(),
-        "root": { "size": bytes(root.value("size")), "fs": text(root, "fs") },
-    })
+/// The domains of a pool by their names.
+struct Farm<'a>(&'a Component);
+
+impl Serialize for Farm<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let domains = self.0.children.iter().filter(|child| &*child.kind == "domain");
+        serializer.collect_map(domains.map(|domain| (domain.label().replace('.', "-"), Domain(domain))))
+    }
+}
+
+/// What is compared of a domain.
+struct Domain<'a>(&'a Component);
+
+impl Serialize for Domain<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_map(Some(5))?;
+        object.serialize_entry("hostname", self.0.value("hostname"))?;
+        object.serialize_entry("image", self.0.value("image"))?;
+        object.serialize_entry("memory", &self.0.value("memory").as_bytes())?;
+        object.serialize_entry("vcpus", &self.0.value("vcpus").as_integer())?;
+        object.serialize_entry("root", &self.0.child("root").map(Root))?;
+        object.end()
+    }
+}
+
+/// What is compared of its volume.
+struct Root<'a>(&'a Component);
+
+impl Serialize for Root<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_map(Some(2))?;
+        object.serialize_entry("size", &self.0.value("size").as_bytes())?;
+        object.serialize_entry("fs", self.0.value("fs"))?;
+        object.end()
+    }
 }
 
 /// A program of a crate, built once into the cache folder.

@@ -36,8 +36,8 @@ pub struct Global {
     /// Print results and errors only
     #[arg(long, short, global = true)]
     pub quiet: bool,
-    /// The site of simulated hosts to use, by its description; the embedded one where none is given
-    #[arg(long, global = true, value_name = "FILE", env = "TYCOON_SITE")]
+    /// The hosts to use, by their description; four simulated ones where none is given
+    #[arg(long, visible_alias = "hosts", global = true, value_name = "FILE", env = "TYCOON_SITE")]
     pub site: Option<String>,
     /// When to use colours
     #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
@@ -70,11 +70,15 @@ pub enum Command {
     Status(commands::status::StatusArgs),
     /// List your pools
     Ls(commands::ls::LsArgs),
-    /// Show the hosts, what they sell, and at what price
-    Hosts(commands::hosts::HostsArgs),
-    /// One host, and what you have there
+    /// Open a shell in a domain, or run a command there
+    Ssh(commands::ssh::SshArgs),
+    /// Connect to the console of a domain
+    Console(commands::console::ConsoleArgs),
+    /// Make Xen machines hosts; see what you have on one
     #[command(subcommand)]
     Host(commands::host::HostCommand),
+    /// Show the hosts, what they sell, and at what price
+    Hosts(commands::hosts::HostsArgs),
     /// Your account at the bank, and the bank itself
     Bank(commands::bank::BankArgs),
     /// Point at the bank of a real site, and pin its key

@@ -62,6 +62,18 @@ impl Failure {
         Self { exit, content: Box::new(Content::Plain { code, message, causes, help }) }
     }
 
+    /// The failure in a few words: what, and why.
+    pub fn message(&self) -> String {
+        match &*self.content {
+            Content::Description { sources, diagnostics } => {
+                diagnostics.first().map_or_else(String::new, |diagnostic| diagnostic.to_text(sources))
+            }
+            Content::Plain { message, causes, .. } => {
+                causes.iter().fold(message.clone(), |text, cause| format!("{text}: {cause}"))
+            }
+        }
+    }
+
     /// The same under another message; the old one becomes the first cause.
     #[must_use]
     pub fn context(mut self, text: &str) -> Self {

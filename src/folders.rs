@@ -14,6 +14,8 @@ pub struct Folders {
     site: PathBuf,
     /// What the user owns: the key.
     pub config: PathBuf,
+    /// Her home.
+    pub home: PathBuf,
 }
 
 impl Folders {
@@ -24,12 +26,26 @@ impl Folders {
                 .help("set HOME, or XDG_STATE_HOME and XDG_CONFIG_HOME")
         })?;
         let state = base.state_dir().unwrap_or_else(|| base.data_dir());
-        Ok(Self { site: state.join("tycoon/sites").join(site), config: base.config_dir().join("tycoon") })
+        Ok(Self {
+            site: state.join("tycoon/sites").join(site),
+            config: base.config_dir().join("tycoon"),
+            home: base.home_dir().to_owned(),
+        })
     }
 
     /// The folder of the pools' journals.
     pub fn journals(&self) -> PathBuf {
         self.site.join("pools")
+    }
+
+    /// The list of the keys of hosts that this program noted itself.
+    pub fn known_hosts(&self) -> PathBuf {
+        self.config.join("known_hosts")
+    }
+
+    /// Where the digests of images are noted, so that large files are read once.
+    pub fn image_digests(&self) -> PathBuf {
+        self.site.join("image-digests")
     }
 
     /// The folder of the site.

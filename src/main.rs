@@ -3,11 +3,14 @@
 mod cli;
 mod commands;
 mod description;
+mod domains;
 mod exit;
 mod failure;
+mod files;
 mod folders;
 mod identity;
 mod lsp;
+mod machine;
 mod output;
 mod outputs_view;
 mod parties;

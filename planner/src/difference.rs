@@ -6,10 +6,16 @@ use tycoon_xen::spec::{DomainSpec, Filesystem, NicSpec, VolumeSpec};
 use crate::plan::{Change, FieldChange};
 
 /// How an existing domain becomes what it should be, apart from where it is and whether it runs: kept, updated, or
-/// replaced where what differs is fixed when a domain is made.
-pub fn change(now: &DomainSpec, wanted: &DomainSpec) -> Change {
+/// replaced where what differs is fixed when a domain is made. `memory_max` is the most memory in bytes that it can take
+/// while it runs: what it was started with, on Xen.
+pub fn change(now: &DomainSpec, wanted: &DomainSpec, memory_max: Option<u64>) -> Change {
     let mut difference = Difference::default();
-    difference.value("memory", &show_exactly(now.memory_bytes), &show_exactly(wanted.memory_bytes), Effect::Live);
+    let (memory, memory_effect) = match memory_max {
+        // Also where it is defined with more already, and has not been started since.
+        Some(most) if wanted.memory_bytes > most => (most.min(now.memory_bytes), Effect::Restart),
+        _ => (now.memory_bytes, Effect::Live),
+    };
+    difference.value("memory", &show_exactly(memory), &show_exactly(wanted.memory_bytes), memory_effect);
     difference.value("vcpus", &now.vcpus.to_string(), &wanted.vcpus.to_string(), Effect::Restart);
     difference.value("hostname", &now.hostname, &wanted.hostname, Effect::Restart);
     difference.option("kernel", &now.boot.kernel, &wanted.boot.kernel, Effect::Restart);

@@ -349,7 +349,7 @@ impl<'a> Draft<'a> {
 /// What happens to a domain that exists on the host where it stays.
 fn change_of(now: &DomainStatus, candidate: &Candidate<'_>) -> Change {
     let change = match &now.spec {
-        Some(before) => difference::change(before, &candidate.spec),
+        Some(before) => difference::change(before, &candidate.spec, now.memory_max_bytes),
         None => Change::Update { fields: Vec::<FieldChange>::new(), restart: true },
     };
     match (&change, now.state) {

@@ -230,7 +230,8 @@ fn text(field: &'static str, text: &str, min: usize, max: usize) -> Result<(), R
 fn url(address: &str) -> Result<(), RecordError> {
     const FIELD: &str = "addresses";
     text(FIELD, address, 1, 256)?;
-    let rest = address.strip_prefix("https://").or_else(|| address.strip_prefix("http://"));
+    // A host whose market runs elsewhere, and which is only reached by SSH, says where its SSH server is.
+    let rest = ["https://", "http://", "ssh://"].iter().find_map(|scheme| address.strip_prefix(scheme));
     let has_authority = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'));
     // A user in a URL makes it look like another host's.
     if !has_authority || !address.bytes().all(|b| b.is_ascii_graphic()) || address.contains('@') {

@@ -3,6 +3,7 @@
 pub mod bank;
 pub mod check;
 pub mod completions;
+pub mod console;
 pub mod down;
 pub mod explain;
 pub mod fmt;
@@ -17,6 +18,7 @@ pub mod plan;
 pub mod resolve;
 pub mod rpc;
 pub mod sim;
+pub mod ssh;
 pub mod status;
 pub mod test;
 pub mod up;
@@ -36,6 +38,8 @@ pub fn run(command: &Command, output: &Output) -> Result<Exit, Failure> {
         Command::Down(arguments) => down::run(arguments, output),
         Command::Status(arguments) => status::run(arguments, output),
         Command::Ls(arguments) => ls::run(arguments, output),
+        Command::Ssh(arguments) => ssh::run(arguments, output),
+        Command::Console(arguments) => console::run(arguments, output),
         Command::Hosts(arguments) => hosts::run(arguments, output),
         Command::Host(command) => host::run(command, output),
         Command::Bank(arguments) => bank::run(arguments, output),

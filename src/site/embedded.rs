@@ -16,6 +16,7 @@ use tycoon_bank::ledger::AccountKind;
 use tycoon_bank::store::SledStore;
 use tycoon_bank::{Bank, BankClient, BankService, Options, Registration, api};
 use tycoon_executor::HostLink;
+use tycoon_executor::engine::StopFlag;
 use tycoon_executor::link::{BankLink, LinkError, SiteHost};
 use tycoon_executor::lock::Lock;
 use tycoon_lang::site::{HostKind, Site};
@@ -100,6 +101,7 @@ impl EmbeddedSite {
         surroundings: &Surroundings,
         command: &str,
         output: &Output,
+        stop: &StopFlag,
     ) -> Result<Self, Failure> {
         let folder = StateFolder::at(folders.site())?;
         let what = format!("the site `{}`", description.name);
@@ -139,7 +141,9 @@ impl EmbeddedSite {
         let bank_of = |signer| BankClient::new(callers.caller(signer, &bank_key, bank_service.clone()));
         let owner = AccountId::of(&keys.of("owner").public_key());
         let mut hosts = Vec::new();
-        for (host, machine) in description.hosts.iter().zip(machines::open_all(&description, &database, folders)?) {
+        for (host, machine) in
+            description.hosts.iter().zip(machines::open_all(&description, &database, folders, output, stop)?)
+        {
             let signer: Arc<dyn Signer> = keys.of(&host.address);
             let name = hosts::name_of(host)?;
             let standing = match machine {
@@ -249,7 +253,7 @@ impl EmbeddedSite {
         let failed = |error: &dyn std::error::Error| Failure::from_error(Exit::Failed, error);
         for host in &mut self.hosts {
             let Some(daemon) = host.daemon() else { continue };
-            let record = match daemon.record(host.host.labels.clone(), Vec::new()) {
+            let record = match daemon.record(host.host.labels.clone(), host.addresses()) {
                 Ok(record) => record,
                 Err(error) => {
                     host.standing = Standing::OutOfReach { reason: one_line(&error) };

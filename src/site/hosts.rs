@@ -62,6 +62,14 @@ impl OpenHost {
         }
     }
 
+    /// Where it is: how SSH reaches it. A simulated host is nowhere.
+    pub fn addresses(&self) -> Vec<String> {
+        match &self.host.kind {
+            HostKind::Simulated(_) => Vec::new(),
+            HostKind::Xen(xen) => vec![format!("ssh://{}", xen.ssh.rsplit('@').next().unwrap_or(&xen.ssh))],
+        }
+    }
+
     /// The way to a host out of reach, which says so to whoever wants something of it.
     pub fn out_of_reach(&self, owner: AccountId) -> Option<SiteHost> {
         let Standing::OutOfReach { reason } = &self.standing else { return None };

@@ -4,8 +4,10 @@
 pub mod clock;
 pub mod embedded;
 pub mod hosts;
+pub mod images;
 pub mod links;
 pub mod machines;
+pub mod reach;
 pub mod store;
 pub mod world;
 
@@ -43,8 +45,8 @@ impl Session {
         let surroundings = Surroundings::find()?;
         folders::make(&folders.journals())?;
         let identity = Identity::find_or_make(&folders, &surroundings, output)?;
-        let site = EmbeddedSite::open(description, &folders, &identity, &surroundings, command, output)?;
         let stop = world::stop_on_interrupt()?;
+        let site = EmbeddedSite::open(description, &folders, &identity, &surroundings, command, output, &stop)?;
         Ok(Self { folders, identity, surroundings, site: Arc::new(site), command: command.to_owned(), stop })
     }
 
@@ -56,6 +58,11 @@ impl Session {
     /// The embedded site itself, for what only its operator may see.
     pub fn embedded(&self) -> &EmbeddedSite {
         &self.site
+    }
+
+    /// Where things are kept.
+    pub const fn folders(&self) -> &Folders {
+        &self.folders
     }
 
     /// Who runs the command.

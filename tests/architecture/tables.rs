@@ -117,4 +117,4 @@ pub const UNFINISHED: &[&str] = &[
 pub const FOREIGN_FOLDERS: &[&str] = &[".git", "target", "bin", ".idea", ".vscode"];
 
 /// Files that are copied into the disk images of the lab's own machines, where root lives where root always lives.
-pub(crate) const IMAGE_CONTENT: &[&str] = &["tests/lab/guest", "tests/lab/host"];
+pub(crate) const IMAGE_CONTENT: &[&str] = &["tests/lab/host", "xen/tiny"];

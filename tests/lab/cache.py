@@ -14,9 +14,11 @@ import pathlib
 import machine
 
 RECIPE = pathlib.Path(__file__).resolve().parent
+# The files that are put into the guest image; the program has them too.
+TINY = RECIPE.parents[1] / "xen" / "tiny"
 
 # What makes the image, and what else makes the frozen base. Other files may change without a new build.
-IMAGE_RECIPE = ("image.py", "guest.py", "kernel_modules.py", "cpio.py", "host", "guest")
+IMAGE_RECIPE = ("image.py", "guest.py", "kernel_modules.py", "cpio.py", "host", TINY)
 BASE_RECIPE = ("base.py", "machine.py", "monitor.py")
 
 
@@ -54,6 +56,6 @@ def _digest(names, more=""):
     for name in names:
         path = RECIPE / name
         for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-            digest.update(f"\0{file.relative_to(RECIPE)}\0".encode())
+            digest.update(f"\0{path.name}/{file.name}\0".encode())
             digest.update(file.read_bytes())
     return digest.hexdigest()[:16]

@@ -1,5 +1,7 @@
 """Builds the guest image `std:tiny`: a kernel, a ram disk that is the whole system, and a small disk to start from.
 
+Hosts elsewhere build the same from their own packages: `xen/src/tiny.rs`, with the same files of `xen/tiny`.
+
 The kernel is the host's. The ram disk holds busybox, dropbear and the kernel modules for disks, network and seeds; it
 becomes what a NoCloud seed says, and answers ping and SSH. The disk is an empty file system, mounted on /data, so that
 volumes, their contents and their images can be tested.
@@ -36,7 +38,6 @@ def build(tree, release, kernel, folder):
 
 
 def _ramdisk(tree, release):
-    recipe = cache.RECIPE / "guest"
     archive = Archive()
     for path in ("bin", "data", "dev", "etc", "lib", "lib64", "lib/x86_64-linux-gnu", "modules", "proc", "run", "sbin",
                  "seed", "sys", "tmp", "usr", "var", "var/log"):  # fmt: skip
@@ -68,8 +69,8 @@ def _ramdisk(tree, release):
     archive.file("etc/shells", b"/bin/sh\n")
     archive.file("etc/profile", b"export PATH=/sbin:/bin\n")
     for name in ("inittab", "start", "network", "flatten.awk"):
-        archive.file(f"etc/{name}", (recipe / name).read_bytes())
-    archive.program("etc/dhcp", (recipe / "dhcp").read_bytes())
+        archive.file(f"etc/{name}", (cache.TINY / name).read_bytes())
+    archive.program("etc/dhcp", (cache.TINY / "dhcp").read_bytes())
     for group, names in MODULES.items():
         archive.folder(f"modules/{group}")
         for name, content in kernel_modules.in_order(tree, release, names):

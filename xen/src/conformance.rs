@@ -134,7 +134,7 @@ impl Bench<'_> {
             path: path.parse().map_err(|error| Violation(format!("{error}")))?,
             hostname: path.to_owned(),
             vcpus: 1,
-            memory_bytes: 64 * MIB,
+            memory_bytes: 128 * MIB,
             image: self.surroundings.image(),
             boot: Boot::default(),
             volumes: vec![volume("root", 256), volume("data", 16)],
@@ -176,6 +176,23 @@ impl Bench<'_> {
             if self.now() >= deadline {
                 let is = status.state.word();
                 return Err(Violation(format!("`{name}` is {is} and did not become {} in time", state.word())));
+            }
+            self.surroundings.pass(TimeSpan::from_micros(500_000));
+        }
+    }
+
+    /// Waits until the guest has given or taken what its memory differs by.
+    fn wait_for_memory(&self, host: &dyn Hypervisor, name: &str, bytes: u64) -> Result<(), Violation> {
+        let deadline = self.now().plus(self.surroundings.patience());
+        loop {
+            let has = self.status(host, name)?.memory_bytes;
+            if has == bytes {
+                return Ok(());
+            }
+            if self.now() >= deadline {
+                return Err(Violation(format!(
+                    "`{name}` has {has} bytes of memory and did not come to {bytes} in time"
+                )));
             }
             self.surroundings.pass(TimeSpan::from_micros(500_000));
         }
@@ -314,12 +331,13 @@ fn running_domains_take_changes(bench: &Bench<'_>) -> Result<(), Violation> {
     host.set_cpu(&name, 512, 50, bench.now())?;
     let status = bench.status(&*host, &name)?;
     same("weight and cap", (status.weight, status.cap_percent), (512, 50))?;
-    host.set_memory(&name, 48 * MIB, bench.now())?;
-    same("less memory", bench.status(&*host, &name)?.memory_bytes, 48 * MIB)?;
-    spec.memory_bytes = 56 * MIB;
+    host.set_memory(&name, 112 * MIB, bench.now())?;
+    bench.wait_for_memory(&*host, &name, 112 * MIB)?;
+    spec.memory_bytes = 120 * MIB;
     let ownership = bench.ownership(&spec)?;
     same("a spec with other memory", host.define(&spec, &ownership, bench.now())?, true)?;
-    same("the spec's memory", bench.status(&*host, &name)?.memory_bytes, 56 * MIB)?;
+    bench.wait_for_memory(&*host, &name, 120 * MIB)?;
+    same("the same spec again", host.define(&spec, &ownership, bench.now())?, false)?;
     let refusal = host.set_cpu(&name, 0, 0, bench.now());
     that(matches!(refusal, Err(HypervisorError::Refused { .. })), || format!("a weight of zero: {refusal:?}"))
 }
@@ -381,7 +399,7 @@ fn missing_domains_are_refused(bench: &Bench<'_>) -> Result<(), Violation> {
     same("start", host.start(&name, bench.now()), Err(missing.clone()))?;
     same("stop", host.stop(&name, GRACE_MS, bench.now()), Err(missing.clone()))?;
     same("set_cpu", host.set_cpu(&name, 256, 0, bench.now()), Err(missing.clone()))?;
-    same("set_memory", host.set_memory(&name, 64 * MIB, bench.now()), Err(missing))?;
+    same("set_memory", host.set_memory(&name, 128 * MIB, bench.now()), Err(missing))?;
     same("remove", host.remove(&name, bench.now()), Ok(false))
 }
 

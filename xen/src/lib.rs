@@ -1,12 +1,13 @@
 //! Everything about a Xen host.
 //!
-//! Without features this crate is only words: [`spec`] (what a domain should be), [`status`] (what it is) and
-//! [`protocol`] (what a client may ask a host). Planner and clients need no more.
+//! Without features this crate is only words: [`spec`] (what a domain should be), [`status`] (what it is), [`image`]
+//! (what it starts from) and [`protocol`] (what a client may ask a host). Planner and clients need no more.
 //!
 //! With the feature `host` it is the host itself: the `hypervisor` trait and its drivers (`memory`, a host in the
 //! process), the `conformance` rules that every driver keeps, and the daemon that runs the auctioneer and enforces
 //! its allocation.
 
+pub mod image;
 pub mod machine;
 pub mod market;
 pub mod protocol;
@@ -21,7 +22,15 @@ pub mod conformance;
 pub mod daemon;
 #[cfg(feature = "host")]
 pub mod hypervisor;
+#[cfg(feature = "libvirt")]
+pub mod libvirt;
 #[cfg(feature = "host")]
 pub mod memory;
 #[cfg(feature = "host")]
+pub mod remote;
+#[cfg(feature = "host")]
 pub mod storage;
+#[cfg(feature = "host")]
+pub mod survey;
+#[cfg(feature = "host")]
+pub mod tiny;

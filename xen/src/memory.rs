@@ -20,6 +20,8 @@ use std::sync::{Mutex, PoisonError};
 
 use tycoon_market::Timestamp;
 
+pub(crate) use domain::fault_of;
+
 pub use config::{Demand, MemoryHostConfig, PrivateNetwork, TINY_IMAGE};
 pub use cpu::{CpuClaim, distribute};
 pub use faults::{Fault, FaultPlan, Faulty, Operation};

@@ -67,6 +67,9 @@ pub struct DomainStatus {
     pub vcpus: u32,
     /// Memory in bytes.
     pub memory_bytes: u64,
+    /// The most memory in bytes that it can be given while it runs; `None` where it does not run, or has no such limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_max_bytes: Option<u64>,
     /// The names and sizes in bytes of its volumes that exist.
     pub volumes: Vec<(String, u64)>,
     /// The address of its first interface, once known.

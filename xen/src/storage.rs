@@ -4,8 +4,29 @@
 //! Nothing of a user's is mounted or parsed in the control domain: images are copied as blocks, in a format that is
 //! stated and never guessed; file systems are only made, on fresh volumes.
 
+mod addresses;
+mod cache;
+pub(crate) mod command;
+mod fill;
+mod folder;
+mod images;
+mod iso;
+mod loopback;
+mod lvm;
+mod machine_storage;
+mod overlay;
+mod qcow2;
+mod record;
+mod seed;
+mod stores;
+mod uploads;
+
+use std::borrow::Cow;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+
+pub use command::Interrupt;
+pub use machine_storage::MachineStorage;
 
 use crate::hypervisor::HypervisorError;
 use crate::spec::{DomainSpec, MacAddress, Ownership};
@@ -96,4 +117,23 @@ pub struct BootFiles {
     pub ramdisk: Option<PathBuf>,
     /// The kernel's arguments.
     pub arguments: Vec<String>,
+}
+
+/// Trying again may help.
+fn failed(operation: impl Into<Cow<'static, str>>, reason: String) -> HypervisorError {
+    HypervisorError::Failed { operation: operation.into(), reason }
+}
+
+/// It cannot be done here.
+fn refused(operation: impl Into<Cow<'static, str>>, reason: String) -> HypervisorError {
+    HypervisorError::Refused { operation: operation.into(), reason }
+}
+
+/// Names for people, in the order they have.
+fn listed(names: &[&str]) -> String {
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
 }

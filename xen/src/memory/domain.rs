@@ -191,6 +191,7 @@ impl Domain {
             state,
             vcpus,
             memory_bytes,
+            memory_max_bytes: None,
             volumes: self.volumes.clone(),
             address: interfaces.first().map(|interface| interface.address),
             cpu_time: TimeSpan::from_micros(self.cpu.micros),
@@ -201,7 +202,7 @@ impl Domain {
 }
 
 /// What is wrong with a spec by itself, whatever the host.
-pub(super) fn fault_of(spec: &DomainSpec, ownership: &Ownership) -> Option<String> {
+pub(crate) fn fault_of(spec: &DomainSpec, ownership: &Ownership) -> Option<String> {
     /// What Xen gives to one domain at most.
     const VCPUS_MAX: u32 = 128;
     if spec.path != ownership.path {

@@ -1,0 +1,6 @@
+mod broken;
+mod commands;
+mod resolving;
+mod server;
+mod session;
+mod trust;

@@ -1,0 +1,67 @@
+//! A pool's whole life on real hosts.
+
+use crate::lab::{Lab, hello_of};
+
+/// One host: up, again, changed, down; beside a foreign domain that nobody touches.
+#[test]
+#[ignore = "needs the lab: `make test`"]
+fn hello_lives_on_one_host() {
+    let lab = Lab::prepared(1, "fast");
+    lab.on(1, "/lab/guest create foreign 10.77.0.50");
+    let foreign = "virsh domid foreign; lvs --noheadings -o lv_name,lv_size | grep foreign";
+    let (before, foreign_before) = (lab.traces(1), lab.on(1, foreign));
+
+    lab.tycoon(&["up", "hello.kdl"]).ok();
+    let domains = lab.is_up("hello", 3);
+    let names: Vec<String> = lab.running(1).into_iter().filter(|name| name != "foreign").collect();
+    assert_eq!(names.len(), 3, "virsh shows the same domains: {names:?}");
+    for domain in &domains {
+        assert!(
+            names.iter().any(|name| name.starts_with(&format!("hello.{}-", domain.path))),
+            "{domain:?} in {names:?}"
+        );
+    }
+    // What its seed says: the name, and who may log in.
+    let ssh = lab.tycoon(&["ssh", "hello/web.1", "hostname"]).ok();
+    assert_eq!(ssh.stdout.trim(), "web-1");
+
+    let runs = "virsh list | sort";
+    let runs_before = lab.on(1, runs);
+    lab.tycoon(&["up", "hello.kdl"]).ok().says(&["nothing to do"]);
+    assert_eq!(lab.on(1, runs), runs_before, "a second `up` restarts nothing");
+
+    // A shrunk memory is taken while the domain runs; one domain more is one more.
+    let changed = hello_of(4).replace("128MiB", "120MiB");
+    lab.write("hello.kdl", &changed);
+    lab.tycoon(&["plan", "hello.kdl"]).ok().says(&["1 to create, 3 to change", "128 MiB → 120 MiB", "while it runs"]);
+    lab.tycoon(&["up", "hello.kdl"]).ok();
+    lab.is_up("hello", 4);
+    for line in runs_before.lines().filter(|line| line.contains("hello.")) {
+        let (id, name) = line.trim().split_once(' ').expect("an id and a name");
+        let name = name.split_whitespace().next().expect("a name");
+        assert_eq!(lab.on(1, &format!("virsh domid {name}")).trim(), id, "{name} was not restarted");
+        let memory = lab.on(1, &format!("for i in $(seq 30); do m=$(virsh dominfo {name} | awk '/^Used memory/ {{ print $3 }}'); [ $m -le 122900 ] && break; done; echo $m"));
+        assert!(memory.trim().parse::<u64>().expect("KiB") <= 122_900, "{name} has {memory} KiB");
+    }
+
+    lab.tycoon(&["down", "hello"]).ok();
+    assert_eq!(lab.traces(1), before, "everything of the pool is gone");
+    assert_eq!(lab.on(1, foreign), foreign_before, "the foreign domain was not touched");
+    let left = lab.settled_balance();
+    assert!((999_000_000..1_000_000_000).contains(&left), "it cost a little: {left}");
+}
+
+/// A name that a foreign domain has is not taken from it, and nothing half-made stays.
+#[test]
+#[ignore = "needs the lab: `make test`"]
+fn the_unmodified_debian_host_does_it_too() {
+    let lab = Lab::prepared(1, "debian");
+    let before = lab.traces(1);
+    lab.tycoon(&["up", "one.kdl"]).ok();
+    lab.is_up("hello", 1);
+    lab.tycoon(&["down", "hello"]).ok();
+    assert_eq!(lab.traces(1), before);
+    lab.settled_balance();
+    // A second preparation changes nothing.
+    lab.install().ok().says(&["the program is there already", "/etc/tycoon/machine.kdl is there and stays as it is"]);
+}

@@ -1,0 +1,8 @@
+//! The storage of a machine keeps what it promises: on this machine with files, and with loop devices where it may.
+
+mod bench;
+mod images;
+mod lvm;
+mod records;
+mod sharing;
+mod volumes;

@@ -1,0 +1,260 @@
+//! Volumes: made whole or not at all, grown, attached, removed.
+
+use std::fs;
+use std::process::Command;
+
+use tycoon_market::ResourceKind;
+use tycoon_xen::hypervisor::HypervisorError;
+use tycoon_xen::spec::Filesystem;
+use tycoon_xen::storage::Storage as _;
+
+use crate::bench::{Bench, MIB, has_loop_devices, image, owner, spec};
+
+#[test]
+fn a_new_root_volume_is_the_image_and_zeros() {
+    let bench = Bench::new();
+    let storage = bench.open();
+    let spec = spec("a");
+    let ownership = owner(&spec, 1);
+    assert_eq!(storage.ensure_volumes(&spec, &ownership), Ok(true));
+    assert_eq!(storage.ensure_volumes(&spec, &ownership), Ok(false));
+    let mut expected = image(4 * MIB);
+    expected.resize(8 * MIB as usize, 0);
+    assert!(fs::read(bench.volume(&ownership, "root")).unwrap() == expected, "the root volume differs");
+    assert!(fs::read(bench.volume(&ownership, "data")).unwrap() == vec![0; 2 * MIB as usize], "data is not blank");
+    let record = storage.record(&ownership.hypervisor_name()).unwrap().unwrap();
+    assert_eq!(record.volumes, [("root".to_owned(), 8 * MIB), ("data".to_owned(), 2 * MIB)]);
+    assert_eq!(record.spec, None);
+}
+
+#[test]
+fn volumes_grow_and_never_shrink_and_keep_their_content() {
+    let bench = Bench::new();
+    let storage = bench.open();
+    let mut spec = spec("a");
+    let ownership = owner(&spec, 1);
+    storage.ensure_volumes(&spec, &ownership).unwrap();
+    let path = bench.volume(&ownership, "data");
+    fs::write(&path, vec![1; 2 * MIB as usize]).unwrap();
+    spec.volumes[1].size_bytes = 3 * MIB;
+    assert_eq!(storage.ensure_volumes(&spec, &ownership), Ok(true));
+    spec.volumes[1].size_bytes = MIB;
+    assert_eq!(storage.ensure_volumes(&spec, &ownership), Ok(false));
+    let content = fs::read(path).unwrap();
+    assert_eq!(content.len() as u64, 3 * MIB);
+    let (old, new) = content.split_at(2 * MIB as usize);
+    assert!(old.iter().all(|byte| *byte == 1) && new.iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn what_does_not_fit_leaves_nothing() {
+    let mut bench = Bench::new();
+    bench.machine.stores[0].limit_bytes = Some(20 * MIB);
+    let storage = bench.open();
+    let first = spec("a");
+    storage.ensure_volumes(&first, &owner(&first, 1)).unwrap();
+    let files = bench.files();
+    let mut second = spec("b");
+    second.volumes[1].size_bytes = 3 * MIB;
+    let refusal = storage.ensure_volumes(&second, &owner(&second, 1));
+    assert!(matches!(refusal, Err(HypervisorError::Full { kind: ResourceKind::Disk, .. })), "{refusal:?}");
+    second.volumes[1].size_bytes = 1 << 60;
+    let refusal = storage.ensure_volumes(&second, &owner(&second, 1));
+    assert!(matches!(refusal, Err(HypervisorError::Full { kind: ResourceKind::Disk, .. })), "{refusal:?}");
+    assert_eq!(bench.files(), files);
+    assert_eq!(storage.remove(&owner(&second, 1).hypervisor_name()), Ok(false));
+    second.volumes[1].size_bytes = 2 * MIB;
+    assert_eq!(storage.ensure_volumes(&second, &owner(&second, 1)), Ok(true));
+    assert_eq!(storage.capacity_bytes(), Ok(20 * MIB));
+}
+
+#[test]
+fn an_image_that_is_too_large_leaves_nothing() {
+    let bench = Bench::new();
+    let storage = bench.open();
+    let mut spec = spec("a");
+    spec.volumes[0].size_bytes = 3 * MIB;
+    let error = storage.ensure_volumes(&spec, &owner(&spec, 1)).unwrap_err().to_string();
+    assert!(error.contains("the image has 4 MiB, and the root volume would have 3 MiB"), "{error}");
+    assert_eq!(bench.files(), [] as [String; 0]);
+}
+
+#[test]
+fn an_interrupted_copy_leaves_nothing() {
+    let bench = Bench::new();
+    let storage = bench.open();
+    storage.interrupt().set();
+    let spec = spec("a");
+    let error = storage.ensure_volumes(&spec, &owner(&spec, 1)).unwrap_err().to_string();
+    assert!(error.contains("it was interrupted"), "{error}");
+    assert_eq!(bench.files(), [] as [String; 0]);
+}
+
+#[test]
+fn half_volumes_of_a_killed_process_are_made_anew() {
+    let bench = Bench::new();
+    let storage = bench.open();
+    let spec = spec("a");
+    let ownership = owner(&spec, 1);
+    storage.ensure_volumes(&spec, &ownership).unwrap();
+    // As a process leaves it that is killed in the middle.
+    let path = bench.machine.folder.join("domains").join(ownership.hypervisor_name()).join("record.json");
+    let record = fs::read_to_string(&path).unwrap();
+    fs::write(&path, record.replacen("\"ready\"", "\"making\"", 1)).unwrap();
+    fs::write(bench.volume(&ownership, "root"), "half").unwrap();
+    let volumes = storage.record(&ownership.hypervisor_name()).unwrap().unwrap().volumes;
+    assert_eq!(volumes, [("data".to_owned(), 2 * MIB)]);
+    assert_eq!(storage.ensure_volumes(&spec, &ownership), Ok(true));
+    assert_eq!(&fs::read(bench.volume(&ownership, "root")).unwrap()[..5], b"begin");
+}
+
+#[test]
+fn file_systems_are_made_on_fresh_volumes_only() {
+    let bench = Bench::new();
+    let storage = bench.open();
+    let mut spec = spec("a");
+    spec.volumes[1].filesystem = Some(Filesystem::Ext4);
+    let ownership = owner(&spec, 1);
+    storage.ensure_volumes(&spec, &ownership).unwrap();
+    let path = bench.volume(&ownership, "data");
+    // The magic number of ext4.
+    assert_eq!(fs::read(&path).unwrap()[0x438..0x43a], [0x53, 0xef]);
+    fs::write(&path, vec![1; 2 * MIB as usize]).unwrap();
+    spec.volumes[1].size_bytes = 4 * MIB;
+    storage.ensure_volumes(&spec, &ownership).unwrap();
+    assert_eq!(fs::read(&path).unwrap()[0x438..0x43a], [1, 1]);
+    spec.volumes.push(tycoon_xen::spec::VolumeSpec {
+        name: "swap".into(),
+        filesystem: Some(Filesystem::Swap),
+        ..spec.volumes[1].clone()
+    });
+    storage.ensure_volumes(&spec, &ownership).unwrap();
+    let swap = fs::read(bench.volume(&ownership, "swap")).unwrap();
+    assert_eq!(&swap[4086..4096], b"SWAPSPACE2");
+}
+
+#[test]
+fn removal_takes_everything_of_the_domain_and_nothing_else() {
+    let bench = Bench::new();
+    let storage = bench.open();
+    let (first, second) = (spec("a"), spec("b"));
+    storage.note(&first, &owner(&first, 1)).unwrap();
+    storage.ensure_volumes(&first, &owner(&first, 1)).unwrap();
+    let files = bench.files();
+    storage.note(&second, &owner(&second, 1)).unwrap();
+    storage.ensure_volumes(&second, &owner(&second, 1)).unwrap();
+    let name = owner(&second, 1).hypervisor_name();
+    assert_eq!(storage.remove(&name), Ok(true));
+    assert_eq!(storage.remove(&name), Ok(false));
+    assert_eq!(bench.files(), files);
+    assert!(!bench.machine.folder.join("locks").join(&name).exists());
+}
+
+#[test]
+fn unknown_stores_bridges_and_images_are_refused_with_what_there_is() {
+    let bench = Bench::new();
+    let storage = bench.open();
+    let mut wrong = spec("a");
+    wrong.volumes[1].store = Some("fast".into());
+    let error = storage.ensure_volumes(&wrong, &owner(&wrong, 1)).unwrap_err().to_string();
+    assert!(error.contains("this host exports no store `fast`; it exports: `files`"), "{error}");
+    let mut wrong = spec("a");
+    wrong.nics[0].bridge = Some("dmz".into());
+    let error = storage.note(&wrong, &owner(&wrong, 1)).unwrap_err().to_string();
+    assert!(error.contains("this host exports no bridge `dmz`; it exports: `lan`"), "{error}");
+    let mut wrong = spec("a");
+    wrong.image = "debian-99".into();
+    let missing = Err(HypervisorError::NoImage("debian-99".into()));
+    assert_eq!(storage.ensure_volumes(&wrong, &owner(&wrong, 1)), missing);
+    assert_eq!(storage.ensure_image("debian-99"), missing);
+    assert_eq!(bench.files(), [] as [String; 0]);
+}
+
+#[test]
+fn attached_disks_are_the_volumes_and_the_seed() {
+    if !has_loop_devices() {
+        return;
+    }
+    let bench = Bench::new();
+    let storage = bench.open();
+    let mut spec = spec("a");
+    let ownership = owner(&spec, 1);
+    let name = ownership.hypervisor_name();
+    storage.note(&spec, &ownership).unwrap();
+    let error = storage.attach(&name).unwrap_err().to_string();
+    assert!(error.contains("its volume `root` does not exist"), "{error}");
+    storage.ensure_volumes(&spec, &ownership).unwrap();
+    let disks = storage.attach(&name).unwrap();
+    assert_eq!(storage.attach(&name).unwrap(), disks);
+    assert_eq!(disks.iter().map(|disk| disk.is_read_only).collect::<Vec<_>>(), [false, false, true]);
+    assert_eq!(&fs::read(&disks[0].device).unwrap()[..5], b"begin");
+    assert_eq!(&fs::read(&disks[2].device).unwrap()[32808..32814], b"cidata");
+    // A volume grows while it is attached, and another seed comes with the next attaching.
+    spec.volumes[1].size_bytes = 4 * MIB;
+    spec.hostname = "other".into();
+    storage.ensure_volumes(&spec, &ownership).unwrap();
+    assert_eq!(fs::read(&disks[1].device).unwrap().len() as u64, 4 * MIB);
+    storage.note(&spec, &ownership).unwrap();
+    let disks = storage.attach(&name).unwrap();
+    let seed = fs::read(&disks[2].device).unwrap();
+    assert!(String::from_utf8_lossy(&seed).contains("local-hostname: \"other\""));
+    storage.detach(&name).unwrap();
+    storage.detach(&name).unwrap();
+    assert_eq!(loop_devices_below(&bench), "");
+    storage.attach(&name).unwrap();
+    assert_eq!(storage.remove(&name), Ok(true));
+    assert_eq!(loop_devices_below(&bench), "");
+}
+
+/// A file system so small that a disk runs full in earnest.
+struct SmallDisk {
+    folder: std::path::PathBuf,
+}
+
+impl SmallDisk {
+    fn mount(folder: std::path::PathBuf) -> Option<Self> {
+        fs::create_dir(&folder).unwrap();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=16m", "tycoon-test"]).arg(&folder).status();
+        if !mounted.is_ok_and(|status| status.success()) {
+            println!("SKIPPED: a disk that runs full needs root, to mount a small one");
+            return None;
+        }
+        Some(Self { folder })
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.folder).status();
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_no_half_volume() {
+    let bench = Bench::new();
+    let Some(disk) = SmallDisk::mount(bench.folder.path().join("volumes")) else { return };
+    let storage = bench.open();
+    let first = spec("a");
+    storage.ensure_volumes(&first, &owner(&first, 1)).unwrap();
+    let files = bench.files();
+    let second = spec("b");
+    let refusal = storage.ensure_volumes(&second, &owner(&second, 1));
+    assert!(matches!(refusal, Err(HypervisorError::Full { kind: ResourceKind::Disk, .. })), "{refusal:?}");
+    assert_eq!(bench.files(), files);
+    // A volume that cannot grow stays as it was.
+    let mut larger = first.clone();
+    larger.volumes[1].size_bytes = 12 * MIB;
+    assert!(storage.ensure_volumes(&larger, &owner(&larger, 1)).is_err());
+    assert_eq!(storage.ensure_volumes(&first, &owner(&first, 1)), Ok(false));
+    assert_eq!(fs::metadata(bench.volume(&owner(&first, 1), "data")).unwrap().len(), 2 * MIB);
+    assert_eq!(bench.files(), files);
+    storage.remove(&owner(&first, 1).hypervisor_name()).unwrap();
+    drop(disk);
+}
+
+fn loop_devices_below(bench: &Bench) -> String {
+    let listed = Command::new("losetup").args(["--list", "--noheadings", "--output", "BACK-FILE"]).output().unwrap();
+    let folder = bench.folder.path().to_str().unwrap();
+    String::from_utf8(listed.stdout).unwrap().lines().filter(|line| line.contains(folder)).collect()
+}
