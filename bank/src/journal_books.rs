@@ -61,7 +61,7 @@ impl JournalBooks {
         &self,
         writer: &mut Writer,
         now: Timestamp,
-        payloads: &[Payload],
+        payloads: &[&Payload],
     ) -> Result<Vec<Result<Answer, BankError>>, BankError> {
         if self.behind.load(Ordering::Acquire) {
             self.rebuild(writer)?;
@@ -120,7 +120,7 @@ impl Backend for JournalBooks {
         read(&*self.store).map_err(BankError::Store)
     }
 
-    fn write(&self, at: Timestamp, payloads: &[Payload]) -> Result<Vec<Result<Answer, BankError>>, BankError> {
+    fn write(&self, at: Timestamp, payloads: &[&Payload]) -> Result<Vec<Result<Answer, BankError>>, BankError> {
         let mut writer = lock(&self.writer);
         match self.write_with(&mut writer, at, payloads) {
             Err(BankError::Store(StoreError::Damaged(_))) => {

@@ -83,7 +83,7 @@ impl PostgresBooks {
         appended.map_err(|error| BankError::Store(failed(&error)))?
     }
 
-    fn attempt(&self, client: &mut Client, now: Timestamp, payloads: &[Payload]) -> Result<Outcomes, Stopped> {
+    fn attempt(&self, client: &mut Client, now: Timestamp, payloads: &[&Payload]) -> Result<Outcomes, Stopped> {
         let mut transaction = client.build_transaction().isolation_level(IsolationLevel::Serializable).start()?;
         let before = {
             let row = transaction.query_opt(LAST, &[])?;
@@ -91,8 +91,8 @@ impl PostgresBooks {
         };
         let at = now.max(before.at);
         let fresh = fresh(&mut transaction, now, payloads)?;
-        let decided: Vec<Payload> =
-            payloads.iter().zip(&fresh).filter(|(_, fresh)| **fresh).map(|(payload, _)| payload.clone()).collect();
+        let decided: Vec<&Payload> =
+            payloads.iter().zip(&fresh).filter(|(_, fresh)| **fresh).map(|(payload, _)| *payload).collect();
         let rows = TransactionRows::new(&mut transaction);
         let store = Keyed::over(rows);
         let stop = |store: &Keyed<TransactionRows<'_, '_>>, error: StoreError| match store.rows().refused() {
@@ -122,7 +122,7 @@ impl PostgresBooks {
     }
 
     /// One attempt, with the other processes kept waiting meanwhile where the database can do that.
-    fn locked_attempt(&self, client: &mut Client, now: Timestamp, payloads: &[Payload]) -> Result<Outcomes, Stopped> {
+    fn locked_attempt(&self, client: &mut Client, now: Timestamp, payloads: &[&Payload]) -> Result<Outcomes, Stopped> {
         if !self.locks {
             return self.attempt(client, now, payloads);
         }
@@ -160,7 +160,7 @@ fn insert(transaction: &mut postgres::Transaction<'_>, head: &Head, payload: &st
 fn fresh(
     transaction: &mut postgres::Transaction<'_>,
     now: Timestamp,
-    payloads: &[Payload],
+    payloads: &[&Payload],
 ) -> Result<Vec<bool>, postgres::Error> {
     let signatures: Vec<Vec<u8>> = payloads
         .iter()
@@ -178,7 +178,7 @@ fn fresh(
         &[&signatures, &now.micros()],
     )?;
     let fresh: std::collections::BTreeSet<Vec<u8>> = rows.iter().map(|row| row.get(0)).collect();
-    let is_fresh = |payload: &Payload| {
+    let is_fresh = |payload: &&Payload| {
         payload.evidence.as_ref().is_none_or(|evidence| fresh.contains(&evidence.signature.as_bytes()[..]))
     };
     Ok(payloads.iter().map(is_fresh).collect())
@@ -198,7 +198,7 @@ impl Backend for PostgresBooks {
         read(&self.store).map_err(BankError::Store)
     }
 
-    fn write(&self, at: Timestamp, payloads: &[Payload]) -> Result<Outcomes, BankError> {
+    fn write(&self, at: Timestamp, payloads: &[&Payload]) -> Result<Outcomes, BankError> {
         for attempt in 1..=ATTEMPTS_MAX {
             let mut stopped = None;
             let written = self.database.with(|client| match self.locked_attempt(client, at, payloads) {
