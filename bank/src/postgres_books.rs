@@ -52,8 +52,7 @@ impl PostgresBooks {
         let database = Arc::new(Database::open(url).map_err(BankError::Store)?);
         let store = Keyed::over(PooledRows(database.clone()));
         let books = Self { locks: has_locks(&database), database, store };
-        let (journal, index) = (books.database.with(last), books.store.head()?);
-        let journal = journal.map_err(|error| BankError::Store(failed(&error)))?;
+        let (journal, index) = books.heads()?;
         if journal != index {
             return Err(BankError::Database(format!(
                 "its journal ends at record {}, its rows at {}; they were changed by something else than the bank: \
@@ -62,6 +61,23 @@ impl PostgresBooks {
             )));
         }
         Ok(books)
+    }
+
+    /// The last record of the journal, and the one that the rows hold, as they were at one moment.
+    fn heads(&self) -> Result<(Head, Head), BankError> {
+        let read = self.database.with(|client| {
+            let level = IsolationLevel::RepeatableRead;
+            let mut transaction = client.build_transaction().isolation_level(level).read_only(true).start()?;
+            let row = transaction.query_opt(LAST, &[])?;
+            // A hash that cannot be read is not that of the rows, which is what the caller looks for.
+            let journal = row.and_then(|row| head_of(&row).ok()).unwrap_or(Head::EMPTY);
+            let store = Keyed::over(TransactionRows::new(&mut transaction));
+            match store.head() {
+                Ok(index) => Ok(Ok((journal, index))),
+                Err(error) => store.rows().refused().map_or(Ok(Err(error)), Err),
+            }
+        });
+        read.map_err(|error| BankError::Store(failed(&error)))?.map_err(BankError::Store)
     }
 
     /// Puts a record of another bank's books behind the last one, as it is.
@@ -134,12 +150,6 @@ impl PostgresBooks {
 }
 
 const LAST: &str = "SELECT record, hash, at FROM journal ORDER BY record DESC LIMIT 1";
-
-fn last(client: &mut Client) -> Result<Head, postgres::Error> {
-    let row = client.query_opt(LAST, &[])?;
-    // A hash that cannot be read is not that of the rows, which is what the caller looks for.
-    Ok(row.and_then(|row| head_of(&row).ok()).unwrap_or(Head::EMPTY))
-}
 
 fn head_of(row: &postgres::Row) -> Result<Head, BankError> {
     let (record, hash, at): (i64, String, i64) = (row.get(0), row.get(1), row.get(2));

@@ -2,8 +2,10 @@
 
 use http::StatusCode;
 use tycoon_rpc::Problem;
+use tycoon_rpc::trouble::{of_disk, with_causes};
 
 use crate::bank::BankError;
+use crate::journal::JournalError;
 use crate::ledger::Refusal;
 use crate::store::StoreError;
 
@@ -11,9 +13,21 @@ use crate::store::StoreError;
 pub fn of(error: &BankError) -> Problem {
     match error {
         BankError::Refused(refusal) => of_refusal(refusal),
+        BankError::Journal(failure) if let JournalError::NotWritten { source, .. } = &**failure => {
+            tracing::error!(error = with_causes(failure), "the bank cannot write");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "bank.not-written", "The bank cannot write")
+                .detail(format_args!("{}; nothing was recorded", of_disk(source)))
+                .help("try again later: its operator must look at the disk")
+        }
+        BankError::Store(StoreError::Unavailable(_)) => {
+            tracing::error!(%error, "the bank's database is away");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "bank.unavailable", "The bank's database is away")
+                .detail("whether the operation was recorded is not known")
+                .help("ask again with the same id: what was recorded is not done twice")
+        }
         // What is wrong inside is the operator's business; what it means for the caller is said.
         error => {
-            tracing::error!(%error, "the bank failed");
+            tracing::error!(error = with_causes(error), "the bank failed");
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "bank.failed", "The bank failed")
                 .detail("whether the operation was recorded is not known")
                 .help("ask again with the same id: what was recorded is not done twice")
@@ -86,7 +100,7 @@ pub fn of_refusal(refusal: &Refusal) -> Problem {
         R::TooFast { .. } => (StatusCode::CONFLICT, "bank.too-fast", "The host draws too fast"),
         R::Ended(_) => (StatusCode::CONFLICT, "bank.escrow-ended", "The escrow has ended"),
         R::NothingLapsed | R::NothingRenewed => (StatusCode::CONFLICT, "bank.nothing-lapsed", "Nothing has lapsed"),
-        R::Store(StoreError::Damaged(_) | StoreError::Failed(_)) => {
+        R::Store(StoreError::Damaged(_) | StoreError::Failed(_) | StoreError::Unavailable(_)) => {
             (StatusCode::INTERNAL_SERVER_ERROR, "bank.failed", "The bank failed")
         }
     };

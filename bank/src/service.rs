@@ -9,6 +9,7 @@ use std::sync::Arc;
 use http::{Request, Response, StatusCode};
 use tycoon_market::{AccountId, EscrowId, HostId, PoolName, PublicKey, Statement, Timestamp, TransferId};
 use tycoon_rpc::receiver::json;
+use tycoon_rpc::trouble::with_causes;
 use tycoon_rpc::{Call, Clock, Limits, Problem, Receiver, ReplayPolicy, Service, Signer, routes};
 
 use crate::api::{
@@ -92,6 +93,12 @@ impl BankService {
     pub fn with_accounts_max(mut self, accounts_max: u64) -> Self {
         self.accounts_max = accounts_max;
         self
+    }
+
+    /// Whether calls can be accepted and answered; why not, otherwise.
+    pub fn check(&self) -> Result<(), String> {
+        self.receiver.check()?;
+        self.bank.check().map_err(|error| with_causes(&error))
     }
 
     /// The bank.

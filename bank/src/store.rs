@@ -25,6 +25,9 @@ pub enum StoreError {
     /// The database failed.
     #[error("the bank's index cannot be used: {0}")]
     Failed(String),
+    /// The database is not there now, and may come back.
+    #[error("the bank's database cannot be reached: {0}")]
+    Unavailable(String),
 }
 
 /// The end of what has been journaled, or of what an index holds.
