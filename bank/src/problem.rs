@@ -25,6 +25,12 @@ pub fn of(error: &BankError) -> Problem {
                 .detail("whether the operation was recorded is not known")
                 .help("ask again with the same id: what was recorded is not done twice")
         }
+        BankError::Store(StoreError::NotTaken { why, .. }) => {
+            tracing::error!(%error, "the bank cannot write");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "bank.not-written", "The bank cannot write")
+                .detail(format_args!("{why}; nothing was recorded"))
+                .help("try again later: its operator must look at the disk")
+        }
         // What is wrong inside is the operator's business; what it means for the caller is said.
         error => {
             tracing::error!(error = with_causes(error), "the bank failed");
@@ -100,7 +106,7 @@ pub fn of_refusal(refusal: &Refusal) -> Problem {
         R::TooFast { .. } => (StatusCode::CONFLICT, "bank.too-fast", "The host draws too fast"),
         R::Ended(_) => (StatusCode::CONFLICT, "bank.escrow-ended", "The escrow has ended"),
         R::NothingLapsed | R::NothingRenewed => (StatusCode::CONFLICT, "bank.nothing-lapsed", "Nothing has lapsed"),
-        R::Store(StoreError::Damaged(_) | StoreError::Failed(_) | StoreError::Unavailable(_)) => {
+        R::Store(StoreError::Damaged(_) | StoreError::Failed(_) | StoreError::Unavailable(_) | StoreError::NotTaken { .. }) => {
             (StatusCode::INTERNAL_SERVER_ERROR, "bank.failed", "The bank failed")
         }
     };

@@ -127,8 +127,7 @@ fn not_opened(error: &dyn std::error::Error) -> Failure {
 }
 
 /// Why the index cannot be opened, which holds nothing that the journal does not.
-fn index_not_opened(error: &sled::Error, folder: &Path) -> Failure {
-    let index = folder.join("index");
+fn index_not_opened(error: &sled::Error, index: &Path) -> Failure {
     let failure = not_opened(error);
     match error {
         sled::Error::Io(cause) if cause.kind() == io::ErrorKind::ReadOnlyFilesystem => {
@@ -177,12 +176,8 @@ pub fn open_journal(
     if issuer.is_none() && !journal.exists() {
         return Err(no_issuer(&format!("in {}", folder.display())));
     }
-    let database = sled::Config::new()
-        .path(folder.join("index"))
-        .flush_every_ms(None)
-        .open()
-        .map_err(|error| index_not_opened(&error, folder))?;
-    let store = Arc::new(SledStore::open(&database, "bank").map_err(|error| not_opened(&error))?);
+    let index = folder.join("index");
+    let store = Arc::new(SledStore::open_folder(&index).map_err(|error| index_not_opened(&error, &index))?);
     let clock = Surroundings::find()?.clock;
     let options = Options { hook: world::bank_hook(), ..Options::new(journal) };
     // A bank that exists has its issuer in its books.
