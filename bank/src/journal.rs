@@ -231,8 +231,8 @@ impl Journal {
     }
 
     fn rotate(&mut self) -> Result<(), JournalError> {
-        let (path, file, length) = create_segment(&self.folder, &self.head, self.settings.hook.as_ref())
-            .map_err(|error| match error {
+        let (path, file, length) =
+            create_segment(&self.folder, &self.head, self.settings.hook.as_ref()).map_err(|error| match error {
                 // Nothing stands in a segment that did not come about.
                 JournalError::Io { path, source, .. } => JournalError::NotWritten { path, source },
                 error => error,

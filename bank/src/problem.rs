@@ -49,6 +49,8 @@ pub fn of_refusal(refusal: &Refusal) -> Problem {
             (StatusCode::CONFLICT, "bank.founding", "The bank is not in a state to do this")
         }
         R::NoAccount(_) => (StatusCode::NOT_FOUND, "bank.no-account", "There is no such account"),
+        R::NoTransfer { .. } => (StatusCode::NOT_FOUND, "bank.no-transfer", "There is no such transfer"),
+        R::OverRefunded { .. } => (StatusCode::CONFLICT, "bank.over-refunded", "It was given back already"),
         R::NoReservation { .. } => (StatusCode::NOT_FOUND, "bank.no-reservation", "There is no such reservation"),
         R::Resolved { .. } => (StatusCode::CONFLICT, "bank.resolved", "The reservation is resolved"),
         R::BadPosting { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "bank.bad-posting", "The amount cannot be posted"),
@@ -106,9 +108,9 @@ pub fn of_refusal(refusal: &Refusal) -> Problem {
         R::TooFast { .. } => (StatusCode::CONFLICT, "bank.too-fast", "The host draws too fast"),
         R::Ended(_) => (StatusCode::CONFLICT, "bank.escrow-ended", "The escrow has ended"),
         R::NothingLapsed | R::NothingRenewed => (StatusCode::CONFLICT, "bank.nothing-lapsed", "Nothing has lapsed"),
-        R::Store(StoreError::Damaged(_) | StoreError::Failed(_) | StoreError::Unavailable(_) | StoreError::NotTaken { .. }) => {
-            (StatusCode::INTERNAL_SERVER_ERROR, "bank.failed", "The bank failed")
-        }
+        R::Store(
+            StoreError::Damaged(_) | StoreError::Failed(_) | StoreError::Unavailable(_) | StoreError::NotTaken { .. },
+        ) => (StatusCode::INTERNAL_SERVER_ERROR, "bank.failed", "The bank failed"),
     };
     let problem = Problem::new(status, code, title);
     let problem = if code == "bank.failed" { problem } else { problem.detail(refusal) };
@@ -119,6 +121,7 @@ pub fn of_refusal(refusal: &Refusal) -> Problem {
         R::OverLimit { left, amount, .. } => {
             problem.with("left_micros", left.micros()).with("amount_micros", amount.micros())
         }
+        R::OverRefunded { left, .. } => problem.with("left_micros", left.micros()),
         R::TooFast { at_most, .. } => problem.with("at_most_micros", at_most.micros()),
         R::TransferIdTaken(_) | R::EscrowIdTaken(_) => {
             problem.help("an id names one order for ever; take a new one for a new order")

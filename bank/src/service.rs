@@ -20,7 +20,7 @@ use crate::bank::{Bank, BankError};
 use crate::evidence::Evidence;
 use crate::ledger::{
     Account, AccountKind, Answer, Entry, Escrow, EscrowOrder, KeyChange, KeyRole, LinePlace, Opener, Operation,
-    Refusal, ReservationOrder, Resolution, SILENCE_MAX,
+    RefundOrder, Refusal, ReservationOrder, Resolution, SILENCE_MAX,
 };
 use crate::problem;
 use calls::{Call as Named, ROUTES};
@@ -139,6 +139,10 @@ impl BankService {
             (Named::Transfer, []) => self.transfer(call),
             (Named::Transfers, []) => self.transfers(call),
             (Named::Paid, [payer, id]) => self.paid(call, segment(payer)?, segment(id)?),
+            (Named::Refund, []) => {
+                let order: RefundOrder = call.json()?;
+                self.commit(call, Operation::Refund { order, by: call.sender()? })
+            }
             (Named::Reserve, []) => {
                 let order: ReservationOrder = call.json()?;
                 self.commit(call, Operation::Reserve { order, by: call.sender()? })

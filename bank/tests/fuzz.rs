@@ -111,7 +111,19 @@ fn changed_fields_read_back_as_they_were_read() {
 fn changed_receipts_do_not_hold() {
     let TransferRequest { id, payer, payee, amount, memo } = transfer();
     let (at, balance) = (Timestamp::from_seconds(NOW), Credits::ZERO);
-    let made = Transfer { id, payer, payee, amount, memo, issued: false, at, record: 4, balance };
+    let made = Transfer {
+        id,
+        payer,
+        payee,
+        amount,
+        memo,
+        issued: false,
+        at,
+        record: 4,
+        balance,
+        refunded: Credits::ZERO,
+        refund_of: None,
+    };
     let terms = TransferTerms::of(secret(1).public_key(), &made);
     let transfer = TransferReceipt::sign(terms, |bytes| secret(1).sign(bytes));
     let terms = StatementTerms {

@@ -43,9 +43,9 @@ pub use problem::Problem;
 pub use query::Query;
 pub use receiver::{Call, Receiver};
 pub use replay::{AfterRestart, ReplayGuard, ReplayPolicy};
+pub use replay_mark::MarkError;
 pub use retry::RetryPolicy;
 pub use server::{Published, Server, ServerSettings};
-pub use replay_mark::MarkError;
 pub use service::{InProcess, Service, Transport, TransportError};
 
 /// The protocol version that this program speaks, sent in [`PROTOCOL_HEADER`].

@@ -164,7 +164,9 @@ fn a_bank_whose_store_can_only_be_read_or_is_damaged_does_not_start_and_says_why
     bank.stop();
     let copy = |name: &str| {
         let to = environment.path().join(name);
-        assert!(Command::new("cp").arg("-r").arg(environment.path().join("books")).arg(&to).status().unwrap().success());
+        assert!(
+            Command::new("cp").arg("-r").arg(environment.path().join("books")).arg(&to).status().unwrap().success()
+        );
         (format!("sled:{}", to.display()), to)
     };
     let refusal = |store: &str| {
@@ -210,8 +212,7 @@ fn a_bank_whose_store_can_only_be_read_or_is_damaged_does_not_start_and_says_why
     };
     let mount = "mount --bind books books && mount -o remount,bind,ro books && exec \"$@\"";
     let before = [&own_mounts[..], &["sh", "-c", mount, "sh"]].concat();
-    let read_only =
-        |arguments: &[&str]| environment.ran(arguments, behind(&before, environment.command(arguments)));
+    let read_only = |arguments: &[&str]| environment.ran(arguments, behind(&before, environment.command(arguments)));
     let told = read_only(&["bank", "serve", "--store", "sled:books", "--listen", "127.0.0.1:0"]).ends_with(1).stderr;
     assert!(told.contains("Read-only file system") && told.contains("the disk can only be read"), "{told}");
     read_only(&["bank", "audit", "--store", "sled:books"]).ok();

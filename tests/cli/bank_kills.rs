@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
-use tycoon_bank::{Bank, BankClient};
 use tycoon_bank::api::{IssueRequest, TransferRequest};
 use tycoon_bank::audit::{Audit, audit, audit_bank};
 use tycoon_bank::ledger::AccountKind;
 use tycoon_bank::postgres_books::PostgresBooks;
+use tycoon_bank::{Bank, BankClient};
 use tycoon_market::{AccountId, Credits, TimeSpan, Timestamp, TransferId};
 use tycoon_rpc::{CallError, Caller, Clock, HttpSettings, HttpTransport, SecretKey, Signer as _, SystemClock};
 
@@ -53,6 +53,8 @@ impl Clock for AheadClock {
 struct Town {
     ways: RwLock<Vec<Arc<HttpTransport>>>,
     calls: AtomicUsize,
+    /// Held by whoever calls; who counts the money takes it alone, so that it does not grow while it is counted.
+    market: RwLock<()>,
     bank: tycoon_market::PublicKey,
     clock: Arc<AheadClock>,
     told: AtomicU64,
@@ -64,6 +66,7 @@ impl Town {
         let town = Self {
             ways: RwLock::default(),
             calls: AtomicUsize::new(0),
+            market: RwLock::default(),
             bank: banks[0].key.parse().unwrap(),
             clock: Arc::default(),
             told: AtomicU64::new(0),
@@ -148,7 +151,11 @@ impl Town {
                 if self.stop.load(Ordering::SeqCst) {
                     return told;
                 }
-                match self.client(party).transfer(&order) {
+                let paid = {
+                    let _open = self.market.read().unwrap();
+                    self.client(party).transfer(&order)
+                };
+                match paid {
                     Ok(paid) => answers.push(paid.transfer),
                     Err(CallError::Refused(problem)) if problem.code == "bank.insufficient-funds" => break,
                     Err(error) if error.is_transient() => std::thread::sleep(Duration::from_millis(5)),
@@ -243,6 +250,7 @@ fn two_processes_on_a_database_that_restarts_lose_nothing_and_do_nothing_twice()
             banks[which] = start();
             town.go_to(&banks);
         }
+        let _closed = town.market.write().unwrap();
         audited();
     });
     town.check(&told, audited());
