@@ -147,14 +147,19 @@ impl ServedBank {
             .spawn()
             .expect("the bank starts");
         let mut stderr = BufReader::new(child.stderr.take().expect("its messages"));
+        // From here on it is ended with the benchmark, however that ends.
+        let key = secret(usize::MAX).public_key();
+        let mut bank = Self { child, address: String::new(), key, opened_in: Duration::ZERO };
         let mut line = String::new();
         loop {
             line.clear();
             assert!(stderr.read_line(&mut line).expect("its messages can be read") > 0, "the bank did not open");
             let told = line.trim().strip_prefix("tycoon init --bank http://");
             if let Some((address, key)) = told.and_then(|rest| rest.split_once(" --bank-key ")) {
-                let key = key.trim_matches('\'').parse().expect("a key");
-                return Self { child, address: address.to_owned(), key, opened_in: began.elapsed() };
+                bank.key = key.trim_matches('\'').parse().expect("a key");
+                bank.address = address.to_owned();
+                bank.opened_in = began.elapsed();
+                return bank;
             }
         }
     }

@@ -1,6 +1,7 @@
 //! A bank on the network, and the commands that talk to it.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
@@ -28,9 +29,15 @@ impl ServedBank {
 
     /// Starts a bank whose books are in `store`.
     pub fn start_with(environment: &Environment, store: &str, more: &[&str]) -> Self {
+        Self::start_behind(environment, &[], store, more)
+    }
+
+    /// Starts a bank whose books are in `store`, by the command `before`, which must become the bank.
+    pub fn start_behind(environment: &Environment, before: &[&str], store: &str, more: &[&str]) -> Self {
         let mut arguments = vec!["bank", "serve", "--store", store, "--listen", "127.0.0.1:0"];
         arguments.extend(more);
-        let mut child = live(environment, &arguments).stderr(Stdio::piped()).spawn().expect("the bank starts");
+        let mut command = behind(before, live(environment, &arguments));
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the bank starts");
         let stderr = BufReader::new(child.stderr.take().expect("its messages"));
         // From here on it is ended with the test, however that ends.
         let mut bank = Self { child, stderr, url: String::new(), key: String::new() };
@@ -59,6 +66,22 @@ impl ServedBank {
         said
     }
 
+    /// One of its operator's pages: the status, and all that was answered.
+    pub fn page(&self, path: &str) -> (u16, String) {
+        let address = self.url.strip_prefix("http://").expect("no TLS");
+        let mut stream = TcpStream::connect(address).expect("the bank listens");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: bank\r\nConnection: close\r\n\r\n").expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        (status, answer)
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it as a power cut would.
     pub fn kill(&mut self) {
         self.child.kill().expect("it can be killed");
@@ -79,6 +102,16 @@ fn live(environment: &Environment, arguments: &[&str]) -> Command {
     let mut command = environment.command(arguments);
     command.env_remove("TYCOON_CLOCK").env_remove("TYCOON_SEED");
     command
+}
+
+/// A command that is run by another, `before`.
+pub fn behind(before: &[&str], command: Command) -> Command {
+    let Some((program, arguments)) = before.split_first() else { return command };
+    let mut behind = Command::new(program);
+    behind.args(arguments).arg(command.get_program()).args(command.get_args()).env_clear();
+    behind.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    behind.current_dir(command.get_current_dir().expect("a folder is set")).stdin(Stdio::null());
+    behind
 }
 
 /// Runs a command as one of several users.

@@ -124,10 +124,10 @@ pub fn run(arguments: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
 
 /// What the bank's server publishes.
 fn published(bank: &Arc<Bank>, bank_service: BankService) -> Published {
-    let (health, gauges) = (bank.clone(), bank.clone());
-    Published::new(Arc::new(bank_service))
+    let (bank_service, gauges) = (Arc::new(bank_service), bank.clone());
+    Published::new(bank_service.clone())
         .with_openapi(&service::openapi())
-        .with_health(move || health.check().map_err(|error| error.to_string()))
+        .with_health(move || bank_service.check())
         .with_gauges(move |text| {
             // Where the books cannot be read, /healthz says why.
             let Ok(books) = gauges.books() else { return };
