@@ -50,6 +50,7 @@ fn a_power_cut_stops_only_its_own_part() {
     lab.tycoon(&["status", "hello"]).says(&["lab-h2"]);
 
     lab.boot(2);
+    lab.on(2, "for i in $(seq 100); do virsh list >/dev/null 2>&1 && exit 0; sleep 0.3; done; exit 1");
     eprintln!("{up}");
     let up = lab.tycoon(&["up", "hello.kdl"]).ok();
     eprintln!("{up}");
