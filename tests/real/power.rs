@@ -50,7 +50,9 @@ fn a_power_cut_stops_only_its_own_part() {
     lab.tycoon(&["status", "hello"]).says(&["lab-h2"]);
 
     lab.boot(2);
-    lab.tycoon(&["up", "hello.kdl"]).ok();
+    eprintln!("{up}");
+    let up = lab.tycoon(&["up", "hello.kdl"]).ok();
+    eprintln!("{up}");
     lab.is_up("hello", 4);
     assert_eq!(lab.running(1).len() + lab.running(2).len(), 4, "no domain runs twice");
     lab.tycoon(&["down", "hello"]).ok();
