@@ -220,7 +220,7 @@ fn a_bank_with_another_key_is_not_believed() {
 #[test]
 fn the_printed_curl_command_is_a_call_that_counts_once() {
     let environment = Environment::new();
-    let bank = ServedBank::start(&environment, "bank", &["--registration", "open"]);
+    let mut bank = ServedBank::start(&environment, "bank", &["--registration", "open"]);
     user(&environment, "jane", &["init", "--bank", &bank.url, "--bank-key", &bank.key]).ok();
     user(&environment, "jane", &["bank", "create-account", "--label", "jane"]).ok();
     let shell = |command: &str| {
@@ -231,6 +231,14 @@ fn the_printed_curl_command_is_a_call_that_counts_once() {
     let page = user(&environment, "jane", &["rpc", "curl", "GET", "/v1/accounts?limit=5"]).ok().stdout;
     assert_eq!(shell(&page)["items"][0]["label"], "jane");
     assert_eq!(shell(&page)["code"], "call.seen");
+    bank.kill();
+    let restarted = ServedBank::start(&environment, "bank", &["--registration", "open"]);
+    let replayed = shell(&page.replace(&bank.url, &restarted.url));
+    assert_eq!(replayed["code"], "call.restarting", "what was accepted before a kill is not accepted after it");
+    let bank = restarted;
+    user(&environment, "jane", &["init", "--bank", &bank.url, "--bank-key", &bank.key]).ok();
+    // What was signed in the second of the last accepted call is refused; the client waits for the next one.
+    user(&environment, "jane", &["bank", "balance"]).ok();
     let key = user(&environment, "joe", &["user", "export"]).ok().stdout;
     let body = format!(r#"{{"key":"{}","kind":"user","label":"it's joe"}}"#, key.trim());
     let open = user(&environment, "jane", &["rpc", "curl", "POST", "/v1/accounts", &body]).ok().stdout;
@@ -268,6 +276,34 @@ fn the_operator_s_pages_tell_what_the_bank_holds_and_one_account_opens_only_so_m
     let (_, description) = description.split_once("\r\n\r\n").expect("a body");
     let description: Value = serde_json::from_str(description).expect("JSON");
     assert!(description["paths"]["/v1/refunds"]["post"].is_object());
+}
+
+#[test]
+fn what_is_packaged_starts_a_bank_in_a_tight_sandbox_and_tells_no_secret() {
+    let environment = Environment::new();
+    environment.write("bank.kdl", include_str!("../../packaging/systemd/bank.kdl"));
+    let bank = ServedBank::start(&environment, "bank", &["--settings", "bank.kdl"]);
+    let said = bank.stop();
+    assert!(said.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{said}");
+
+    let away = ["bank", "serve", "--store", "postgres://bank:hunter2@127.0.0.1:1/bank", "--key", "key"];
+    let away = user(&environment, "issuer", &away).ends_with(1);
+    assert!(away.stderr.contains("database") && !away.stderr.contains("hunter2"), "{away}");
+
+    environment.write("tycoon-bank.service", include_str!("../../packaging/systemd/tycoon-bank.service"));
+    // What is closed to the service, from 0 (everything) to 100 (nothing).
+    let unit = environment.path().join("tycoon-bank.service");
+    let analyzed =
+        Command::new("systemd-analyze").args(["--offline=true", "--threshold=15", "security"]).arg(&unit).output();
+    match analyzed {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            eprintln!("SKIPPED: systemd-analyze is not installed, so that the sandbox is not weighed");
+        }
+        analyzed => {
+            let analyzed = analyzed.expect("systemd-analyze runs");
+            assert!(analyzed.status.success(), "{}", String::from_utf8_lossy(&analyzed.stdout));
+        }
+    }
 }
 
 #[test]

@@ -151,6 +151,7 @@ fn published(bank: &Arc<Bank>, bank_service: BankService) -> Published {
             );
             text.gauge("tycoon_bank_accounts", "Accounts.", count(books.accounts));
             text.gauge("tycoon_bank_escrows_open", "Open escrows.", count(books.escrows_open));
+            text.gauge("tycoon_bank_waiting", "Operations that wait to be written.", count(gauges.waiting() as u64));
             text.gauge("tycoon_bank_records", "The last record of the journal.", count(gauges.last_record()));
         })
 }
