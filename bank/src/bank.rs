@@ -304,6 +304,11 @@ impl Bank {
         self.backend.records(visit)
     }
 
+    /// How many operations wait to be written.
+    pub fn waiting(&self) -> usize {
+        lock(&self.queue).waiting.len()
+    }
+
     /// Does `operation`, and returns when it is on disk.
     pub fn commit(&self, operation: Operation, evidence: Option<Evidence>) -> Result<Answer, BankError> {
         let payload = Payload { operation, evidence };

@@ -23,7 +23,7 @@ const CLIENTS: u8 = 64;
 /// What each of them has at first, in micro-credits.
 const EACH: i64 = 1_000_000;
 /// Transfers that are told before the next kill.
-const TOLD_PER_ROUND: u64 = 40;
+const TOLD_PER_ROUND: u64 = 20;
 
 /// How often the bank is killed; `TYCOON_BANK_KILLS` says otherwise.
 fn kills() -> u64 {
