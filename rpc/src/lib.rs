@@ -9,10 +9,12 @@
 //! [`caller`] (the side that asks) and [`receiver`] (the side that answers).
 
 pub mod agent;
+pub mod callback;
 pub mod caller;
 pub mod clock;
 pub mod component;
 pub mod digest;
+pub mod events;
 pub mod http_transport;
 pub mod key_file;
 pub mod keys;
@@ -46,7 +48,7 @@ pub use replay::{AfterRestart, ReplayGuard, ReplayPolicy};
 pub use replay_mark::MarkError;
 pub use retry::RetryPolicy;
 pub use server::{Published, Server, ServerSettings};
-pub use service::{InProcess, Service, Transport, TransportError};
+pub use service::{InProcess, PeerAddress, Service, Transport, TransportError};
 
 /// The protocol version that this program speaks, sent in [`PROTOCOL_HEADER`].
 pub const PROTOCOL_VERSION: u32 = 1;

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use tycoon_market::{PublicKey, Timestamp};
 
 use crate::clock::Clock;
+use crate::events::EventStream;
 use crate::keys::Signer;
 use crate::limits::Limits;
 use crate::problem::Problem;
@@ -189,6 +190,10 @@ impl Receiver {
             && !response.headers().contains_key(header::RETRY_AFTER)
         {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if response.extensions().get::<EventStream>().is_some() {
+            // What is still to come cannot be signed now.
+            return response;
         }
         match reply::sign(&mut response, &request, &*self.signer, now) {
             Ok(()) => response,
