@@ -81,7 +81,9 @@ pub enum Command {
     Hosts(commands::hosts::HostsArgs),
     /// Your account at the bank, and the bank itself
     Bank(commands::bank::BankArgs),
-    /// Point at the bank of a real site, and pin its key
+    /// The hosts that are known, and the service that knows them
+    Sls(commands::sls::SlsArgs),
+    /// Point at the services of a real site, and pin their keys
     Init(commands::init::InitArgs),
     /// Calls by hand
     #[command(subcommand)]

@@ -183,6 +183,28 @@ impl Caller {
         self.call(Method::POST, path, &[], Some(body))
     }
 
+    /// Posts `body` to `path` without a signature: what it says is proven by itself. The reply is signed by the service,
+    /// but not bound to this call.
+    pub fn post_unsigned<Req: Serialize + ?Sized, Res: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &Req,
+    ) -> Result<Res, CallError> {
+        let unwritable = |error: &dyn std::fmt::Display| CallError::Unwritable(error.to_string());
+        let body = serde_json::to_vec(body).map_err(|error| unwritable(&error))?;
+        let request = Request::post(path)
+            .header(header::ACCEPT, "application/json")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(body)
+            .map_err(|error| unwritable(&error))?;
+        let response = self.send(request, &mut None)?;
+        if !response.status().is_success() {
+            return Err(CallError::Refused(Problem::of_response(&response)));
+        }
+        let call = || format!("POST {path}");
+        serde_json::from_slice(response.body()).map_err(|source| CallError::Unreadable { call: call(), source })
+    }
+
     /// Makes one signed call and checks the signed reply.
     pub fn call<Req: Serialize + ?Sized, Res: DeserializeOwned>(
         &self,

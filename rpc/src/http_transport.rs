@@ -14,12 +14,19 @@ use rustls::RootCertStore;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+use crate::events::{EVENT_STREAM, Event, EventParser};
 use crate::limits::Limits;
+use crate::problem::Problem;
 use crate::server::tls::{self, TlsError};
 use crate::service::{Transport, TransportError};
 
 /// How long an idle connection is kept; shorter than servers keep it, so that it is not closed while it is used.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a stream of events may be silent: services send a comment more often than that.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// How long a stream of events may last.
+const STREAM_TIME_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// How a client speaks to services.
 #[derive(Clone, Debug)]
@@ -30,6 +37,9 @@ pub struct HttpSettings {
     pub call_timeout: Duration,
     /// Bounds on replies.
     pub limits: Limits,
+    /// The forward proxy through which calls go: `http://proxy.example.org:3128`. None is used where none is given,
+    /// whatever the environment says.
+    pub proxy: Option<String>,
     /// A PEM file with the certificates that are trusted; those that the operating system trusts where there is none.
     pub trusted: Option<PathBuf>,
 }
@@ -40,6 +50,7 @@ impl Default for HttpSettings {
             connect_timeout: Duration::from_secs(5),
             call_timeout: Duration::from_secs(40),
             limits: Limits::DEFAULT,
+            proxy: None,
             trusted: None,
         }
     }
@@ -68,6 +79,12 @@ pub enum HttpSetupError {
     /// TLS cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Rustls(#[from] rustls::Error),
+    /// The proxy is none.
+    #[error("`{proxy}` is not the address of a proxy; write for example http://proxy.example.org:3128")]
+    Proxy {
+        /// What was given.
+        proxy: String,
+    },
     /// The client cannot be made.
     #[error("the HTTP client cannot be made: {0}")]
     Client(String),
@@ -79,7 +96,23 @@ pub enum HttpSetupError {
 /// A request on its way, and where its response is waited for.
 struct Job {
     request: Request<Vec<u8>>,
-    answer: blocking::SyncSender<Result<Response<Vec<u8>>, TransportError>>,
+    answer: Awaited,
+}
+
+/// What is waited for.
+enum Awaited {
+    /// The whole response.
+    Whole(blocking::SyncSender<Result<Response<Vec<u8>>, TransportError>>),
+    /// Its body, piece by piece, as it comes.
+    Pieces(mpsc::Sender<Result<Piece, TransportError>>),
+}
+
+/// A part of a response that goes on.
+enum Piece {
+    /// A response that does not go on: a refusal.
+    Whole(Response<Vec<u8>>),
+    /// Bytes of the body.
+    Bytes(Vec<u8>),
 }
 
 /// The way to one service at an address.
@@ -110,12 +143,81 @@ impl HttpTransport {
     }
 }
 
+/// The events of a service as they come: an iterator that waits for the next one, and ends where the stream ends.
+pub struct EventReader {
+    pieces: mpsc::Receiver<Result<Piece, TransportError>>,
+    parser: EventParser,
+    ready: std::collections::VecDeque<Event>,
+    service: String,
+    /// The client's thread works as long as somebody may send it something.
+    _jobs: mpsc::UnboundedSender<Job>,
+}
+
+impl HttpTransport {
+    /// Opens a stream of events. It must not be called, nor read, from a task.
+    pub fn events(&self, request: Request<Vec<u8>>) -> Result<EventReader, StreamError> {
+        let gone = || TransportError::Unreachable {
+            service: self.service.clone(),
+            reason: "the client's thread has ended".to_owned(),
+        };
+        let (answer, mut pieces) = mpsc::channel(64);
+        self.jobs.send(Job { request, answer: Awaited::Pieces(answer) }).map_err(|_| gone())?;
+        // The first piece says that the stream is open.
+        match pieces.blocking_recv().ok_or_else(gone)?? {
+            Piece::Whole(response) => Err(StreamError::Refused(Problem::of_response(&response))),
+            Piece::Bytes(_) => Ok(EventReader {
+                pieces,
+                parser: EventParser::default(),
+                ready: std::collections::VecDeque::new(),
+                service: self.service.clone(),
+                _jobs: self.jobs.clone(),
+            }),
+        }
+    }
+}
+
+/// Why there is no stream of events.
+#[derive(Debug, Error)]
+pub enum StreamError {
+    /// The service refuses.
+    #[error("{0}")]
+    Refused(Problem),
+    /// It cannot be reached.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+}
+
+impl Iterator for EventReader {
+    type Item = Result<Event, TransportError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some(Ok(event));
+            }
+            match self.pieces.blocking_recv()? {
+                Err(error) => return Some(Err(error)),
+                Ok(Piece::Whole(_)) => return None,
+                Ok(Piece::Bytes(bytes)) => match self.parser.push(&bytes) {
+                    Ok(events) => self.ready.extend(events),
+                    Err(error) => {
+                        let (service, reason) = (self.service.clone(), error.to_string());
+                        return Some(Err(TransportError::TooLarge { service, reason }));
+                    }
+                },
+            }
+        }
+    }
+}
+
 impl Transport for HttpTransport {
     fn send(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, TransportError> {
         let gone =
             |reason: &str| TransportError::Unreachable { service: self.service.clone(), reason: reason.to_owned() };
         let (answer, answered) = blocking::sync_channel(1);
-        self.jobs.send(Job { request, answer }).map_err(|_| gone("the client's thread has ended"))?;
+        self.jobs
+            .send(Job { request, answer: Awaited::Whole(answer) })
+            .map_err(|_| gone("the client's thread has ended"))?;
         // The client keeps the time; this is for a thread that does not come back.
         match answered.recv_timeout(self.call_timeout.saturating_add(Duration::from_secs(5))) {
             Ok(answer) => answer,
@@ -136,12 +238,56 @@ async fn carry_all(mut queue: mpsc::UnboundedReceiver<Job>, link: Arc<Link>) {
         let link = link.clone();
         tokio::spawn(async move {
             // Nobody waits any more: then nobody misses the answer.
-            let _ = answer.send(link.carry(request).await);
+            match answer {
+                Awaited::Whole(answer) => drop(answer.send(link.carry(request).await)),
+                Awaited::Pieces(answer) => {
+                    if let Err(error) = link.carry_on(request, &answer).await {
+                        let _ = answer.send(Err(error)).await;
+                    }
+                }
+            }
         });
     }
 }
 
 impl Link {
+    /// Carries a request there, and the body of its response back as it comes, until either side ends it.
+    async fn carry_on(
+        &self,
+        request: Request<Vec<u8>>,
+        answer: &mpsc::Sender<Result<Piece, TransportError>>,
+    ) -> Result<(), TransportError> {
+        let failed = |error: reqwest::Error| self.failed(&error);
+        let (head, body) = request.into_parts();
+        let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+        let url = format!("{}{target}", self.base);
+        let mut request = self.client.request(head.method, url).headers(head.headers).body(body);
+        request = request.timeout(STREAM_TIME_MAX);
+        let mut response = request.send().await.map_err(failed)?;
+        let kind = response.headers().get(header::CONTENT_TYPE);
+        if !response.status().is_success() || kind.is_none_or(|kind| kind.as_bytes() != EVENT_STREAM.as_bytes()) {
+            let mut whole = Response::new(self.body(&mut response).await?);
+            *whole.status_mut() = response.status();
+            *whole.headers_mut() = std::mem::take(response.headers_mut());
+            let _ = answer.send(Ok(Piece::Whole(whole))).await;
+            return Ok(());
+        }
+        let mut piece = Vec::new();
+        // Where nobody waits any more, the stream is closed.
+        while answer.send(Ok(Piece::Bytes(piece))).await.is_ok() {
+            let silent = TransportError::TimedOut { service: self.base.clone(), seconds: SILENCE_MAX.as_secs() };
+            let next = tokio::select! {
+                next = tokio::time::timeout(SILENCE_MAX, response.chunk()) => next,
+                () = answer.closed() => break,
+            };
+            match next.map_err(|_| silent)?.map_err(failed)? {
+                Some(bytes) => piece = bytes.to_vec(),
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
     async fn carry(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, TransportError> {
         let failed = |error: reqwest::Error| self.failed(&error);
         let (head, body) = request.into_parts();
@@ -149,6 +295,14 @@ impl Link {
         let url = format!("{}{target}", self.base);
         let mut response =
             self.client.request(head.method, url).headers(head.headers).body(body).send().await.map_err(failed)?;
+        let mut answer = Response::new(self.body(&mut response).await?);
+        *answer.status_mut() = response.status();
+        *answer.headers_mut() = std::mem::take(response.headers_mut());
+        Ok(answer)
+    }
+
+    /// The body, within the bounds.
+    async fn body(&self, response: &mut reqwest::Response) -> Result<Vec<u8>, TransportError> {
         let too_large = |reason: String| TransportError::TooLarge { service: self.base.clone(), reason };
         let most = self.limits.body_bytes_max;
         let is_over = |bytes: usize| bytes > most;
@@ -157,16 +311,13 @@ impl Link {
             return Err(too_large(format!("it announces {announced} bytes; at most {most} are read")));
         }
         let mut body = Vec::with_capacity(announced as usize);
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.failed(&error))? {
             if is_over(body.len() + chunk.len()) {
                 return Err(too_large(format!("it has more than {most} bytes")));
             }
             body.extend_from_slice(&chunk);
         }
-        let mut answer = Response::new(body);
-        *answer.status_mut() = response.status();
-        *answer.headers_mut() = std::mem::take(response.headers_mut());
-        Ok(answer)
+        Ok(body)
     }
 
     fn failed(&self, error: &reqwest::Error) -> TransportError {
@@ -236,6 +387,10 @@ fn client(settings: &HttpSettings) -> Result<reqwest::Client, HttpSetupError> {
     let mut config = versions.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     builder = builder.tls_backend_preconfigured(config);
+    if let Some(proxy) = &settings.proxy {
+        let wrong = |_| HttpSetupError::Proxy { proxy: proxy.clone() };
+        builder = builder.proxy(reqwest::Proxy::all(proxy).map_err(wrong)?);
+    }
     builder.build().map_err(|error| HttpSetupError::Client(error.to_string()))
 }
 

@@ -9,10 +9,12 @@
 //! [`caller`] (the side that asks) and [`receiver`] (the side that answers).
 
 pub mod agent;
+pub mod callback;
 pub mod caller;
 pub mod clock;
 pub mod component;
 pub mod digest;
+pub mod events;
 pub mod http_transport;
 pub mod key_file;
 pub mod keys;
@@ -31,6 +33,7 @@ pub mod server;
 pub mod service;
 pub mod signature;
 pub mod structured;
+pub mod trouble;
 
 pub use caller::{CallError, Caller};
 pub use clock::{Clock, FixedClock, SystemClock};
@@ -42,9 +45,10 @@ pub use problem::Problem;
 pub use query::Query;
 pub use receiver::{Call, Receiver};
 pub use replay::{AfterRestart, ReplayGuard, ReplayPolicy};
+pub use replay_mark::MarkError;
 pub use retry::RetryPolicy;
 pub use server::{Published, Server, ServerSettings};
-pub use service::{InProcess, Service, Transport, TransportError};
+pub use service::{InProcess, PeerAddress, Service, Transport, TransportError};
 
 /// The protocol version that this program speaks, sent in [`PROTOCOL_HEADER`].
 pub const PROTOCOL_VERSION: u32 = 1;

@@ -32,6 +32,10 @@ pub enum Verb {
     Get,
     /// Does something.
     Post,
+    /// Sets something.
+    Put,
+    /// Ends something.
+    Delete,
 }
 
 impl Verb {
@@ -39,11 +43,19 @@ impl Verb {
         match self {
             Self::Get => "get",
             Self::Post => "post",
+            Self::Put => "put",
+            Self::Delete => "delete",
         }
     }
 
     fn is(self, method: &Method) -> bool {
-        *method == if self == Self::Get { Method::GET } else { Method::POST }
+        let own = match self {
+            Self::Get => Method::GET,
+            Self::Post => Method::POST,
+            Self::Put => Method::PUT,
+            Self::Delete => Method::DELETE,
+        };
+        *method == own
     }
 }
 

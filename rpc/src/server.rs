@@ -10,6 +10,7 @@
 //! Everything is bounded by [`ServerSettings`]: what is over a bound is refused at once and never waits in a queue.
 //! Besides the calls of the service a server answers `/healthz`, `/metrics` and `/openapi.json` ([`Published`]).
 
+mod body;
 mod connection;
 pub mod metrics;
 mod published;
@@ -63,6 +64,8 @@ pub struct ServerSettings {
     pub body_timeout: Duration,
     /// How long the service may take before the caller is told to come back.
     pub answer_timeout: Duration,
+    /// Answers that go on (event streams) at a time; further ones are refused with 503.
+    pub streams_max: usize,
     /// How long requests that have begun may take to end when the server stops.
     pub stop_timeout: Duration,
 }
@@ -81,6 +84,7 @@ impl ServerSettings {
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(20),
             answer_timeout: Duration::from_secs(30),
+            streams_max: 128,
             stop_timeout: Duration::from_secs(10),
         }
     }

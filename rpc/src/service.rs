@@ -1,9 +1,15 @@
 //! Services, and how a request gets to one.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{Request, Response};
 use thiserror::Error;
+
+/// From where a request came, as the network says: an extension of requests that a server took. Behind a proxy it is what
+/// the proxy says; it is absent where that says nothing, and within one process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerAddress(pub IpAddr);
 
 /// Something that answers requests. It never fails: what goes wrong is an answer too.
 pub trait Service: Send + Sync {

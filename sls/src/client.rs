@@ -8,12 +8,17 @@ use std::thread;
 
 use http::Method;
 use thiserror::Error;
-use tycoon_market::{HostId, HostName, Timestamp};
+use tycoon_market::{HostId, HostName, PublicKey, Timestamp};
 use tycoon_rpc::{CallError, Caller};
 
-use crate::query::{HostQuery, Sort};
+use crate::facts::{Facts, Texts};
+use crate::fields::{Field, Seen};
+use crate::order::Cursor;
+use crate::query::{HostQuery, PAGE_HOSTS_MAX, Sort};
+use crate::reach::{Reach, Standing};
 use crate::record::{HostRecord, RecordError, SignedRecord, VerifiedRecord};
-use crate::service::{Listed, Listing, Registered, SlsFacts, Withdrawn};
+use crate::roll::{Roll, RollError, SignedRoll};
+use crate::service::{Listed, Listing, Registered, RollPublished, SlsFacts, Withdrawn};
 use crate::uptime::UptimeFractions;
 
 /// The most pages read from one SLS: many more than there can be hosts.
@@ -30,6 +35,9 @@ pub enum SlsError {
     /// It lists what its host did not sign.
     #[error("a record that it lists is not to be believed")]
     Record(#[from] RecordError),
+    /// It has a roll that the site did not sign.
+    #[error("the roll that it has is not to be believed")]
+    Roll(#[from] RollError),
     /// Its pages do not end.
     #[error("its listing does not come to an end")]
     Endless,
@@ -75,6 +83,8 @@ pub struct SeenHost {
     pub last_seen: Timestamp,
     /// True where an SLS heard of it lately enough.
     pub is_live: bool,
+    /// Where it is reached, as an SLS found out; verified where any of them verified it.
+    pub reach: Reach,
     /// The best uptime that any SLS saw.
     pub uptime: UptimeFractions,
 }
@@ -83,6 +93,28 @@ impl SeenHost {
     /// What the host says.
     pub const fn record(&self) -> &HostRecord {
         self.record.record()
+    }
+
+    /// The URLs at which it is reached: where an SLS verified it, else where it says it is.
+    pub fn addresses(&self) -> &[String] {
+        if self.reach.addresses.is_empty() { &self.record().addresses } else { &self.reach.addresses }
+    }
+
+    /// True where the query asks for it.
+    fn is_wanted(&self, query: &HostQuery) -> bool {
+        let facts = Facts::of(self.record(), &mut Texts::default());
+        // For how long it was silent only a service can say.
+        if query.filter.as_ref().is_some_and(|filter| filter.asks_for(&Field::Silence)) {
+            return HostQuery { filter: None, ..query.clone() }.matches(&self.seen(&facts));
+        }
+        query.matches(&self.seen(&facts))
+    }
+
+    /// The host as queries see it, with the facts of its record.
+    pub fn seen<'a>(&'a self, facts: &'a Facts) -> Seen<'a, 'a> {
+        // By whose clock it was heard of last is not known here: the service has looked at that.
+        let silence = tycoon_market::TimeSpan::ZERO;
+        Seen { facts, standing: self.reach.standing, uptime: &self.uptime, silence }
     }
 
     fn place(&self) -> (&HostName, HostId) {
@@ -100,6 +132,15 @@ pub struct Hosts {
     pub problems: Vec<SlsProblem>,
 }
 
+/// The roll of a site, as several SLSs have it.
+#[derive(Debug)]
+pub struct FoundRoll {
+    /// The newest, checked, and as it travels; `None` where none has any.
+    pub newest: Option<(Roll, SignedRoll)>,
+    /// The SLSs that gave no answer, or one that is not to be believed, and why.
+    pub problems: Vec<SlsProblem>,
+}
+
 /// A client of one or several SLSs.
 #[derive(Clone)]
 pub struct SlsClient {
@@ -112,15 +153,56 @@ impl SlsClient {
         Self { services }
     }
 
-    /// Registers a record with every SLS; the answers in the order of the services.
+    /// What the services are called, in their order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.services.iter().map(|service| service.name.as_str())
+    }
+
+    /// Registers a record, newer than all before, with every SLS; the answers in the order of the services.
     pub fn register(&self, record: &SignedRecord) -> Vec<Result<Registered, SlsProblem>> {
-        self.ask_all(|caller| Ok(caller.post("/v1/hosts", record)?))
+        self.ask_all(|caller| Ok(caller.post_unsigned("/v1/hosts", record)?))
     }
 
     /// Tells every SLS that the host leaves; the callers' key must be the host's.
     pub fn withdraw(&self, host: &HostId) -> Vec<Result<Withdrawn, SlsProblem>> {
         let path = format!("/v1/hosts/{host}");
         self.ask_all(|caller| Ok(caller.call::<(), _>(Method::DELETE, &path, &[], None)?))
+    }
+
+    /// The newest roll of a site that any SLS has; `None` where none has one. Rolls that the site did not sign are
+    /// problems of their SLSs.
+    pub fn roll(&self, site: &PublicKey) -> Result<FoundRoll, SlsProblem> {
+        let text = site.to_string();
+        let answers = self.ask_all(|caller| match caller.get::<SignedRoll>("/v1/roll", &[("site", &text)]) {
+            Ok(signed) => Ok(Some((signed.verify_of(site)?, signed))),
+            Err(CallError::Refused(problem)) if problem.code == "sls.no-roll" => Ok(None),
+            Err(error) => Err(error.into()),
+        });
+        let (mut newest, mut problems, mut answered) = (None::<(Roll, SignedRoll)>, Vec::new(), false);
+        for answer in answers {
+            match answer {
+                Err(problem) => problems.push(problem),
+                Ok(found) => {
+                    answered = true;
+                    let sequence = |found: &Option<(Roll, SignedRoll)>| found.as_ref().map(|(roll, _)| roll.sequence);
+                    if sequence(&found) > sequence(&newest) {
+                        newest = found;
+                    }
+                }
+            }
+        }
+        match problems.pop() {
+            Some(problem) if !answered => Err(problem),
+            last => {
+                problems.extend(last);
+                Ok(FoundRoll { newest, problems })
+            }
+        }
+    }
+
+    /// Publishes a roll with every SLS; the answers in the order of the services.
+    pub fn publish(&self, roll: &SignedRoll) -> Vec<Result<RollPublished, SlsProblem>> {
+        self.ask_all(|caller| Ok(caller.post("/v1/roll", roll)?))
     }
 
     /// What every SLS says about itself.
@@ -134,6 +216,22 @@ impl SlsClient {
         merge(self.ask_all(|caller| all_pages(caller, query)), &self.services)
     }
 
+    /// The first `most` live hosts that match, in the query's order, of all SLSs together, ordered. Page and size of the
+    /// query are not used.
+    pub fn first_hosts(&self, query: &HostQuery, most: usize) -> Result<Hosts, SlsProblem> {
+        let mut found = merge(self.ask_all(|caller| first_pages(caller, query, most)), &self.services)?;
+        let facts: Vec<Facts> =
+            found.hosts.iter().map(|host| Facts::of(host.record(), &mut Texts::default())).collect();
+        let mut places: Vec<(crate::order::Place<'_>, usize)> = Vec::new();
+        for (number, (host, facts)) in found.hosts.iter().zip(&facts).enumerate() {
+            places.push((query.sort.place(&host.seen(facts)), number));
+        }
+        places.sort_by(|(one, _), (other, _)| query.sort.compare(one, other));
+        let order: Vec<usize> = places.into_iter().take(most).map(|(_, number)| number).collect();
+        found.hosts = order.into_iter().map(|number| found.hosts[number].clone()).collect();
+        Ok(found)
+    }
+
     /// One host, live or not; `None` where no SLS knows it.
     pub fn host(&self, host: &HostId) -> Result<Option<SeenHost>, SlsProblem> {
         let path = format!("/v1/hosts/{host}");
@@ -141,7 +239,7 @@ impl SlsClient {
             let mut told = Told::default();
             match caller.get::<Listed>(&path, &[]) {
                 // An answer for another host than the one asked for is as good as none.
-                Ok(listed) => told.add(listed, |record| record.host == *host),
+                Ok(listed) => told.add(listed, |seen| seen.record().host == *host),
                 Err(CallError::Refused(problem)) if problem.code == "sls.no-host" => {}
                 Err(error) => return Err(error.into()),
             }
@@ -179,34 +277,59 @@ struct Told {
 }
 
 impl Told {
-    fn add(&mut self, listed: Listed, filter: impl Fn(&HostRecord) -> bool) {
-        let Listed { signed, first_seen, last_seen, is_live, uptime } = listed;
+    fn add(&mut self, listed: Listed, filter: impl Fn(&SeenHost) -> bool) {
+        let Listed { signed, first_seen, last_seen, is_live, reach, uptime } = listed;
         match signed.verify() {
-            // The SLS is not trusted to have filtered.
-            Ok(record) if filter(record.record()) => {
-                self.hosts.push(SeenHost { record, first_seen, last_seen, is_live, uptime });
+            Ok(record) => {
+                let seen = SeenHost { record, first_seen, last_seen, is_live, reach, uptime };
+                // The SLS is not trusted to have filtered.
+                if filter(&seen) {
+                    self.hosts.push(seen);
+                }
             }
-            Ok(_) => {}
             Err(error) => self.disbelieved = self.disbelieved.take().or(Some(error)),
         }
     }
 }
 
 fn all_pages(caller: &Caller, query: &HostQuery) -> Result<Told, SlsError> {
-    let mut query = HostQuery { sort: Sort::Id, after: None, size: None, ..query.clone() };
+    let mut query = HostQuery { sort: Sort::default(), after: None, size: None, ..query.clone() };
     let mut told = Told::default();
     for _ in 0..PAGES_MAX {
         let pairs = query.pairs();
         let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let listing: Listing = caller.get("/v1/hosts", &pairs)?;
-        listing.hosts.into_iter().for_each(|listed| told.add(listed, |record| query.matches(record)));
+        listing.hosts.into_iter().for_each(|listed| told.add(listed, |seen| seen.is_wanted(&query)));
         match listing.next_page {
             None => return Ok(told),
             // Pages by id must go up.
-            Some(next) if query.after.is_none_or(|after| after < next) && told.hosts.len() <= HOSTS_MAX => {
+            Some(next) => {
+                let next: Cursor = next.parse().map_err(|_| SlsError::Endless)?;
+                let goes_up = query.after.as_ref().is_none_or(|after| after.host() < next.host());
+                if !goes_up || told.hosts.len() > HOSTS_MAX {
+                    return Err(SlsError::Endless);
+                }
                 query.after = Some(next);
             }
-            Some(_) => return Err(SlsError::Endless),
+        }
+    }
+    Err(SlsError::Endless)
+}
+
+fn first_pages(caller: &Caller, query: &HostQuery, most: usize) -> Result<Told, SlsError> {
+    let mut query = HostQuery { after: None, ..query.clone() };
+    let mut told = Told::default();
+    let mut read = 0;
+    for _ in 0..PAGES_MAX {
+        query.size = Some(most.saturating_sub(read).clamp(1, PAGE_HOSTS_MAX));
+        let pairs = query.pairs();
+        let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let listing: Listing = caller.get("/v1/hosts", &pairs)?;
+        read += listing.hosts.len();
+        listing.hosts.into_iter().for_each(|listed| told.add(listed, |seen| seen.is_wanted(&query)));
+        match listing.next_page {
+            Some(next) if read < most => query.after = Some(next.parse().map_err(|_| SlsError::Endless)?),
+            _ => return Ok(told),
         }
     }
     Err(SlsError::Endless)
@@ -253,6 +376,20 @@ fn newest(one: SeenHost, other: SeenHost) -> SeenHost {
         week: one.uptime.week.max(other.uptime.week),
     };
     let age = |host: &SeenHost| (host.record().sequence, host.record().issued_at);
-    let record = if age(&one) >= age(&other) { one.record } else { other.record };
-    SeenHost { record, first_seen, last_seen, is_live, uptime }
+    let is_newer = age(&one) >= age(&other);
+    // Addresses that were verified are those of the key, whichever record they came with.
+    let is_verified = |host: &SeenHost| host.reach.standing == Standing::Verified;
+    let reach = match (is_verified(&one), is_verified(&other)) {
+        (false, true) => other.reach,
+        (true, false) => one.reach,
+        _ => {
+            if is_newer {
+                one.reach
+            } else {
+                other.reach
+            }
+        }
+    };
+    let record = if is_newer { one.record } else { other.record };
+    SeenHost { record, first_seen, last_seen, is_live, reach, uptime }
 }

@@ -6,18 +6,31 @@
 //! signed by their hosts and clients check every one; the worst that it can do is to conceal a host.
 //!
 //! [`registry`] holds the rules and is pure, [`store`] lets a restarted SLS be useful at once, and [`service`] answers
-//! calls.
+//! calls. The host's side is in [`announce`] (the registrations) and [`challenge`] (the proof that it answers where it
+//! says).
 
+pub mod announce;
+pub mod challenge;
 pub mod client;
+pub mod facts;
+pub mod fields;
+pub mod filter;
+pub mod order;
 pub mod query;
+pub mod reach;
 pub mod record;
 pub mod registry;
+pub mod roll;
 pub mod service;
 pub mod store;
 pub mod uptime;
+pub mod verify;
 
+pub use announce::{AnnouncePolicy, Announcing};
 pub use client::SlsClient;
+pub use filter::Filter;
 pub use query::{HostQuery, Sort};
+pub use reach::{Reach, Standing};
 pub use record::{HostRecord, PublishedOffer, PublishedUnique, RecordError, SignedRecord, VerifiedRecord};
 pub use registry::{Policy, RegisterError, Registry};
 pub use service::SlsService;

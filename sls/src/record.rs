@@ -311,6 +311,11 @@ impl VerifiedRecord {
         &self.record
     }
 
+    /// What it says, and the record as it travels.
+    pub fn into_parts(self) -> (HostRecord, SignedRecord) {
+        (self.record, self.signed)
+    }
+
     /// The record as it travels.
     pub const fn signed(&self) -> &SignedRecord {
         &self.signed

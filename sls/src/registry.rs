@@ -1,19 +1,31 @@
 //! The rules of registration. Pure: times come in, and nothing is sent or stored.
 //!
-//! A host has at most one record here. It is **live** until `expiry` after it was last registered. Three rules keep
-//! hosts from taking each other's place: a record replaces only records of the same key and only with a larger
-//! sequence; a name that a live host holds is refused to others; and nothing from the future is accepted, so that
-//! nobody can register ahead. What has expired stays for a while, not shown, so that its uptime is known when it
-//! comes back and an old record cannot stand in for it.
+//! A host has at most one record here. It is **live** until `expiry` after it was last registered. Rules that keep hosts
+//! from taking each other's place: a record replaces only records of the same key and only with a larger sequence; a
+//! name that a live host holds is refused to others; nothing from the future is accepted, so that nobody can register
+//! ahead; and, where the service [verifies](crate::reach), whoever answers at an address displaces whoever only claims it.
+//! What has expired stays for a while, not shown, so that its uptime is known when it comes back and an old record
+//! cannot stand in for it.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::net::IpAddr;
 
 use thiserror::Error;
 use tycoon_market::{HostId, HostName, TimeSpan, Timestamp};
 
-use crate::query::{PAGE_HOSTS, PAGE_HOSTS_MAX, Sort};
-use crate::record::{HostRecord, VerifiedRecord};
+use crate::facts::{Facts, Texts};
+use crate::fields::{Seen, UptimeOf};
+use crate::order::Cursor;
+use crate::query::{HostQuery, PAGE_HOSTS, PAGE_HOSTS_MAX};
+use crate::reach::{Reach, Standing};
+use crate::record::{SignedRecord, VerifiedRecord};
 use crate::uptime::{Uptime, UptimeFractions};
+
+mod changes;
+mod judgement;
+
+pub use changes::{Change, What};
+pub use judgement::{Callback, Judgement, RECHECK, RECHECK_UNVERIFIED};
 
 /// What an SLS's operator can set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,10 +42,12 @@ pub struct Policy {
     pub hosts_max: usize,
     /// The most bytes of records on one page.
     pub page_bytes_max: usize,
+    /// True where hosts are called back at their addresses.
+    pub verifies: bool,
 }
 
 impl Default for Policy {
-    /// Live for 120 s, remembered for a week, at most 20 000 hosts.
+    /// Live for 120 s, remembered for a week, at most 20 000 hosts, not called back.
     fn default() -> Self {
         Self {
             expiry: TimeSpan::from_seconds(120),
@@ -42,6 +56,7 @@ impl Default for Policy {
             memory: TimeSpan::from_seconds(7 * 86_400),
             hosts_max: 20_000,
             page_bytes_max: 512 << 10,
+            verifies: false,
         }
     }
 }
@@ -66,6 +81,14 @@ pub enum RegisterError {
         name: HostName,
         /// Who holds it.
         holder: HostId,
+    },
+    /// Somebody else answers at its address.
+    #[error("{reason}")]
+    NotThere {
+        /// What was found there.
+        reason: String,
+        /// For how long it is not asked for again.
+        wait: TimeSpan,
     },
     /// Issued in the future.
     #[error(
@@ -96,32 +119,61 @@ pub enum RegisterError {
 /// A host in the registry.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// What it registered last.
-    pub record: VerifiedRecord,
-    /// When it registered for the first time.
-    pub first_seen: Timestamp,
-    /// When it registered last.
-    pub last_seen: Timestamp,
+    /// What queries look at.
+    pub facts: Facts,
     /// Until when it is live.
     pub expires_at: Timestamp,
     /// True where it left, or had expired when the clock was put back.
     pub(crate) is_gone: bool,
+    /// True while it wants a name that an unverified host has, and is not verified itself: it is not shown.
+    pub(crate) contends: bool,
+    /// True where its disappearance is still to be told.
+    pub(crate) was_live: bool,
+    /// When it registered for the first time.
+    pub first_seen: Timestamp,
+    /// When it registered last.
+    pub last_seen: Timestamp,
+    /// What it registered last.
+    pub signed: SignedRecord,
+    /// Where it is reached, as was found out.
+    pub reach: Reach,
+    /// From where it registered last, where that is known.
+    pub(crate) observed: Option<IpAddr>,
     /// Its uptime until `counted_until`.
     pub(crate) uptime: Uptime,
     pub(crate) counted_until: Timestamp,
 }
 
+/// The uptime of an entry at a time, worked out where it is asked for.
+struct UptimeAt<'a> {
+    entry: &'a Entry,
+    now: Timestamp,
+}
+
+impl UptimeOf for UptimeAt<'_> {
+    fn uptime(&self) -> UptimeFractions {
+        self.entry.uptime(self.now)
+    }
+}
+
 impl Entry {
     /// True where the host was heard of lately enough.
     pub fn is_live(&self, now: Timestamp) -> bool {
-        !self.is_gone && now < self.expires_at
+        !self.is_gone && !self.contends && now < self.expires_at
     }
 
     /// How much of the last hour, day and week it was there.
     pub fn uptime(&self, now: Timestamp) -> UptimeFractions {
-        let mut counted = self.clone();
-        counted.count_until(now);
-        counted.uptime.fractions()
+        let mut counted = self.uptime;
+        counted.count(now.since(self.counted_until), self.is_live(now));
+        counted.fractions()
+    }
+
+    /// Does something with the host as queries see it.
+    pub fn see<T>(&self, now: Timestamp, look: impl FnOnce(&Seen<'_, '_>) -> T) -> T {
+        let uptime = UptimeAt { entry: self, now };
+        let (facts, standing) = (&self.facts, self.reach.standing);
+        look(&Seen { facts, standing, uptime: &uptime, silence: now.since(self.last_seen) })
     }
 
     /// Counts the time until `now`. Between two registrations it was there, unless it expired meanwhile.
@@ -138,25 +190,54 @@ pub struct Page<'a> {
     pub hosts: Vec<&'a Entry>,
     /// How many hosts match in all.
     pub total: usize,
-    /// True where more follow after the last.
-    pub has_more: bool,
+    /// Where the next page begins; `None` on the last.
+    pub next: Option<Cursor>,
 }
 
 /// The hosts that an SLS knows.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Registry {
     policy: Policy,
-    entries: BTreeMap<HostId, Entry>,
+    /// In no order, and without gaps: queries go through all of it.
+    entries: Vec<Entry>,
+    places: HashMap<HostId, usize>,
     /// The latest time that was brought.
     latest: Timestamp,
     /// Who registered a name last, where it has the name still. The host may have expired.
-    names: BTreeMap<HostName, HostId>,
+    names: HashMap<HostName, HostId>,
+    texts: Texts,
+    judged: judgement::Judged,
+    changes: Vec<Change>,
+}
+
+impl PartialEq for Registry {
+    /// True where both know the same; in which order, and what is still to be told, is no matter.
+    fn eq(&self, other: &Self) -> bool {
+        let by_id = |registry: &Self| {
+            let mut entries: Vec<_> = registry.entries.clone();
+            entries.sort_by_key(|entry| entry.facts.host);
+            entries
+        };
+        self.policy == other.policy
+            && self.latest == other.latest
+            && self.names == other.names
+            && by_id(self) == by_id(other)
+    }
 }
 
 impl Registry {
     /// An empty registry.
-    pub const fn new(policy: Policy) -> Self {
-        Self { policy, entries: BTreeMap::new(), latest: Timestamp::from_micros(i64::MIN), names: BTreeMap::new() }
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            entries: Vec::new(),
+            places: HashMap::new(),
+            latest: Timestamp::from_micros(i64::MIN),
+            names: HashMap::new(),
+            texts: Texts::default(),
+            judged: judgement::Judged::default(),
+            changes: Vec::new(),
+        }
     }
 
     /// What the operator set.
@@ -164,118 +245,194 @@ impl Registry {
         self.policy
     }
 
-    /// Registers a record. Registering the same record again keeps the host live.
-    pub fn register(&mut self, record: VerifiedRecord, now: Timestamp) -> Result<&Entry, RegisterError> {
+    /// Registers a record that came from `observed`. Registering the same record again keeps the host live.
+    pub fn register(
+        &mut self,
+        record: VerifiedRecord,
+        observed: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<&Entry, RegisterError> {
         let now = self.settle(now);
-        self.check(&record, now)?;
-        let said = record.record();
-        let (host, name) = (said.host, said.name.clone());
+        let contends = self.check(&record, now)?;
+        let (said, signed) = record.into_parts();
+        let facts = Facts::of(&said, &mut self.texts);
+        let (host, name) = (facts.host, facts.name.clone());
         let expires_at = now.plus(self.policy.expiry);
-        let entry = match self.entries.remove(&host) {
-            None => Entry {
-                record,
-                first_seen: now,
-                last_seen: now,
-                expires_at,
-                is_gone: false,
-                uptime: Uptime::default(),
-                counted_until: now,
-            },
-            Some(mut entry) => {
-                entry.count_until(now);
-                if entry.record.record().name != name {
-                    self.release(&host, &entry.record.record().name);
+        let place = match self.places.get(&host).copied() {
+            None => {
+                let standing = if self.policy.verifies { Standing::Pending } else { Standing::Unverified };
+                self.entries.push(Entry {
+                    facts,
+                    expires_at,
+                    is_gone: false,
+                    contends,
+                    was_live: !contends,
+                    first_seen: now,
+                    last_seen: now,
+                    signed,
+                    reach: Reach { standing, ..Reach::default() },
+                    observed,
+                    uptime: Uptime::default(),
+                    counted_until: now,
+                });
+                let place = self.entries.len() - 1;
+                self.places.insert(host, place);
+                let addresses = self.entries[place].facts.addresses.clone();
+                self.claim_all(host, &[], &addresses);
+                if !contends {
+                    self.tell(What::Appeared, host, &name);
                 }
-                Entry { record, last_seen: now, expires_at, is_gone: false, ..entry }
+                place
+            }
+            Some(place) => {
+                let entry = &mut self.entries[place];
+                entry.count_until(now);
+                let old = std::mem::replace(&mut entry.facts, facts);
+                let (was_live, is_same) = (entry.is_live(now), old.is_same_host(&entry.facts));
+                (entry.signed, entry.last_seen, entry.expires_at, entry.is_gone) = (signed, now, expires_at, false);
+                entry.contends = contends;
+                entry.was_live = !contends;
+                let addresses = entry.facts.addresses.clone();
+                let is_elsewhere = old.addresses != entry.facts.addresses || entry.observed != observed;
+                entry.observed = observed;
+                if self.policy.verifies && (is_elsewhere || !was_live) {
+                    self.judged.is_due(host, now);
+                    self.claim_all(host, &old.addresses, &addresses);
+                }
+                if old.name != name {
+                    self.release(&host, &old.name);
+                }
+                match (contends, was_live, is_same) {
+                    (true, true, _) => self.tell(What::Left, host, &name),
+                    (true, false, _) | (false, true, true) => {}
+                    (false, true, false) => self.tell(What::Changed, host, &name),
+                    (false, false, _) => self.tell(What::Appeared, host, &name),
+                }
+                place
             }
         };
-        self.names.insert(name, host);
-        Ok(self.entries.entry(host).or_insert(entry))
+        if !contends {
+            self.names.insert(name, host);
+        }
+        if self.policy.verifies && self.entries[place].reach.standing == Standing::Pending {
+            self.judged.is_due(host, now);
+        }
+        Ok(&self.entries[place])
     }
 
-    fn check(&mut self, record: &VerifiedRecord, now: Timestamp) -> Result<(), RegisterError> {
+    /// Whether a record may be registered; true where it can only contend for its name.
+    fn check(&mut self, record: &VerifiedRecord, now: Timestamp) -> Result<bool, RegisterError> {
         let said = record.record();
         let (ahead, age) = (said.issued_at.since(now), now.since(said.issued_at));
-        let Policy { skew, record_age_max: most, hosts_max, .. } = self.policy;
+        let Policy { skew, record_age_max: most, hosts_max, verifies, .. } = self.policy;
         if ahead > skew {
             return Err(RegisterError::FromTheFuture { ahead, skew });
         }
         if age > most {
             return Err(RegisterError::TooOld { age, most });
         }
-        if let Some(entry) = self.entries.get(&said.host) {
-            let (current, offered) = (entry.record.record().sequence, said.sequence);
-            if offered < current || (offered == current && entry.record != *record) {
+        let known = self.get(&said.host);
+        if let Some(entry) = known {
+            let (current, offered) = (entry.facts.sequence, said.sequence);
+            if offered < current || (offered == current && entry.signed != *record.signed()) {
                 return Err(RegisterError::Stale { host: said.host, current, offered });
             }
         }
-        if let Some(holder) = self.holder(&said.name, now).filter(|holder| *holder != said.host) {
-            return Err(RegisterError::NameTaken { name: said.name.clone(), holder });
+        if let Some((reason, wait)) = self.judged.rejection(&said.host, now) {
+            return Err(RegisterError::NotThere { reason, wait });
         }
-        if !self.entries.contains_key(&said.host) && self.entries.len() >= hosts_max {
+        let mut contends = false;
+        if let Some(holder) = self.holder(&said.name, now).filter(|holder| *holder != said.host) {
+            let holder_stands = self.get(&holder).is_some_and(|entry| entry.reach.standing == Standing::Verified);
+            if holder_stands || !verifies {
+                return Err(RegisterError::NameTaken { name: said.name.clone(), holder });
+            }
+            contends = true;
+        }
+        if known.is_none() && self.entries.len() >= hosts_max {
             self.forget_one_expired(now).ok_or(RegisterError::Full { hosts_max })?;
         }
-        Ok(())
+        Ok(contends)
     }
 
     /// The live host that holds a name.
     pub fn holder(&self, name: &HostName, now: Timestamp) -> Option<HostId> {
         let host = self.names.get(name)?;
-        let entry = self.entries.get(host)?;
-        entry.is_live(now).then_some(*host)
+        self.get(host)?.is_live(now).then_some(*host)
     }
 
     /// The host leaves: it is not live from now on. True where it was.
     pub fn withdraw(&mut self, host: &HostId, now: Timestamp) -> bool {
         let now = self.settle(now);
-        let Some(entry) = self.entries.get_mut(host).filter(|entry| entry.is_live(now)) else { return false };
+        let Some(entry) = self.get_mut(host).filter(|entry| entry.is_live(now)) else { return false };
         entry.count_until(now);
-        (entry.last_seen, entry.expires_at, entry.is_gone) = (now, now, true);
+        (entry.last_seen, entry.expires_at, entry.is_gone, entry.was_live) = (now, now, true, false);
+        let name = entry.facts.name.clone();
+        self.tell(What::Left, *host, &name);
         true
+    }
+
+    /// The time to use for a look; a time that a slightly later one overtook becomes that one. `None` where the clock was
+    /// put back, so that [`Registry::settle`] has to be called.
+    pub fn time(&self, now: Timestamp) -> Option<Timestamp> {
+        const OVERTAKING_MAX: TimeSpan = TimeSpan::from_seconds(1);
+        if now >= self.latest {
+            return Some(now);
+        }
+        (self.latest.since(now) <= OVERTAKING_MAX).then_some(self.latest)
     }
 
     /// Takes notice of the time, and returns it; a time that a slightly later one overtook becomes that one. Where the
     /// clock was put back, what had expired stays so, and nothing stays live for longer than if it had registered just
     /// now.
     pub fn settle(&mut self, now: Timestamp) -> Timestamp {
-        const OVERTAKING_MAX: TimeSpan = TimeSpan::from_seconds(1);
-        if now < self.latest {
-            if self.latest.since(now) <= OVERTAKING_MAX {
-                return self.latest;
-            }
-            for entry in self.entries.values_mut() {
-                entry.is_gone = !entry.is_live(self.latest);
+        let settled = self.time(now).unwrap_or_else(|| {
+            for entry in &mut self.entries {
+                entry.is_gone = entry.is_gone || self.latest >= entry.expires_at;
                 entry.expires_at = entry.expires_at.min(now.plus(self.policy.expiry));
                 entry.last_seen = entry.last_seen.min(now);
                 entry.counted_until = entry.counted_until.min(now);
             }
-        }
-        self.latest = now;
-        now
+            now
+        });
+        self.latest = settled;
+        settled
     }
 
-    /// Forgets what expired longer ago than it is remembered, and returns it.
+    /// Notices who has expired, forgets what expired longer ago than it is remembered, and returns the forgotten.
     pub fn tidy(&mut self, now: Timestamp) -> Vec<HostId> {
         let now = self.settle(now);
         let memory = self.policy.memory;
-        let is_old = |entry: &Entry| !entry.is_live(now) && now.since(entry.expires_at) > memory;
-        let old: Vec<HostId> = self.entries.iter().filter(|(_, entry)| is_old(entry)).map(|(host, _)| *host).collect();
+        let mut expired = Vec::new();
+        for entry in self.entries.iter_mut().filter(|entry| entry.was_live && now >= entry.expires_at) {
+            entry.was_live = false;
+            expired.push((entry.facts.host, entry.facts.name.clone()));
+        }
+        expired.into_iter().for_each(|(host, name)| self.tell(What::Expired, host, &name));
+        let is_old = |entry: &&Entry| !entry.is_live(now) && now.since(entry.expires_at) > memory;
+        let old: Vec<HostId> = self.entries.iter().filter(is_old).map(|entry| entry.facts.host).collect();
         old.iter().for_each(|host| self.forget(host));
+        self.texts.tidy();
+        self.judged.tidy(now);
         old
     }
 
     /// Makes room: forgets what expired first.
     fn forget_one_expired(&mut self, now: Timestamp) -> Option<()> {
-        let expired = self.entries.values().filter(|entry| !entry.is_live(now));
-        let host = expired.min_by_key(|entry| entry.expires_at)?.record.record().host;
+        let expired = self.entries.iter().filter(|entry| !entry.is_live(now));
+        let host = expired.min_by_key(|entry| entry.expires_at)?.facts.host;
         self.forget(&host);
         Some(())
     }
 
     fn forget(&mut self, host: &HostId) {
-        if let Some(entry) = self.entries.remove(host) {
-            self.release(host, &entry.record.record().name);
+        let Some(place) = self.places.remove(host) else { return };
+        let entry = self.entries.swap_remove(place);
+        if let Some(moved) = self.entries.get(place) {
+            self.places.insert(moved.facts.host, place);
         }
+        self.release_all(&entry);
+        self.release(host, &entry.facts.name);
     }
 
     fn release(&mut self, host: &HostId, name: &HostName) {
@@ -286,69 +443,82 @@ impl Registry {
 
     /// A host, live or remembered.
     pub fn get(&self, host: &HostId) -> Option<&Entry> {
-        self.entries.get(host)
+        self.places.get(host).map(|place| &self.entries[*place])
     }
 
-    /// All live hosts, ordered by id.
+    fn get_mut(&mut self, host: &HostId) -> Option<&mut Entry> {
+        self.places.get(host).map(|place| &mut self.entries[*place])
+    }
+
+    /// All live hosts, in no order.
     pub fn live(&self, now: Timestamp) -> impl Iterator<Item = &Entry> {
-        self.entries.values().filter(move |entry| entry.is_live(now))
+        self.entries.iter().filter(move |entry| entry.is_live(now))
     }
 
-    /// All hosts, live and remembered, ordered by id.
+    /// All hosts, live and remembered, in no order.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.values()
+        self.entries.iter()
     }
 
-    /// A page of live hosts for which `filter` holds: those that follow the host `after`, at most `size`. `None`
-    /// where `after` is not known (any more), so that its place is not known either.
-    pub fn query(
-        &self,
-        now: Timestamp,
-        filter: impl Fn(&HostRecord) -> bool,
-        sort: Sort,
-        after: Option<HostId>,
-        size: Option<usize>,
-    ) -> Option<Page<'_>> {
-        let start = match (after, sort) {
-            (None, _) => None,
-            // By id, the place is known without the host.
-            (Some(after), Sort::Id) => Some(Sort::id_key(after)),
-            (Some(after), _) => Some(sort.key(self.entries.get(&after)?.record.record())),
-        };
-        let mut matching: Vec<_> = self
-            .live(now)
-            .filter(|entry| filter(entry.record.record()))
-            .map(|entry| (sort.key(entry.record.record()), entry))
-            .collect();
-        matching.sort_by(|(one, _), (other, _)| one.cmp(other));
-        let total = matching.len();
-        let first = start.map_or(0, |start| matching.partition_point(|(key, _)| *key <= start));
-
-        let size = size.unwrap_or(PAGE_HOSTS).clamp(1, PAGE_HOSTS_MAX);
+    /// A page of live hosts that match.
+    pub fn query(&self, now: Timestamp, query: &HostQuery) -> Page<'_> {
+        let sort = &query.sort;
+        let mut matching: Vec<(crate::order::Place<'_>, &Entry)> = Vec::new();
+        let mut total = 0;
+        let start = query.after.as_ref().map(Cursor::place);
+        for entry in self.entries.iter().filter(|entry| query.with_remembered || entry.is_live(now)) {
+            let uptime = UptimeAt { entry, now };
+            let (facts, standing) = (&entry.facts, entry.reach.standing);
+            let seen = Seen { facts, standing, uptime: &uptime, silence: now.since(entry.last_seen) };
+            if !query.matches(&seen) {
+                continue;
+            }
+            total += 1;
+            let place = sort.place(&seen);
+            if start.is_none_or(|start| sort.compare(&place, &start).is_gt()) {
+                matching.push((place, entry));
+            }
+        }
+        let size = query.size.unwrap_or(PAGE_HOSTS).clamp(1, PAGE_HOSTS_MAX);
+        let following = matching.len();
+        if following > size {
+            // Only what is on the page has to be in order.
+            matching.select_nth_unstable_by(size, |(one, _), (other, _)| sort.compare(one, other));
+            matching.truncate(size);
+        }
+        matching.sort_unstable_by(|(one, _), (other, _)| sort.compare(one, other));
         let mut bytes = 0;
-        let hosts: Vec<&Entry> = matching[first..]
-            .iter()
-            .map(|(_, entry)| *entry)
-            .take(size)
-            .take_while(|entry| {
-                // The first fits always: a record is smaller than a page.
-                let fits = bytes == 0 || bytes + entry.record.signed().json().len() <= self.policy.page_bytes_max;
-                bytes += entry.record.signed().json().len();
-                fits
-            })
-            .collect();
-        let has_more = first + hosts.len() < total;
-        Some(Page { hosts, total, has_more })
+        let fitting = matching.iter().take_while(|(_, entry)| {
+            // The first fits always: a record is smaller than a page.
+            let fits = bytes == 0 || bytes + entry.signed.json().len() <= self.policy.page_bytes_max;
+            bytes += entry.signed.json().len();
+            fits
+        });
+        let shown = fitting.count();
+        matching.truncate(shown);
+        let next = (shown < following).then(|| matching.last().map(|(place, _)| Cursor::at(place))).flatten();
+        Page { hosts: matching.into_iter().map(|(_, entry)| entry).collect(), total, next }
     }
 
     /// Puts an entry back that was stored.
     pub(crate) fn restore(&mut self, entry: Entry) {
-        let record = entry.record.record();
+        let (host, name) = (entry.facts.host, entry.facts.name.clone());
         // Of two stored entries with one name, the later one holds it.
-        let holder = self.names.get(&record.name).and_then(|holder| self.entries.get(holder));
-        if holder.is_none_or(|holder| holder.expires_at <= entry.expires_at) {
-            self.names.insert(record.name.clone(), record.host);
+        let holder = self.names.get(&name).and_then(|holder| self.get(holder));
+        if !entry.contends && holder.is_none_or(|holder| holder.expires_at <= entry.expires_at) {
+            self.names.insert(name, host);
         }
-        self.entries.insert(record.host, entry);
+        self.claim_all(host, &[], &entry.facts.addresses);
+        if self.policy.verifies {
+            let checked = entry.reach.checked_at.unwrap_or(entry.last_seen);
+            self.judged.is_due(host, checked.plus(RECHECK));
+        }
+        self.places.insert(host, self.entries.len());
+        self.entries.push(entry);
+    }
+
+    /// Facts of a record, with the texts of this registry.
+    pub(crate) fn facts_of(&mut self, record: &crate::record::HostRecord) -> Facts {
+        Facts::of(record, &mut self.texts)
     }
 }

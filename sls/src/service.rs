@@ -2,33 +2,54 @@
 //!
 //! | call | by whom | answer |
 //! |---|---|---|
-//! | `POST /v1/hosts` | a host, for itself | [`Registered`] |
+//! | `POST /v1/hosts` | anybody who has a newer record that a host signed; with the host's signature any record | [`Registered`] |
 //! | `DELETE /v1/hosts/{id}` | a host, for itself | [`Withdrawn`] |
 //! | `GET /v1/hosts?…` | anybody | [`Listing`]; the query is [`HostQuery`], and `fields=` selects fields |
 //! | `GET /v1/hosts/{id}` | anybody | [`Listed`] |
+//! | `GET /v1/events?…` | anybody | [`HostEvent`]s, as they happen |
+//! | `GET /v1/roll?site=KEY` | anybody | [`SignedRoll`] |
+//! | `POST /v1/roll` | anybody who has a newer roll of a site that is served | [`RollPublished`] |
 //! | `GET /v1/sls` | anybody | [`SlsFacts`] |
 //!
-//! `fields=name,offers` answers a [`Selection`] instead of a listing: records cut down to those fields, which nobody
+//! `fields=name,cpu.price` answers a [`Selection`] instead of a listing: hosts cut down to those fields, which nobody
 //! signed any more. It is for eyes and small scripts.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod calls;
+mod watch;
 
-use http::{Method, Request, Response, StatusCode};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use http::{Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tycoon_market::{HostId, PublicKey, TimeSpan, Timestamp};
-use tycoon_rpc::{Call, Clock, Limits, Problem, Receiver, ReplayPolicy, Service, Signer, receiver};
+use tycoon_rpc::events::{self, LAST_EVENT_ID};
+use tycoon_rpc::{
+    Call, Clock, Limits, PeerAddress, Problem, Receiver, ReplayPolicy, Service, Signer, receiver, routes,
+};
 
+use crate::fields::Field;
 use crate::query::HostQuery;
+use crate::reach::{Reach, Standing};
 use crate::record::{RECORD_BYTES_MAX, RecordError, SignedRecord};
-use crate::registry::{Entry, Policy, RegisterError, Registry};
+use crate::registry::{Callback, Entry, Judgement, Policy, RegisterError, Registry};
+use crate::roll::{Rolls, SignedRoll};
 use crate::store::{Store, StoreError};
 use crate::uptime::UptimeFractions;
+pub use calls::openapi;
+use calls::{Named, ROUTES};
+use watch::Watchers;
+pub use watch::{HostEvent, MISSED};
 
 /// How often what has expired is looked for.
 const TIDY_INTERVAL: TimeSpan = TimeSpan::from_seconds(10);
 /// The most fields that one query selects.
 const FIELDS_MAX: usize = 32;
+/// A host whose turn it was not is called back after this time.
+const CALL_BACK_LATER: TimeSpan = TimeSpan::from_seconds(1);
 
 /// The answer to a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +58,9 @@ pub struct Registered {
     pub expires_at: Timestamp,
     /// How long a registration lasts; a host registers again in a quarter of it.
     pub expiry: TimeSpan,
+    /// Whether the service knows that the host answers where it says.
+    #[serde(default)]
+    pub standing: Standing,
 }
 
 /// The answer to a host that leaves.
@@ -57,6 +81,9 @@ pub struct Listed {
     pub last_seen: Timestamp,
     /// False where that is too long ago.
     pub is_live: bool,
+    /// Where it is reached, as this service found out.
+    #[serde(default)]
+    pub reach: Reach,
     /// How much of the last hour, day and week it was there.
     pub uptime: UptimeFractions,
 }
@@ -69,7 +96,7 @@ pub struct Listing {
     /// How many hosts match in all.
     pub total: usize,
     /// What to give as `page` for the hosts that follow; `None` on the last page.
-    pub next_page: Option<HostId>,
+    pub next_page: Option<String>,
 }
 
 /// A page of hosts, cut down to some fields. Nobody signed it.
@@ -80,7 +107,16 @@ pub struct Selection {
     /// How many hosts match in all.
     pub total: usize,
     /// What to give as `page` for the hosts that follow; `None` on the last page.
-    pub next_page: Option<HostId>,
+    pub next_page: Option<String>,
+}
+
+/// The answer to a roll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollPublished {
+    /// Its number.
+    pub sequence: u64,
+    /// How many hosts it admits.
+    pub hosts: usize,
 }
 
 /// What an SLS says about itself.
@@ -96,19 +132,58 @@ pub struct SlsFacts {
     pub known_hosts: usize,
     /// How long a registration lasts.
     pub expiry: TimeSpan,
+    /// True where it calls hosts back at their addresses.
+    #[serde(default)]
+    pub verifies: bool,
     /// The time by its clock.
     pub now: Timestamp,
+}
+
+/// What the service has counted since it started.
+#[derive(Debug, Default)]
+struct Counters {
+    registrations: AtomicU64,
+    refusals: AtomicU64,
+    callbacks: AtomicU64,
+    queries: AtomicU64,
+}
+
+/// What the service has counted, and how much it keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SlsNumbers {
+    /// Registrations accepted.
+    pub registrations: u64,
+    /// Registrations refused.
+    pub refusals: u64,
+    /// Hosts called back.
+    pub callbacks: u64,
+    /// Listings answered.
+    pub queries: u64,
+    /// Hosts that are live.
+    pub live: u64,
+    /// Live hosts that answered at their address.
+    pub verified: u64,
+    /// Hosts that are live or remembered.
+    pub known: u64,
+    /// Those who watch.
+    pub watchers: u64,
 }
 
 /// The service.
 pub struct SlsService {
     receiver: Receiver,
     store: Option<Store>,
-    state: Mutex<State>,
+    clock: Arc<dyn Clock>,
+    state: RwLock<State>,
+    counters: Counters,
 }
 
 struct State {
     registry: Registry,
+    watchers: Watchers,
+    rolls: Rolls,
+    /// The hosts whose latest records are not stored yet.
+    unstored: HashSet<HostId>,
     tidied_at: Timestamp,
 }
 
@@ -122,12 +197,43 @@ impl SlsService {
         store: Option<Store>,
     ) -> Result<Self, StoreError> {
         let now = clock.now();
-        let registry = match &store {
+        let mut registry = match &store {
             Some(store) => store.restore(policy, now)?.registry,
             None => Registry::new(policy),
         };
-        let receiver = Receiver::new(signer, clock, replay, Limits::DEFAULT);
-        Ok(Self { receiver, store, state: Mutex::new(State { registry, tidied_at: now }) })
+        // What was there before is no news.
+        registry.take_changes();
+        let receiver = Receiver::new(signer, clock.clone(), replay, Limits::DEFAULT);
+        let state = State {
+            registry,
+            watchers: Watchers::new(now),
+            rolls: Rolls::default(),
+            unstored: HashSet::new(),
+            tidied_at: now,
+        };
+        Ok(Self { receiver, store, clock, state: RwLock::new(state), counters: Counters::default() })
+    }
+
+    /// The same service with its gate changed.
+    #[must_use]
+    pub fn with_receiver(mut self, change: impl FnOnce(Receiver) -> Receiver) -> Self {
+        self.receiver = change(self.receiver);
+        self
+    }
+
+    /// The same service, which keeps the rolls of these sites.
+    pub fn with_sites(self, sites: impl IntoIterator<Item = PublicKey>) -> Result<Self, StoreError> {
+        let mut rolls = Rolls::of(sites);
+        if let Some(store) = &self.store {
+            for site in rolls.sites().copied().collect::<Vec<_>>() {
+                if let Some(roll) = store.roll(&site)? {
+                    // What is not believed any more is left out; the operator publishes again.
+                    let _ = rolls.publish(roll);
+                }
+            }
+        }
+        self.write().rolls = rolls;
+        Ok(self)
     }
 
     /// The key that signs its answers.
@@ -137,21 +243,103 @@ impl SlsService {
 
     /// Waits until what is kept is on disk, before a clean end.
     pub fn flush(&self) -> Result<(), StoreError> {
+        self.keep(usize::MAX)?;
         self.store.as_ref().map_or(Ok(()), Store::flush)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Every change leaves the registry whole, so a thread that panicked left none half done.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What has to be done now and then: notices who has expired, tells who watches, and stores at most `most` of the
+    /// records that are not stored yet. What is not stored in time, the hosts will say again.
+    pub fn maintain(&self, most: usize) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let mut state = self.write();
+        let forgotten = state.tidy(now);
+        state.watchers.tidy();
+        drop(state);
+        if let Some(store) = &self.store {
+            store.remove(&forgotten)?;
+        }
+        self.keep(most)
     }
 
-    /// The registry as of now, and the time to use with it.
-    fn current(&self, now: Timestamp) -> Result<(MutexGuard<'_, State>, Timestamp), Problem> {
-        let mut state = self.state();
+    /// Stores at most `most` records that are not stored yet.
+    fn keep(&self, most: usize) -> Result<(), StoreError> {
+        let Some(store) = &self.store else { return Ok(()) };
+        let hosts: Vec<HostId> = self.read().unstored.iter().take(most).copied().collect();
+        for host in &hosts {
+            // One at a time, so that nobody waits for the disk.
+            let (now, stored) = {
+                let mut state = self.write();
+                state.unstored.remove(host);
+                let now = state.registry.settle(self.clock.now());
+                (now, state.registry.get(host).cloned())
+            };
+            if let Some(entry) = stored {
+                store.write(&entry, now)?;
+            }
+        }
+        store.note_alive(self.clock.now())
+    }
+
+    /// Whether the service can keep what it knows.
+    pub fn check(&self) -> Result<(), StoreError> {
+        self.store.as_ref().map_or(Ok(()), |store| store.note_alive(self.clock.now()))
+    }
+
+    /// What was counted.
+    pub fn numbers(&self) -> SlsNumbers {
+        let state = self.read();
+        let now = self.clock.now();
+        let live = || state.registry.live(now);
+        let count = |number: usize| number as u64;
+        SlsNumbers {
+            registrations: self.counters.registrations.load(Ordering::Relaxed),
+            refusals: self.counters.refusals.load(Ordering::Relaxed),
+            callbacks: self.counters.callbacks.load(Ordering::Relaxed),
+            queries: self.counters.queries.load(Ordering::Relaxed),
+            live: count(live().count()),
+            verified: count(live().filter(|entry| entry.reach.standing == Standing::Verified).count()),
+            known: count(state.registry.entries().count()),
+            watchers: count(state.watchers.count()),
+        }
+    }
+
+    /// At most `most` hosts that are to be called back now.
+    pub fn callbacks_due(&self, most: usize) -> Vec<Callback> {
+        let due = self.write().registry.callbacks_due(self.clock.now(), most);
+        self.counters.callbacks.fetch_add(due.len() as u64, Ordering::Relaxed);
+        due
+    }
+
+    /// The host could not be called back now.
+    pub fn call_back_later(&self, host: HostId) {
+        let time = self.clock.now().plus(CALL_BACK_LATER);
+        self.write().registry.call_back_at(host, time);
+    }
+
+    /// Takes notice of what calling back found.
+    pub fn judge(&self, asked: &Callback, judgement: Judgement) {
+        let now = self.clock.now();
+        let mut state = self.write();
+        state.registry.judge(asked, judgement, now);
+        state.unstored.insert(asked.host);
+        state.tell(now);
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        // Every change leaves the registry whole, so a thread that panicked left none half done.
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The registry as of now, for a change, and the time to use with it.
+    fn current(&self, now: Timestamp) -> Result<(RwLockWriteGuard<'_, State>, Timestamp), Problem> {
+        let mut state = self.write();
         let now = state.registry.settle(now);
         if now < state.tidied_at || now.since(state.tidied_at) >= TIDY_INTERVAL {
-            state.tidied_at = now;
-            let forgotten = state.registry.tidy(now);
+            let forgotten = state.tidy(now);
             if let Some(store) = &self.store {
                 store.remove(&forgotten).map_err(broken)?;
             }
@@ -159,37 +347,79 @@ impl SlsService {
         Ok((state, now))
     }
 
+    /// The registry as of now, for a look, and the time to use with it.
+    fn looked_at(&self, now: Timestamp) -> (RwLockReadGuard<'_, State>, Timestamp) {
+        let state = self.read();
+        if let Some(now) = state.registry.time(now) {
+            return (state, now);
+        }
+        drop(state);
+        let now = self.write().registry.settle(now);
+        (self.read(), now)
+    }
+
     fn answer(&self, call: &Call<'_>) -> Result<Response<Vec<u8>>, Problem> {
-        match (call.request.method(), call.path().as_slice()) {
-            (&Method::POST, ["v1", "hosts"]) => receiver::json(&self.register(call)?),
-            (&Method::DELETE, ["v1", "hosts", host]) => receiver::json(&self.withdraw(call, host)?),
-            (&Method::GET, ["v1", "hosts"]) => match call.query.get("fields") {
-                None => receiver::json(&self.list(call)?),
-                Some(fields) => receiver::json(&self.select(call, fields)?),
-            },
-            (&Method::GET, ["v1", "hosts", host]) => receiver::json(&self.look(call, host)?),
-            (&Method::GET, ["v1", "sls"]) => receiver::json(&self.facts(call.now)?),
+        let found = routes::find(ROUTES, call.request.method(), call.request.uri().path());
+        let Some((route, parts)) = found else { return Err(call.no_such_call()) };
+        match (route.call, parts.as_slice()) {
+            (Named::Register, []) => {
+                let registered = self.register(call);
+                let counter = if registered.is_ok() { &self.counters.registrations } else { &self.counters.refusals };
+                counter.fetch_add(1, Ordering::Relaxed);
+                receiver::json(&registered?)
+            }
+            (Named::Withdraw, [host]) => receiver::json(&self.withdraw(call, host)?),
+            (Named::List, []) => {
+                self.counters.queries.fetch_add(1, Ordering::Relaxed);
+                match call.query.get("fields") {
+                    None => receiver::json(&self.list(call)?),
+                    Some(fields) => receiver::json(&self.select(call, fields)?),
+                }
+            }
+            (Named::Look, [host]) => receiver::json(&self.look(call, host)?),
+            (Named::Events, []) => self.events(call),
+            (Named::Roll, []) => self.roll(call),
+            (Named::Publish, []) => receiver::json(&self.publish(call)?),
+            (Named::Facts, []) => receiver::json(&self.facts(call.now)),
             _ => Err(call.no_such_call()),
         }
     }
 
     fn register(&self, call: &Call<'_>) -> Result<Registered, Problem> {
-        let sender = call.sender()?;
         // The envelope holds little more than the record, so more than this cannot be one.
         if call.request.body().len() > RECORD_BYTES_MAX + 1024 {
             return Err(refused_record(RecordError::TooLarge { bytes: call.request.body().len() }));
         }
-        let record = call.json::<SignedRecord>()?.verify().map_err(refused_record)?;
-        if record.record().key != sender {
-            return Err(not_yours(record.record().host));
-        }
+        let signed: SignedRecord = call.json()?;
+        let record = signed.verify().map_err(refused_record)?;
+        let host = record.record().host;
+        let is_own = match &call.signed {
+            Some(signed) if record.record().key != signed.sender => return Err(not_yours(host)),
+            signed => signed.is_some(),
+        };
+        let observed = call.request.extensions().get::<PeerAddress>().map(|address| address.0);
         let (mut state, now) = self.current(call.now)?;
         let expiry = state.registry.policy().expiry;
-        let entry = state.registry.register(record, now).map_err(refused_registration)?;
-        if let Some(store) = &self.store {
-            store.write(entry, now).map_err(broken)?;
+        // Without the host's word for the call, the record has to speak for itself: somebody else can have got hold of
+        // one that was registered before.
+        if let Some(known) = state.registry.get(&host).filter(|_| !is_own) {
+            let (current, offered) = (known.facts.sequence, record.record().sequence);
+            if offered <= current {
+                return Err(refused_registration(RegisterError::Stale { host, current, offered }));
+            }
         }
-        Ok(Registered { expires_at: entry.expires_at, expiry })
+        let is_new = state.registry.get(&host).is_none();
+        let entry = state.registry.register(record, observed, now).map_err(refused_registration)?;
+        let registered = Registered { expires_at: entry.expires_at, expiry, standing: entry.reach.standing };
+        match &self.store {
+            Some(store) if is_new => store.write(entry, now).map_err(broken)?,
+            Some(_) => {
+                state.unstored.insert(host);
+            }
+            None => {}
+        }
+        state.tell(now);
+        Ok(registered)
     }
 
     fn withdraw(&self, call: &Call<'_>, host: &str) -> Result<Withdrawn, Problem> {
@@ -203,6 +433,7 @@ impl SlsService {
         if let (Some(store), Some(entry)) = (&self.store, state.registry.get(&host)) {
             store.write(entry, now).map_err(broken)?;
         }
+        state.tell(now);
         Ok(Withdrawn { was_live })
     }
 
@@ -211,11 +442,39 @@ impl SlsService {
     }
 
     fn select(&self, call: &Call<'_>, fields: &str) -> Result<Selection, Problem> {
-        let fields: Vec<&str> = fields.split(',').take(FIELDS_MAX).collect();
-        let cut = |entry: &Entry, _: Timestamp| {
-            let mut all: Map<String, Value> = serde_json::from_str(entry.record.signed().json()).unwrap_or_default();
-            all.retain(|field, _| fields.contains(&field.as_str()));
-            all
+        let names: Vec<&str> = fields.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+        if names.len() > FIELDS_MAX {
+            return Err(bad_fields(&format_args!(
+                "it names {} fields; at most {FIELDS_MAX} are selected",
+                names.len()
+            )));
+        }
+        let mut selected: Vec<(&str, Option<Field>)> = Vec::new();
+        for name in names {
+            match name.parse::<Field>() {
+                Ok(field) => selected.push((name, Some(field))),
+                // A record may have fields that this program does not know.
+                Err(_) if !name.contains('.') => selected.push((name, None)),
+                Err(error) => return Err(bad_fields(&error)),
+            }
+        }
+        let cut = |entry: &Entry, now: Timestamp| {
+            let all: BTreeMap<&str, &RawValue> = match selected.iter().any(|(_, field)| field.is_none()) {
+                true => serde_json::from_str(entry.signed.json()).unwrap_or_default(),
+                false => BTreeMap::new(),
+            };
+            let values = selected.iter().filter_map(|(name, field)| {
+                let value = match (field, *name) {
+                    (Some(field), _) => entry.see(now, |seen| field.json(seen)),
+                    (None, "reach") => serde_json::to_value(&entry.reach).ok()?,
+                    (None, "uptime") => serde_json::to_value(entry.uptime(now)).ok()?,
+                    (None, "last_seen") => entry.last_seen.micros().into(),
+                    (None, "first_seen") => entry.first_seen.micros().into(),
+                    (None, name) => serde_json::from_str(all.get(name)?.get()).ok()?,
+                };
+                Some(((*name).to_owned(), value))
+            });
+            values.collect::<Map<String, Value>>()
         };
         self.page(call, cut).map(|(selected, total, next_page)| Selection { selected, total, next_page })
     }
@@ -224,56 +483,106 @@ impl SlsService {
         &self,
         call: &Call<'_>,
         show: impl Fn(&Entry, Timestamp) -> T,
-    ) -> Result<(Vec<T>, usize, Option<HostId>), Problem> {
+    ) -> Result<(Vec<T>, usize, Option<String>), Problem> {
         let query = HostQuery::read(&call.query)?;
-        let (state, now) = self.current(call.now)?;
-        let matches = |record: &_| query.matches(record);
-        let page = state.registry.query(now, matches, query.sort, query.after, query.size).ok_or_else(|| {
-            Problem::new(StatusCode::GONE, "sls.page-gone", "The page has no place any more")
-                .detail("the host after which it starts is gone")
-                .help("start again with the first page, or order by id")
-        })?;
-        let last = page.hosts.last().map(|entry| entry.record.record().host);
+        let (state, now) = self.looked_at(call.now);
+        let page = state.registry.query(now, &query);
         let shown = page.hosts.iter().map(|entry| show(entry, now)).collect();
-        Ok((shown, page.total, last.filter(|_| page.has_more)))
+        Ok((shown, page.total, page.next.map(|cursor| cursor.to_string())))
     }
 
     fn look(&self, call: &Call<'_>, host: &str) -> Result<Listed, Problem> {
         let host = host_id(host)?;
-        let (state, now) = self.current(call.now)?;
+        let (state, now) = self.looked_at(call.now);
         state.registry.get(&host).map(|entry| listed(entry, now)).ok_or_else(|| {
             Problem::new(StatusCode::NOT_FOUND, "sls.no-host", "The host is not known").detail(format_args!("{host}"))
         })
     }
 
-    fn facts(&self, now: Timestamp) -> Result<SlsFacts, Problem> {
-        let (state, now) = self.current(now)?;
-        Ok(SlsFacts {
+    fn events(&self, call: &Call<'_>) -> Result<Response<Vec<u8>>, Problem> {
+        let HostQuery { filter, .. } = HostQuery::read(&call.query)?;
+        let said = call.request.headers().get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()?.parse().ok());
+        let since: Option<u64> = call.query("since")?.or(said);
+        let (sender, response) = events::stream(watch::QUEUE_MAX);
+        let (mut state, now) = self.current(call.now)?;
+        let State { registry, watchers, .. } = &mut *state;
+        watchers.add(sender, filter, since, registry, now);
+        Ok(response)
+    }
+
+    fn roll(&self, call: &Call<'_>) -> Result<Response<Vec<u8>>, Problem> {
+        let site: PublicKey = call.query("site")?.ok_or_else(|| {
+            Problem::new(StatusCode::BAD_REQUEST, "sls.query", "The query is not understood")
+                .detail("`site` must be the key of a site")
+        })?;
+        let state = self.read();
+        let newest = state.rolls.newest(&site).ok_or_else(|| {
+            Problem::new(StatusCode::NOT_FOUND, "sls.no-roll", "There is no roll of that site")
+                .detail(format_args!("the site with the key {} has published none here", site.fingerprint()))
+        })?;
+        receiver::json(newest)
+    }
+
+    fn publish(&self, call: &Call<'_>) -> Result<RollPublished, Problem> {
+        let signed: SignedRoll = call.json()?;
+        let mut state = self.write();
+        let roll = state.rolls.publish(signed.clone())?;
+        if let Some(store) = &self.store {
+            store.write_roll(&roll.site, &signed).map_err(broken)?;
+        }
+        Ok(RollPublished { sequence: roll.sequence, hosts: roll.hosts.len() })
+    }
+
+    fn facts(&self, now: Timestamp) -> SlsFacts {
+        let (state, now) = self.looked_at(now);
+        SlsFacts {
             key: self.public_key(),
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
             live_hosts: state.registry.live(now).count(),
             known_hosts: state.registry.entries().count(),
             expiry: state.registry.policy().expiry,
+            verifies: state.registry.policy().verifies,
             now,
-        })
+        }
+    }
+}
+
+impl State {
+    fn tidy(&mut self, now: Timestamp) -> Vec<HostId> {
+        let now = self.registry.settle(now);
+        self.tidied_at = now;
+        let forgotten = self.registry.tidy(now);
+        self.unstored.retain(|host| !forgotten.contains(host));
+        self.tell(now);
+        forgotten
+    }
+
+    fn tell(&mut self, now: Timestamp) {
+        self.watchers.tell(&mut self.registry, now);
     }
 }
 
 impl Service for SlsService {
     fn handle(&self, request: Request<Vec<u8>>) -> Response<Vec<u8>> {
-        let knows = |key: &PublicKey| self.state().registry.get(&HostId::of(key)).is_some();
+        let knows = |key: &PublicKey| self.read().registry.get(&HostId::of(key)).is_some();
         self.receiver.serve(request, knows, |call| self.answer(call))
     }
 }
 
 fn listed(entry: &Entry, now: Timestamp) -> Listed {
     Listed {
-        signed: entry.record.signed().clone(),
+        signed: entry.signed.clone(),
         first_seen: entry.first_seen,
         last_seen: entry.last_seen,
         is_live: entry.is_live(now),
+        reach: entry.reach.clone(),
         uptime: entry.uptime(now),
     }
+}
+
+fn bad_fields(detail: &dyn std::fmt::Display) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "sls.query", "The query is not understood")
+        .detail(format_args!("the query's `fields`: {detail}"))
 }
 
 fn host_id(text: &str) -> Result<HostId, Problem> {
@@ -309,6 +618,11 @@ fn refused_registration(error: RegisterError) -> Problem {
         RegisterError::NameTaken { .. } => {
             (StatusCode::CONFLICT, "sls.name-taken", "give this host another name in its configuration")
         }
+        RegisterError::NotThere { .. } => (
+            StatusCode::FORBIDDEN,
+            "sls.not-there",
+            "check the host's addresses: its daemon has to answer there, with its own key, from where this service is",
+        ),
         RegisterError::FromTheFuture { .. } | RegisterError::TooOld { .. } => {
             (StatusCode::BAD_REQUEST, "sls.clock", "set the host's clock, best by NTP")
         }

@@ -6,16 +6,20 @@
 use serde::{Deserialize, Serialize};
 use sled::Tree;
 use thiserror::Error;
-use tycoon_market::{HostId, TimeSpan, Timestamp};
+use tycoon_market::{HostId, PublicKey, TimeSpan, Timestamp};
 
+use crate::reach::Reach;
 use crate::record::SignedRecord;
 use crate::registry::{Entry, Policy, Registry};
+use crate::roll::SignedRoll;
 use crate::uptime::Uptime;
 
 /// The version of the values.
 const VERSION: u32 = 1;
 /// The key of the time when this SLS last wrote. It is longer than an id, so it is none.
 const ALIVE_KEY: &[u8] = b"when this service last wrote";
+/// The keys of rolls: this and the key of the site, longer than an id too.
+const ROLL_PREFIX: &[u8] = b"the roll of a site";
 /// After a longer time than this, what is stored says nothing about what is live.
 const DOWN_MAX: TimeSpan = TimeSpan::from_seconds(86_400);
 
@@ -50,6 +54,8 @@ struct Stored {
     last_seen: Timestamp,
     expires_at: Timestamp,
     is_gone: bool,
+    #[serde(default)]
+    reach: Reach,
     uptime: Uptime,
     counted_until: Timestamp,
 }
@@ -71,10 +77,10 @@ impl Store {
         let mut damaged = 0;
         for item in &self.tree {
             let (key, value) = item.map_err(failed)?;
-            if key == ALIVE_KEY {
+            if key == ALIVE_KEY || key.starts_with(ROLL_PREFIX) {
                 continue;
             }
-            match entry(&key, &value) {
+            match entry(&key, &value, &mut registry) {
                 None => damaged += 1,
                 Some(mut entry) => {
                     if let Some(alive) = alive {
@@ -88,6 +94,7 @@ impl Store {
                     entry.last_seen = entry.last_seen.min(now);
                     entry.expires_at = entry.expires_at.min(now.plus(policy.expiry));
                     entry.counted_until = now;
+                    entry.was_live = entry.is_live(now);
                     registry.restore(entry);
                 }
             }
@@ -100,19 +107,36 @@ impl Store {
     pub fn write(&self, entry: &Entry, now: Timestamp) -> Result<(), StoreError> {
         let stored = Stored {
             version: VERSION,
-            signed: entry.record.signed().clone(),
+            signed: entry.signed.clone(),
             first_seen: entry.first_seen,
             last_seen: entry.last_seen,
             expires_at: entry.expires_at,
-            is_gone: entry.is_gone,
+            // Who contends for a name has to do so again.
+            is_gone: entry.is_gone || entry.contends,
+            reach: entry.reach.clone(),
             uptime: entry.uptime,
             counted_until: entry.counted_until,
         };
-        let host = entry.record.record().host;
+        let host = entry.facts.host;
         if let Ok(value) = serde_json::to_vec(&stored) {
             self.tree.insert(host.as_bytes(), value).map_err(|source| StoreError { doing: "writing", source })?;
         }
-        self.write_alive(now)
+        self.note_alive(now)
+    }
+
+    /// The roll of a site, where one was written.
+    pub fn roll(&self, site: &PublicKey) -> Result<Option<SignedRoll>, StoreError> {
+        let value = self.tree.get(roll_key(site)).map_err(|source| StoreError { doing: "reading", source })?;
+        Ok(value.and_then(|value| serde_json::from_slice(&value).ok()))
+    }
+
+    /// Writes the roll of a site, and waits until it is on disk.
+    pub fn write_roll(&self, site: &PublicKey, roll: &SignedRoll) -> Result<(), StoreError> {
+        let failed = |source| StoreError { doing: "writing", source };
+        if let Ok(value) = serde_json::to_vec(roll) {
+            self.tree.insert(roll_key(site), value).map_err(failed)?;
+        }
+        self.flush()
     }
 
     /// Removes hosts that were forgotten.
@@ -127,21 +151,31 @@ impl Store {
         self.tree.flush().map(drop).map_err(|source| StoreError { doing: "writing", source })
     }
 
-    fn write_alive(&self, now: Timestamp) -> Result<(), StoreError> {
+    /// Notes that this service is running: what comes after counts against nobody.
+    pub fn note_alive(&self, now: Timestamp) -> Result<(), StoreError> {
         let value = now.micros().to_string().into_bytes();
         self.tree.insert(ALIVE_KEY, value).map(drop).map_err(|source| StoreError { doing: "writing", source })
     }
 }
 
-fn entry(key: &[u8], value: &[u8]) -> Option<Entry> {
+fn roll_key(site: &PublicKey) -> Vec<u8> {
+    [ROLL_PREFIX, site.as_bytes()].concat()
+}
+
+fn entry(key: &[u8], value: &[u8], registry: &mut Registry) -> Option<Entry> {
     let stored: Stored = serde_json::from_slice(value).ok().filter(|stored: &Stored| stored.version == VERSION)?;
-    let record = stored.signed.verify().ok()?;
-    (record.record().host.as_bytes() == key).then_some(Entry {
-        record,
+    let (record, signed) = stored.signed.verify().ok()?.into_parts();
+    (record.host.as_bytes() == key).then(|| Entry {
+        facts: registry.facts_of(&record),
+        signed,
         first_seen: stored.first_seen,
         last_seen: stored.last_seen,
         expires_at: stored.expires_at,
         is_gone: stored.is_gone,
+        contends: false,
+        was_live: false,
+        reach: stored.reach,
+        observed: None,
         uptime: stored.uptime,
         counted_until: stored.counted_until,
     })

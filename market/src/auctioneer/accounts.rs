@@ -39,6 +39,21 @@ impl PartialEq for Visited {
 }
 
 impl Accounts {
+    /// These accounts.
+    pub(super) const fn of(open: BTreeMap<HostAccountId, Account>) -> Self {
+        Self {
+            open,
+            before: None,
+            #[cfg(test)]
+            visited: Visited(std::cell::RefCell::new(std::collections::BTreeSet::new())),
+        }
+    }
+
+    /// All of them.
+    pub(super) const fn all(&self) -> &BTreeMap<HostAccountId, Account> {
+        &self.open
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.open.len()

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::{Body as _, Bytes, Incoming};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,9 +19,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info, warn};
 
+use super::body::{Outgoing, pump};
 use super::metrics::ServerMetrics;
 use super::{Published, ServerSettings};
+use crate::events::EventStream;
 use crate::problem::Problem;
+use crate::service::PeerAddress;
 
 /// The least buffer that hyper takes for a connection, in bytes.
 const BUFFER_BYTES_MIN: usize = 8192;
@@ -35,6 +38,7 @@ pub struct Shared {
     pub(super) metrics: Arc<ServerMetrics>,
     published: Published,
     in_flight: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
     seats: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
@@ -59,7 +63,8 @@ impl Drop for Seat {
 impl Shared {
     pub(super) fn new(settings: ServerSettings, published: Published, metrics: Arc<ServerMetrics>) -> Self {
         let in_flight = Arc::new(Semaphore::new(settings.in_flight_max.max(1)));
-        Self { settings, metrics, published, in_flight, seats: Arc::default() }
+        let streams = Arc::new(Semaphore::new(settings.streams_max));
+        Self { settings, metrics, published, in_flight, streams, seats: Arc::default() }
     }
 
     /// A place for one more connection of `address`; `None` where it has as many as it may.
@@ -75,10 +80,15 @@ impl Shared {
     }
 
     /// The answer to one request.
-    async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        stopped: watch::Receiver<bool>,
+    ) -> Response<Outgoing> {
         let began = Instant::now();
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let response = match self.read(request).await {
+        let response = match self.read(request, peer).await {
             Ok((request, place)) => self.clone().work(request, place).await,
             Err(problem) => refusal(&problem),
         };
@@ -92,11 +102,30 @@ impl Shared {
             400.. => info!(%peer, %method, path, status, micros, "request"),
             _ => debug!(%peer, %method, path, status, micros, "request"),
         }
-        response.map(|body| Full::new(Bytes::from(body)))
+        self.outgoing(response, stopped)
+    }
+
+    /// The response as it goes out: whole, or going on.
+    fn outgoing(&self, mut response: Response<Vec<u8>>, stopped: watch::Receiver<bool>) -> Response<Outgoing> {
+        let stream = response.extensions_mut().remove::<EventStream>();
+        let Some(events) = stream.and_then(|stream| stream.take()) else {
+            return response.map(Outgoing::whole);
+        };
+        let Ok(place) = self.streams.clone().try_acquire_owned() else {
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "call.too-many-streams", "Too many streams")
+                .detail(format_args!("{} event streams are open already", self.settings.streams_max))
+                .help("come back a little later, or ask again and again instead");
+            return refusal(&problem).map(Outgoing::whole);
+        };
+        response.map(|_| Outgoing::going_on(pump(events, place, stopped)))
     }
 
     /// Reads a request whole, and takes a place among those that are worked on.
-    async fn read(&self, request: Request<Incoming>) -> Result<(Request<Vec<u8>>, OwnedSemaphorePermit), Problem> {
+    async fn read(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Result<(Request<Vec<u8>>, OwnedSemaphorePermit), Problem> {
         let limits = &self.settings.limits;
         let too_large = |what: String| {
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "call.too-large", "The call is too large").detail(what)
@@ -130,7 +159,20 @@ impl Shared {
             }
         };
         head.uri = origin_form(&head.uri);
+        if let Some(address) = self.origin(&head.headers, peer) {
+            head.extensions.insert(PeerAddress(address));
+        }
         Ok((Request::from_parts(head, body), place))
+    }
+
+    /// From where a request came. A proxy in front adds the address at the end of `X-Forwarded-For`; what stands before
+    /// that, anybody may have written.
+    fn origin(&self, headers: &http::HeaderMap, peer: SocketAddr) -> Option<IpAddr> {
+        if !self.settings.behind_proxy {
+            return Some(peer.ip().to_canonical());
+        }
+        let said = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
+        Some(said.rsplit(',').next()?.trim().parse::<IpAddr>().ok()?.to_canonical())
     }
 
     /// Lets the service answer, on a thread where it may wait for the disk.
@@ -220,9 +262,10 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send>(
         .header_read_timeout(shared.settings.head_timeout)
         .max_headers(limits.headers_max)
         .max_buf_size((limits.header_bytes_max + limits.target_bytes_max).max(BUFFER_BYTES_MIN));
+    let ending = stopped.clone();
     let answering = service_fn(|request| {
-        let shared = shared.clone();
-        async move { Ok::<_, Infallible>(shared.answer(request, peer).await) }
+        let (shared, ending) = (shared.clone(), ending.clone());
+        async move { Ok::<_, Infallible>(shared.answer(request, peer, ending).await) }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), answering));
     // A sender that is gone stops too: then the server was dropped.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use tycoon_market::TimeSpan;
 use tycoon_rpc::{CallError, Caller, Service as _, Signer as _};
 use tycoon_sls::service::{Listed, Listing, Registered, Selection, SlsFacts, Withdrawn};
-use tycoon_sls::{HostQuery, HostRecord, Policy, SignedRecord, Sort};
+use tycoon_sls::{HostQuery, HostRecord, Policy, SignedRecord, Standing};
 
 use super::scene::{Site, at, changed, id, record, service_key, sign};
 
@@ -28,7 +28,10 @@ fn code(result: Result<Value, CallError>) -> (u16, String) {
 fn a_registered_host_is_listed_until_it_leaves() {
     let site = Site::new(Policy::default(), None);
     let registered = register(&site, 2, 0).unwrap();
-    assert_eq!(registered, Registered { expires_at: at(120), expiry: TimeSpan::from_seconds(120) });
+    assert_eq!(
+        registered,
+        Registered { expires_at: at(120), expiry: TimeSpan::from_seconds(120), standing: Standing::Unverified }
+    );
     assert_eq!(list(&site.caller(9), &[]), ["host2"]);
     let path = format!("/v1/hosts/{}", id(2));
     let leave = || site.caller(2).call::<(), Withdrawn>(Method::DELETE, &path, &[], None).unwrap();
@@ -51,8 +54,8 @@ fn hosts_are_found_by_what_they_are() {
         (vec![("labels", "rack=1"), ("sort", "name")], vec!["host1", "host4"]),
         (vec![("labels", "rack=1,rack=2")], vec![]),
         (vec![("simulated", "true"), ("sort", "name")], vec!["host1", "host3", "host5"]),
-        (vec![("sort", "cpu-price"), ("size", "2")], vec!["host1", "host2"]),
-        (vec![("sort", "cpu-available"), ("size", "2")], vec!["host6", "host5"]),
+        (vec![("sort", "cpu.price"), ("size", "2")], vec!["host1", "host2"]),
+        (vec![("sort", "-cpu.available"), ("size", "2")], vec!["host6", "host5"]),
         (vec![("image", "debian-12")], vec![]),
         (vec![("architecture", "aarch64")], vec![]),
     ] {
@@ -63,14 +66,16 @@ fn hosts_are_found_by_what_they_are() {
 #[test]
 fn a_query_reads_back_from_its_text() {
     let query = HostQuery {
+        filter: Some("cpu.price < 2 or not simulated".parse().unwrap()),
         name: Some("a".into()),
         labels: vec![("rack".into(), "3".into()), ("gpu".into(), "yes & more".into())],
         architecture: Some("x86_64".into()),
         image: Some("std:tiny".into()),
         owner: Some(record(1, 0).owner),
         is_simulated: Some(false),
-        sort: Sort::CpuPrice,
-        after: Some(id(1)),
+        with_remembered: true,
+        sort: "-cpu.price".parse().unwrap(),
+        after: Some(id(1).into()),
         size: Some(7),
     };
     let pairs = query.pairs();
@@ -128,7 +133,9 @@ fn what_is_wrong_is_refused_with_its_code() {
         ("no order", get("/v1/hosts", &[("sort", "beauty")]), 400, "sls.query"),
         ("no size", get("/v1/hosts", &[("size", "0")]), 400, "sls.query"),
         ("no label", get("/v1/hosts", &[("labels", "rack")]), 400, "sls.query"),
-        ("no page", get("/v1/hosts", &[("sort", "name"), ("page", &id(9).to_string())]), 410, "sls.page-gone"),
+        ("no page", get("/v1/hosts", &[("sort", "name"), ("page", "7")]), 400, "sls.query"),
+        ("no filter", get("/v1/hosts", &[("filter", "cpu.prise < 3")]), 400, "sls.query"),
+        ("no field", get("/v1/hosts", &[("fields", "cpu.prise")]), 400, "sls.query"),
     ];
     for (what, found, status, code) in cases {
         assert_eq!(found, (status, code.to_owned()), "{what}");
@@ -138,7 +145,7 @@ fn what_is_wrong_is_refused_with_its_code() {
     assert_eq!(refusal, (403, "sls.not-yours".to_owned()), "only the host itself leaves");
     let body = serde_json::to_vec(&sign(&record(2, 20), 2)).unwrap();
     let unsigned = site.service.handle(Request::post("/v1/hosts").body(body).unwrap());
-    assert_eq!(unsigned.status(), 401, "an unsigned registration");
+    assert_eq!(unsigned.status(), 200, "a record that is newer than all before speaks for itself");
 }
 
 #[test]
@@ -149,6 +156,8 @@ fn a_stolen_record_registers_nobody() {
     let listed: Listed = site.caller(9).get(&format!("/v1/hosts/{}", id(2)), &[]).unwrap();
     let thief = code(site.caller(3).post("/v1/hosts", &listed.signed));
     assert_eq!(thief, (403, "sls.not-yours".to_owned()));
+    let unsigned = code(site.caller(3).post_unsigned("/v1/hosts", &listed.signed));
+    assert_eq!(unsigned, (409, "sls.stale".to_owned()));
     site.clock.set(at(120));
     assert_eq!(list(&site.caller(9), &[]), Vec::<String>::new(), "nobody keeps a dead host alive");
     assert_eq!(site.now(), at(120));

@@ -114,9 +114,20 @@ impl Liar {
         let clock = Arc::new(FixedClock::new(at(0)));
         let receiver = Receiver::new(Arc::new(service_key()), clock.clone(), ReplayPolicy::IN_PROCESS, Limits::DEFAULT);
         let uptime = UptimeFractions { hour: 1.0, day: 1.0, week: 1.0 };
-        let listed = |signed| Listed { signed, first_seen: at(0), last_seen: at(0), is_live: true, uptime };
+        let listed = |signed| Listed {
+            signed,
+            first_seen: at(0),
+            last_seen: at(0),
+            is_live: true,
+            reach: Default::default(),
+            uptime,
+        };
         let hosts: Vec<Listed> = records.into_iter().map(listed).collect();
-        Arc::new(Self { clock, receiver, listing: Listing { total: hosts.len(), hosts, next_page } })
+        Arc::new(Self {
+            clock,
+            receiver,
+            listing: Listing { total: hosts.len(), hosts, next_page: next_page.map(|host| host.to_string()) },
+        })
     }
 
     fn client(self: &Arc<Self>) -> SlsClient {

@@ -1,7 +1,10 @@
 //! Tests of the SLS.
 
+mod announcing;
 mod calls;
 mod clients;
+mod filters;
+mod judgements;
 mod records;
 mod registry;
 mod restart;

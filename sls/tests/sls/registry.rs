@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use proptest::prelude::*;
-use tycoon_market::{HostId, TimeSpan};
+use tycoon_market::{HostId, ResourceKind, TimeSpan};
 use tycoon_sls::registry::Entry;
-use tycoon_sls::{Policy, RegisterError, Registry, Sort, VerifiedRecord};
+use tycoon_sls::{HostQuery, Policy, RegisterError, Registry, Sort, VerifiedRecord};
 
 use super::scene::{at, id, record, sign, verified};
 
 fn ids(page: &[&Entry]) -> Vec<HostId> {
-    page.iter().map(|entry| entry.record.record().host).collect()
+    page.iter().map(|entry| entry.facts.host).collect()
 }
 
 /// A policy to which no record is too old or too new.
@@ -35,13 +35,13 @@ fn named(number: u8, name: u8, sequence: u64) -> VerifiedRecord {
 #[test]
 fn a_host_is_live_for_two_minutes_after_each_registration() {
     let mut registry = Registry::new(Policy::default());
-    registry.register(verified(1, 0), at(0)).unwrap();
+    registry.register(verified(1, 0), None, at(0)).unwrap();
     for (second, live) in [(0, 1), (119, 1), (120, 0)] {
         assert_eq!(registry.live(at(second)).count(), live, "second {second}");
     }
-    registry.register(verified(1, 100), at(100)).unwrap();
+    registry.register(verified(1, 100), None, at(100)).unwrap();
     assert_eq!(registry.live(at(219)).count(), 1);
-    registry.register(verified(1, 100), at(200)).unwrap();
+    registry.register(verified(1, 100), None, at(200)).unwrap();
     assert_eq!(registry.live(at(319)).count(), 1, "the same record again keeps a host live");
     assert!(registry.withdraw(&id(1), at(250)));
     assert!(!registry.withdraw(&id(1), at(250)));
@@ -52,8 +52,8 @@ fn a_host_is_live_for_two_minutes_after_each_registration() {
 fn refusals_leave_the_registry_as_it_was() {
     let policy = Policy { hosts_max: 2, ..Policy::default() };
     let mut registry = Registry::new(policy);
-    registry.register(verified(1, 100), at(100)).unwrap();
-    registry.register(verified(2, 100), at(100)).unwrap();
+    registry.register(verified(1, 100), None, at(100)).unwrap();
+    registry.register(verified(2, 100), None, at(100)).unwrap();
     let with = |number: u8, seconds, change: fn(&mut tycoon_sls::HostRecord)| {
         let mut said = record(number, seconds);
         change(&mut said);
@@ -83,10 +83,10 @@ fn refusals_leave_the_registry_as_it_was() {
     registry.settle(at(110));
     let before = registry.clone();
     for (why, record, refusal) in cases {
-        assert_eq!(registry.register(record, at(110)), Err(refusal), "{why}");
+        assert_eq!(registry.register(record, None, at(110)), Err(refusal), "{why}");
         assert_eq!(registry, before, "{why}");
     }
-    assert!(registry.register(verified(3, 230), at(230)).is_ok(), "what has expired makes room");
+    assert!(registry.register(verified(3, 230), None, at(230)).is_ok(), "what has expired makes room");
 }
 
 #[test]
@@ -97,24 +97,24 @@ fn a_name_is_free_again_when_its_host_has_expired_or_taken_another() {
         said.name = name.parse().unwrap();
         sign(&said, number).verify().unwrap()
     };
-    registry.register(named(1, 0, "a"), at(0)).unwrap();
-    assert!(registry.register(named(2, 10, "a"), at(10)).is_err());
-    registry.register(named(1, 20, "b"), at(20)).unwrap();
-    registry.register(named(2, 30, "a"), at(30)).unwrap();
-    assert!(registry.register(named(1, 40, "a"), at(40)).is_err(), "and it is not taken back");
-    registry.register(named(1, 160, "a"), at(160)).unwrap();
+    registry.register(named(1, 0, "a"), None, at(0)).unwrap();
+    assert!(registry.register(named(2, 10, "a"), None, at(10)).is_err());
+    registry.register(named(1, 20, "b"), None, at(20)).unwrap();
+    registry.register(named(2, 30, "a"), None, at(30)).unwrap();
+    assert!(registry.register(named(1, 40, "a"), None, at(40)).is_err(), "and it is not taken back");
+    registry.register(named(1, 160, "a"), None, at(160)).unwrap();
     assert_eq!(registry.holder(&"a".parse().unwrap(), at(160)), Some(id(1)));
-    assert!(registry.register(named(2, 170, "a"), at(170)).is_err());
+    assert!(registry.register(named(2, 170, "a"), None, at(170)).is_err());
 }
 
 #[test]
 fn an_expired_host_is_remembered_for_a_week() {
     let mut registry = Registry::new(Policy::default());
-    registry.register(verified(1, 100), at(100)).unwrap();
+    registry.register(verified(1, 100), None, at(100)).unwrap();
     assert_eq!(registry.tidy(at(86_400)), []);
     let mut older = record(1, 86_400);
     older.sequence = 99;
-    assert!(registry.register(sign(&older, 1).verify().unwrap(), at(86_400)).is_err(), "an old count never wins");
+    assert!(registry.register(sign(&older, 1).verify().unwrap(), None, at(86_400)).is_err(), "an old count never wins");
     assert_eq!(registry.tidy(at(8 * 86_400)), [id(1)]);
     assert_eq!(registry.entries().count(), 0);
 }
@@ -122,7 +122,7 @@ fn an_expired_host_is_remembered_for_a_week() {
 #[test]
 fn a_clock_that_was_put_back_keeps_nobody_live_for_longer() {
     let mut registry = Registry::new(Policy::default());
-    registry.register(verified(1, 0), at(0)).unwrap();
+    registry.register(verified(1, 0), None, at(0)).unwrap();
     registry.tidy(at(-86_400));
     assert_eq!(registry.live(at(-86_400 + 119)).count(), 1);
     assert_eq!(registry.live(at(-86_400 + 120)).count(), 0);
@@ -131,7 +131,7 @@ fn a_clock_that_was_put_back_keeps_nobody_live_for_longer() {
 #[test]
 fn a_host_that_left_does_not_come_back_with_the_clock() {
     let mut registry = Registry::new(Policy::default());
-    registry.register(verified(1, 0), at(0)).unwrap();
+    registry.register(verified(1, 0), None, at(0)).unwrap();
     registry.withdraw(&id(1), at(10));
     let time = registry.settle(at(5));
     assert_eq!((time, registry.live(time).count()), (at(5), 0));
@@ -142,10 +142,10 @@ fn uptime_knows_absences() {
     let mut registry = Registry::new(patient());
     let record = verified(1, 0);
     for second in (0..=7200).step_by(30) {
-        registry.register(record.clone(), at(second)).unwrap();
+        registry.register(record.clone(), None, at(second)).unwrap();
     }
     assert!(registry.get(&id(1)).unwrap().uptime(at(7200)).hour > 0.9999);
-    registry.register(record, at(10_800)).unwrap();
+    registry.register(record, None, at(10_800)).unwrap();
     let uptime = registry.get(&id(1)).unwrap().uptime(at(10_800));
     assert!(uptime.hour < 0.6, "{uptime:?}");
     assert!(uptime.hour < uptime.day && uptime.day < uptime.week + 1e-2, "{uptime:?}");
@@ -155,40 +155,56 @@ fn uptime_knows_absences() {
 fn pages_show_every_match_once_in_order() {
     let mut registry = Registry::new(Policy { page_bytes_max: 1500, ..Policy::default() });
     for number in 1..=20 {
-        registry.register(verified(number, 0), at(0)).unwrap();
+        registry.register(verified(number, 0), None, at(0)).unwrap();
     }
-    for sort in [Sort::Id, Sort::Name, Sort::CpuPrice, Sort::CpuAvailable] {
+    for sort in ["id", "name", "price", "-cpu.available", "-name", "label.rack", "-uptime.day", "network-in.price"] {
+        let sort: Sort = sort.parse().unwrap();
+        let query = HostQuery { is_simulated: Some(true), sort, size: Some(4), ..HostQuery::default() };
         let (mut seen, mut after, mut pages) = (Vec::new(), None, 0);
         loop {
-            let page = registry.query(at(1), |r| r.is_simulated, sort, after, Some(4)).unwrap();
+            let page = registry.query(at(1), &HostQuery { after, ..query.clone() });
             assert!(page.total == 10 && (1..=4).contains(&page.hosts.len()));
             seen.extend(ids(&page.hosts));
-            after = seen.last().copied();
             pages += 1;
-            if !page.has_more {
+            // A cursor travels as a text.
+            after = page.next.map(|next| next.to_string().parse().unwrap());
+            if after.is_none() {
                 break;
             }
         }
         assert!(pages > 3, "pages are bounded in bytes too");
-        let whole = registry.query(at(1), |r| r.is_simulated, sort, None, Some(1)).unwrap();
-        assert_eq!(whole.hosts[0].record.record().host, seen[0]);
         let mut unique = seen.clone();
         unique.sort();
         unique.dedup();
-        assert_eq!((seen.len(), unique.len()), (10, 10), "{sort:?}");
-        let available =
-            |id: &HostId| registry.get(id).unwrap().record.record().offers.values().next().unwrap().available;
-        let price = |id: &HostId| registry.get(id).unwrap().record.record().offers.values().next().unwrap().bids;
-        let name = |id: &HostId| registry.get(id).unwrap().record.record().name.clone();
-        assert!(match sort {
-            Sort::Id => seen.is_sorted(),
-            Sort::Name => seen.is_sorted_by_key(name),
-            Sort::CpuPrice => seen.is_sorted_by_key(price),
-            Sort::CpuAvailable => seen.iter().rev().is_sorted_by_key(available),
+        assert_eq!((seen.len(), unique.len()), (10, 10), "{query:?}");
+        let facts = |id: &HostId| registry.get(id).unwrap().facts.clone();
+        let offer = |id: &HostId| *facts(id).offer(ResourceKind::Cpu).unwrap();
+        assert!(match query.sort.to_string().as_str() {
+            "name" => seen.is_sorted_by_key(|id| facts(id).name),
+            "-name" => seen.iter().rev().is_sorted_by_key(|id| facts(id).name),
+            "cpu.price" => seen.is_sorted_by_key(|id| offer(id).bids),
+            "-cpu.available" => seen.iter().rev().is_sorted_by_key(|id| offer(id).available),
+            "label.rack" => seen.is_sorted_by_key(|id| facts(id).label("rack").unwrap().to_owned()),
+            // All are equal in the rest.
+            _ => seen.is_sorted(),
         });
     }
-    assert!(registry.query(at(1), |_| true, Sort::Name, Some(id(99)), None).is_none(), "a place that nobody knows");
-    assert!(registry.query(at(1), |_| true, Sort::Id, Some(id(99)), None).is_some(), "an id has a place always");
+}
+
+#[test]
+fn a_page_has_its_place_though_the_host_before_it_has_gone() {
+    let mut registry = Registry::new(Policy::default());
+    for number in 1..=9 {
+        registry.register(verified(number, 0), None, at(0)).unwrap();
+    }
+    let query = HostQuery { sort: "name".parse().unwrap(), size: Some(3), ..HostQuery::default() };
+    let names = |page: &[&Entry]| page.iter().map(|entry| entry.facts.name.to_string()).collect::<Vec<_>>();
+    let first = registry.query(at(1), &query);
+    assert_eq!(names(&first.hosts), ["host1", "host2", "host3"]);
+    let after = first.next;
+    registry.withdraw(&id(3), at(2));
+    let second = registry.query(at(3), &HostQuery { after, ..query });
+    assert_eq!((names(&second.hosts), second.total), (["host4", "host5", "host6"].map(str::to_owned).into(), 8));
 }
 
 proptest! {
@@ -212,7 +228,7 @@ proptest! {
             } else {
                 let signed = named(number, name, sequence);
                 let holder = registry.holder(&signed.record().name, at(now));
-                let result = registry.register(signed, at(now)).map(drop);
+                let result = registry.register(signed, None, at(now)).map(drop);
                 let current = accepted.get(&number).map(|(sequence, _)| *sequence);
                 if current.is_some_and(|current| sequence < current) {
                     prop_assert!(matches!(result, Err(RegisterError::Stale { .. })), "an older sequence won");
@@ -226,13 +242,13 @@ proptest! {
                     accepted.insert(number, (sequence, now));
                 }
             }
-            let mut names: Vec<_> = registry.live(at(now)).map(|entry| entry.record.record().name.clone()).collect();
+            let mut names: Vec<_> = registry.live(at(now)).map(|entry| entry.facts.name.clone()).collect();
             let live = names.len();
             names.sort();
             names.dedup();
             prop_assert_eq!(names.len(), live, "two live hosts have one name");
             for entry in registry.live(at(now)) {
-                let said = entry.record.record();
+                let said = &entry.facts;
                 prop_assert_eq!(registry.holder(&said.name, at(now)), Some(said.host));
                 let (number, (sequence, seen)) =
                     accepted.iter().find(|(number, _)| id(**number) == said.host).unwrap();

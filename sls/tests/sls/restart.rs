@@ -65,14 +65,11 @@ fn what_was_dead_stays_dead_and_old_records_stay_old() {
     drop(site);
     let mut registry = restore(&tree, 5000);
     // Host 2 was last heard of at 0, and given 120 s from the first restart.
-    assert_eq!(
-        registry.live(at(5000)).map(|entry| entry.record.record().host).filter(|host| *host == id(3)).count(),
-        1
-    );
+    assert_eq!(registry.live(at(5000)).map(|entry| entry.facts.host).filter(|host| *host == id(3)).count(), 1);
     let mut old = record(2, 5000);
     old.sequence = 0;
     old.images.clear();
-    assert!(registry.register(sign(&old, 2).verify().unwrap(), at(5000)).is_err());
+    assert!(registry.register(sign(&old, 2).verify().unwrap(), None, at(5000)).is_err());
 }
 
 #[test]
@@ -95,6 +92,6 @@ fn a_restored_registry_keeps_its_rules() {
     let mut registry = restore(&tree, 60);
     let mut squatter = record(3, 60);
     squatter.name = "host2".parse().unwrap();
-    assert!(registry.register(sign(&squatter, 3).verify().unwrap(), at(60)).is_err());
-    assert!(registry.register(verified(2, 60), at(60)).is_ok());
+    assert!(registry.register(sign(&squatter, 3).verify().unwrap(), None, at(60)).is_err());
+    assert!(registry.register(verified(2, 60), None, at(60)).is_ok());
 }

@@ -9,6 +9,7 @@ use super::books::apply;
 use super::market::{MarketError, report};
 use super::state::{AccountNotes, State};
 use super::statements::StatementNotes;
+use crate::events::Happening;
 use crate::market::AccountReport;
 use crate::status::DomainStatus;
 
@@ -39,6 +40,7 @@ impl HostDaemon {
             self.enforce();
         }
         let fund = |state: &mut State, now, _: &[DomainStatus]| {
+            Self::check_not_banned(state, &terms.payer)?;
             state.keys.learn(terms);
             if state.keys.account_of(sender) != Some(terms.payer) {
                 return Err(MarketError::Receipt("the key is no longer one of the payer's".to_owned()));
@@ -50,7 +52,11 @@ impl HostDaemon {
                 amount: terms.amount,
                 highest_rate: Some(terms.highest_rate),
             };
+            let is_new = state.auctioneer.receipt(terms.escrow).is_none();
             apply(state, event, now)?;
+            if is_new {
+                state.tell(&id, now, Happening::Funded { escrow: terms.escrow, amount: terms.amount });
+            }
             state.statements.entry(terms.escrow).or_insert_with(|| StatementNotes::of(terms));
             let generation = state.closed.remove(&id).map_or(0, |closed| closed.generation);
             state.accounts.entry(id.clone()).or_insert(AccountNotes { opened_at: now, generation });
@@ -80,10 +86,21 @@ impl HostDaemon {
         // What is as old as this may have been credited before, and forgotten with the account or with a whole memory
         // that was lost. Then the bank has heard of it.
         let is_remembered = terms.opened_at >= founded_at && now.since(terms.opened_at) < memory;
+        let info = match self.bank.escrow(&terms.escrow) {
+            Ok(info) => info,
+            // Its signature holds, and it is in nobody's books: they were restored from a copy that is older, and the
+            // payer has the money back.
+            Err(error) if error.problem().is_some_and(|problem| problem.code == "bank.no-escrow") => {
+                return refused("the bank does not know its escrow any more; open a new one");
+            }
+            // The receipt holds by itself, and what this host knows suffices. Where it is wrong all the same, the first
+            // statement that reaches the bank ends it.
+            Err(error) if is_remembered && error.problem().is_none() => return Ok(()),
+            Err(error) => return Err(MarketError::Unchecked(error.to_string())),
+        };
         if is_remembered {
             return Ok(());
         }
-        let info = self.bank.escrow(&terms.escrow).map_err(|error| MarketError::Unchecked(error.to_string()))?;
         if info.escrow.end.is_some() || info.escrow.statement.is_some() {
             return refused(
                 "it is older than what this host remembers, and was credited before; what is left of it returns to the \

@@ -1,9 +1,12 @@
 //! Tests of the host daemon, by subject.
 
 mod bank_line;
+mod description;
 mod enforcement;
+mod enforcer;
 mod keys;
 mod market_data;
+mod owner;
 mod random_operations;
 mod receipts;
 mod restarts;
