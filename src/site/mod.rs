@@ -2,6 +2,7 @@
 //! hosts, as a description of a site says.
 
 pub mod clock;
+pub mod directory;
 pub mod embedded;
 pub mod hosts;
 pub mod images;
