@@ -265,6 +265,12 @@ fn a_killed_service_is_useful_at_once_and_others_go_on_without_it() {
         (names(&listed) == ["host1"]).then_some(())
     };
     until("that both know the host", || known(&one).and(known(&two)));
+    // What was only just said may be lost with the service: it is said again every 30 s.
+    until("that it is known for a while", || {
+        let seen = json(&environment, "jane", &["sls", "uptime", "--sls", &one.url]);
+        let at = |name: &str| seen[0][name].as_i64().expect("a time");
+        (at("last_seen") - at("first_seen") > 3_000_000).then_some(())
+    });
     let port = one.port().to_owned();
     one.kill();
     let listed = user(&environment, "jane", &["sls", "list"]).ok();
