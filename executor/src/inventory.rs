@@ -58,7 +58,7 @@ pub fn collect(
 }
 
 /// Asks every host the same, several at once, and returns the answers in the hosts' order.
-pub fn ask_all<T: Send>(hosts: &[SiteHost], ask: impl Fn(&SiteHost) -> T + Sync) -> Vec<T> {
+pub fn ask_all<H: Sync, T: Send>(hosts: &[H], ask: impl Fn(&H) -> T + Sync) -> Vec<T> {
     let mut answers = Vec::with_capacity(hosts.len());
     for group in hosts.chunks(HOSTS_AT_ONCE) {
         if let [host] = group {

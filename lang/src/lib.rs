@@ -46,6 +46,7 @@ pub use expression::ast::Operator;
 pub use expression::functions::Function;
 pub use load::{Checked, Failure, Loaded, LoadedMachine, LoadedSite, check, load, load_machine, load_site};
 pub use options::{Options, PARAM_VARIABLE};
+pub use quantity::bytes_of;
 pub use source::{FileId, LoadError, Loader, MemoryLoader, Source, Sources, Span};
 pub use testing::{TestReport, run_tests};
 pub use value::Value;

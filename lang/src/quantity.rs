@@ -140,6 +140,11 @@ fn meant_unit(unit: &str, units: &[(&'static str, u64)]) -> Option<&'static str>
     })
 }
 
+/// The bytes of a text such as `8GiB`; `None` where it is none.
+pub fn bytes_of(text: &str) -> Option<u64> {
+    read_bytes(text).ok()
+}
+
 /// Reads an amount of bytes: `64MiB`, `1.5GiB`, `10GB` (decimal), `512B`.
 pub(crate) fn read_bytes(text: &str) -> Result<u64, QuantityError> {
     with_unit(text, &BYTE_UNITS)

@@ -19,6 +19,8 @@ pub struct Site {
     pub ssh_config: Option<String>,
     /// Its hosts, in the order of the description.
     pub hosts: Vec<Host>,
+    /// Its hosts that run daemons of their own, in the order of the description.
+    pub network_hosts: Vec<NetworkHost>,
     /// The images on the user's own machine.
     pub images: Vec<ImageSource>,
     /// Where it is created.
@@ -51,6 +53,17 @@ pub enum HostKind {
     Simulated(SimulatedHost),
     /// It is a Xen machine.
     Xen(XenHost),
+}
+
+/// A host that runs a daemon of its own, at its address.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetworkHost {
+    /// Where it answers.
+    pub url: String,
+    /// The key it must have, as OpenSSH writes it.
+    pub key: String,
+    /// Where it is created.
+    pub span: Span,
 }
 
 /// A host that exists only in the program.
@@ -105,7 +118,11 @@ pub(crate) fn site(name: &str, root: &Component) -> Site {
         name: name.to_owned(),
         opening_balance: root.value("opening-balance").as_credits().unwrap_or(Credits::ZERO),
         ssh_config: optional_text(root, "ssh-config"),
-        hosts: components().filter(|child| &*child.kind != "image-source").map(host).collect(),
+        hosts: components()
+            .filter(|child| !["image-source", "network-host"].contains(&&*child.kind))
+            .map(host)
+            .collect(),
+        network_hosts: components().filter(|child| &*child.kind == "network-host").map(network_host).collect(),
         images: components().filter(|child| &*child.kind == "image-source").map(image).collect(),
         span: root.span,
     }
@@ -121,6 +138,10 @@ fn text(node: &Component, name: &str) -> String {
 
 fn texts(node: &Component, name: &str) -> Vec<String> {
     node.value(name).as_list().iter().map(Value::to_string).collect()
+}
+
+fn network_host(node: &Component) -> NetworkHost {
+    NetworkHost { url: text(node, "url"), key: text(node, "key"), span: node.span }
 }
 
 fn host(node: &Component) -> Host {

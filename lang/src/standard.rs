@@ -15,6 +15,7 @@ pub(crate) const KINDS: &[(&str, &str)] = &[
     ("image-source", include_str!("../std/image-source.kdl")),
     ("loopback", include_str!("../std/loopback.kdl")),
     ("lvm", include_str!("../std/lvm.kdl")),
+    ("network-host", include_str!("../std/network-host.kdl")),
     ("nic", include_str!("../std/nic.kdl")),
     ("placement", include_str!("../std/placement.kdl")),
     ("pool", include_str!("../std/pool.kdl")),

@@ -33,7 +33,9 @@ pub fn run(arguments: &SshArgs, output: &Output) -> Result<Exit, Failure> {
     let session = Session::open(output, "tycoon ssh")?;
     let found = domains::find(&session, &arguments.domain)?;
     let name = format!("{}/{}", arguments.domain.pool, path_of(&found));
-    let site = session.embedded();
+    let Some(site) = session.embedded() else {
+        return over_network(arguments, &found, session);
+    };
     let host = site.host(&found.host.id).map(|open| open.host.kind.clone());
     let Some(HostKind::Xen(host)) = host else {
         return Err(Failure::new(Exit::Failed, format!("`{name}` is simulated: there is no machine to log in to"))
@@ -58,6 +60,31 @@ pub fn run(arguments: &SshArgs, output: &Output) -> Result<Exit, Failure> {
     ssh.arg("-i").arg(&session.identity().path).arg("-l").arg(&arguments.login).arg(address.to_string());
     ssh.arg("--").args(&arguments.command);
     // Others may use the site while the shell is open.
+    session.close()?;
+    drop(session);
+    let error = ssh.exec();
+    Err(Failure::from_error(Exit::Failed, &error)
+        .context("OpenSSH's `ssh` cannot be started")
+        .help("apt-get install openssh-client"))
+}
+
+/// Becomes OpenSSH's client, without a way through the host: what a host on the network sells can be reached from where
+/// its addresses are.
+fn over_network(arguments: &SshArgs, found: &domains::Found, session: Session) -> Result<Exit, Failure> {
+    let name = format!("{}/{}", arguments.domain.pool, path_of(found));
+    if found.host.is_simulated {
+        return Err(Failure::new(Exit::Failed, format!("`{name}` is simulated: there is no machine to log in to")));
+    }
+    let Some(address) = found.domain.address else {
+        return Err(Failure::new(Exit::Failed, format!("the address of `{name}` is not known yet"))
+            .help("try again in a moment"));
+    };
+    let mut ssh = Command::new("ssh");
+    for option in ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "IdentitiesOnly=yes"] {
+        ssh.arg("-o").arg(option);
+    }
+    ssh.arg("-i").arg(&session.identity().path).arg("-l").arg(&arguments.login).arg(address.to_string());
+    ssh.arg("--").args(&arguments.command);
     session.close()?;
     drop(session);
     let error = ssh.exec();

@@ -72,6 +72,7 @@ impl Settings {
             let value = match entry.value() {
                 KdlValue::String(text) => text.clone(),
                 KdlValue::Integer(number) => number.to_string(),
+                KdlValue::Float(number) => number.to_string(),
                 KdlValue::Bool(truth) => truth.to_string(),
                 _ => {
                     return Err(wrong(format!("line {at}: the value of `{name}` must be a text, a number or a truth")));

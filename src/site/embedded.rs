@@ -155,8 +155,8 @@ impl EmbeddedSite {
                     let transport: Arc<dyn Transport> = Arc::new(InProcess(daemon.clone()));
                     let client = HostClient::new(callers.caller(user.clone(), &signer, transport));
                     let link: Arc<dyn HostLink> =
-                        Arc::new(HostOfCaller::new(client, daemon.clone(), identity.account()));
-                    Standing::Open { daemon, link }
+                        Arc::new(HostOfCaller::here(client.clone(), daemon.clone(), identity.account()));
+                    Standing::Open { daemon, link, client: Box::new(client) }
                 }
             };
             hosts.push(OpenHost { host: host.clone(), signer, name, standing });

@@ -11,6 +11,7 @@ use tycoon_lang::site::{Host, HostKind, SimulatedHost};
 use tycoon_market::auctioneer::HostConfig;
 use tycoon_market::{AccountId, HostId, HostName, Quantity, Rate, ResourceKind, TimeSpan};
 use tycoon_rpc::{ReplayPolicy, Signer};
+use tycoon_xen::client::HostClient;
 use tycoon_xen::daemon::{HostDaemon, HostIdentity, HostParts};
 use tycoon_xen::hypervisor::Hypervisor;
 use tycoon_xen::memory::{MemoryHost, MemoryHostConfig, PrivateNetwork};
@@ -45,6 +46,8 @@ pub enum Standing {
         daemon: Arc<HostDaemon>,
         /// The user's way to it.
         link: Arc<dyn HostLink>,
+        /// The user's client of its market.
+        client: Box<HostClient>,
     },
     /// It cannot be reached.
     OutOfReach {
@@ -58,6 +61,14 @@ impl OpenHost {
     pub const fn daemon(&self) -> Option<&Arc<HostDaemon>> {
         match &self.standing {
             Standing::Open { daemon, .. } => Some(daemon),
+            Standing::OutOfReach { .. } => None,
+        }
+    }
+
+    /// The user's client of its market, where it can be worked with.
+    pub fn client(&self) -> Option<&HostClient> {
+        match &self.standing {
+            Standing::Open { client, .. } => Some(client),
             Standing::OutOfReach { .. } => None,
         }
     }

@@ -19,7 +19,7 @@ use tycoon_xen::market::{
 use tycoon_xen::protocol::{Answer, Request};
 
 /// A call that failed, as the executor understands it.
-fn link_error(error: CallError) -> LinkError {
+pub fn link_error(error: CallError) -> LinkError {
     match error {
         CallError::Refused(problem) => LinkError::Refused {
             code: problem.code.clone(),
@@ -143,18 +143,29 @@ impl HostLink for HostOutOfReach {
     }
 }
 
-/// A host of the embedded site: its market through a caller, its sessions directly, as the forced command of a real
-/// host's `sshd` would pass them on.
+/// How what is asked about domains gets to a host.
+enum Sessions {
+    /// Directly, as the forced command of a real host's `sshd` would pass it on.
+    Direct(Arc<HostDaemon>, AccountId),
+    /// By signed calls, like everything else.
+    Called,
+}
+
+/// A host through a caller.
 pub struct HostOfCaller {
     market: HostClient,
-    daemon: Arc<HostDaemon>,
-    account: AccountId,
+    sessions: Sessions,
 }
 
 impl HostOfCaller {
-    /// The host of `market` and `daemon`, for `account`.
-    pub const fn new(market: HostClient, daemon: Arc<HostDaemon>, account: AccountId) -> Self {
-        Self { market, daemon, account }
+    /// The host of `market` and `daemon` in this process, for `account`.
+    pub const fn here(market: HostClient, daemon: Arc<HostDaemon>, account: AccountId) -> Self {
+        Self { market, sessions: Sessions::Direct(daemon, account) }
+    }
+
+    /// The host of `market` somewhere else.
+    pub const fn elsewhere(market: HostClient) -> Self {
+        Self { market, sessions: Sessions::Called }
     }
 }
 
@@ -196,6 +207,9 @@ impl HostLink for HostOfCaller {
     }
 
     fn request(&self, request: &Request) -> Result<Answer, LinkError> {
-        Ok(self.daemon.session(self.account, request.clone())?)
+        match &self.sessions {
+            Sessions::Direct(daemon, account) => Ok(daemon.session(*account, request.clone())?),
+            Sessions::Called => Ok(self.market.request(request).map_err(link_error)??),
+        }
     }
 }

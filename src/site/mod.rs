@@ -1,5 +1,5 @@
-//! The site a command talks to. Today that is one in this very process: bank, service location service and simulated
-//! hosts, as a description of a site says.
+//! The site a command talks to: one in this very process, with bank, service location service and hosts as a description
+//! says; or a real one, whose bank and hosts are on the network.
 
 pub mod clock;
 pub mod directory;
@@ -9,6 +9,7 @@ pub mod images;
 pub mod links;
 pub mod machines;
 pub mod reach;
+pub mod remote;
 pub mod store;
 pub mod world;
 
@@ -17,7 +18,8 @@ use std::sync::Arc;
 use tycoon_executor::Site;
 use tycoon_executor::engine::StopFlag;
 use tycoon_executor::run::Runner;
-use tycoon_market::Timestamp;
+use tycoon_market::{HostId, Timestamp};
+use tycoon_xen::client::HostClient;
 
 use crate::description;
 use crate::failure::Failure;
@@ -26,14 +28,31 @@ use crate::identity::Identity;
 use crate::output::Output;
 use crate::progress::Progress;
 use embedded::EmbeddedSite;
+use remote::{RemoteChoice, RemoteSite};
 use world::Surroundings;
+
+/// The site that is open.
+#[derive(Clone)]
+enum Opened {
+    Embedded(Arc<EmbeddedSite>),
+    Remote(Arc<RemoteSite>),
+}
+
+impl Opened {
+    fn site(&self) -> Arc<dyn Site> {
+        match self {
+            Self::Embedded(site) => site.clone(),
+            Self::Remote(site) => site.clone(),
+        }
+    }
+}
 
 /// A command's connection to its site.
 pub struct Session {
     folders: Folders,
     identity: Identity,
     surroundings: Surroundings,
-    site: Arc<EmbeddedSite>,
+    site: Opened,
     command: String,
     stop: StopFlag,
 }
@@ -41,24 +60,61 @@ pub struct Session {
 impl Session {
     /// Opens the site. `command` is what others are told while it is open.
     pub fn open(output: &Output, command: &str) -> Result<Self, Failure> {
+        Self::open_with(output, command, false)
+    }
+
+    /// Opens the embedded site, also where a real one is pinned. `command` is what others are told while it is open.
+    pub fn open_embedded(output: &Output, command: &str) -> Result<(Self, Arc<EmbeddedSite>), Failure> {
+        let session = Self::open_with(output, command, true)?;
+        match &session.site {
+            Opened::Embedded(site) => {
+                let site = site.clone();
+                Ok((session, site))
+            }
+            Opened::Remote(_) => unreachable!("the embedded site was asked for"),
+        }
+    }
+
+    fn open_with(output: &Output, command: &str, is_embedded: bool) -> Result<Self, Failure> {
         let description = description::load_site(output)?;
-        let folders = Folders::find(&description.name)?;
         let surroundings = Surroundings::find()?;
+        let remote = if is_embedded { None } else { RemoteChoice::of(&description, output)? };
+        let folders = match &remote {
+            Some(choice) => Folders::find(&choice.name())?,
+            None => Folders::find(&description.name)?,
+        };
         folders::make(&folders.journals())?;
         let identity = Identity::find_or_make(&folders, &surroundings, output)?;
         let stop = world::stop_on_interrupt()?;
-        let site = EmbeddedSite::open(description, &folders, &identity, &surroundings, command, output, &stop)?;
-        Ok(Self { folders, identity, surroundings, site: Arc::new(site), command: command.to_owned(), stop })
+        let site = match remote {
+            Some(choice) => Opened::Remote(Arc::new(RemoteSite::open(choice, &identity, &surroundings)?)),
+            None => {
+                let site = EmbeddedSite::open(description, &folders, &identity, &surroundings, command, output, &stop)?;
+                Opened::Embedded(Arc::new(site))
+            }
+        };
+        Ok(Self { folders, identity, surroundings, site, command: command.to_owned(), stop })
     }
 
     /// The site.
     pub fn site(&self) -> Arc<dyn Site> {
-        self.site.clone()
+        self.site.site()
     }
 
-    /// The embedded site itself, for what only its operator may see.
-    pub fn embedded(&self) -> &EmbeddedSite {
-        &self.site
+    /// The embedded site itself, for what only its operator may see; `None` where the site is a real one.
+    pub fn embedded(&self) -> Option<&EmbeddedSite> {
+        match &self.site {
+            Opened::Embedded(site) => Some(site),
+            Opened::Remote(_) => None,
+        }
+    }
+
+    /// A client of one of the site's hosts, with the user's key; `None` where the host cannot be reached.
+    pub fn host_client(&self, id: &HostId) -> Option<HostClient> {
+        match &self.site {
+            Opened::Embedded(site) => site.host(id)?.client().cloned(),
+            Opened::Remote(site) => site.client_of(id),
+        }
     }
 
     /// Where things are kept.
@@ -79,7 +135,7 @@ impl Session {
     /// What carries out plans on the site.
     pub fn runner(&self, output: &Output) -> Runner {
         Runner {
-            site: self.site.clone(),
+            site: self.site.site(),
             journals: self.folders.journals(),
             command: self.command.clone(),
             observer: Arc::new(Progress::new(output)),
@@ -90,6 +146,10 @@ impl Session {
 
     /// Closes the site, so that what is not on disk yet is.
     pub fn close(&self) -> Result<(), Failure> {
-        self.site.close()
+        match &self.site {
+            Opened::Embedded(site) => site.close(),
+            // Bank and hosts have everything on disk before they answer.
+            Opened::Remote(_) => Ok(()),
+        }
     }
 }

@@ -106,6 +106,19 @@ pub fn stop_on_interrupt() -> Result<StopFlag, Failure> {
     Ok(StopFlag::of(interrupted))
 }
 
+/// Where a test asks for it, ends or interrupts the program before or after a write of a host's market.
+#[cfg(debug_assertions)]
+pub fn host_hook() -> Option<tycoon_xen::daemon::SaveHook> {
+    let strike = strike("host")?;
+    Some(Arc::new(strike))
+}
+
+/// Programs that are not built for tests are never ended.
+#[cfg(not(debug_assertions))]
+pub fn host_hook() -> Option<tycoon_xen::daemon::SaveHook> {
+    None
+}
+
 /// Where a test asks for it, ends or interrupts the program at a write of the bank.
 #[cfg(debug_assertions)]
 pub fn bank_hook() -> Option<tycoon_bank::journal::FaultHook> {

@@ -28,7 +28,16 @@ impl ServedBank {
 
     /// Starts a bank whose books are in `store`.
     pub fn start_with(environment: &Environment, store: &str, more: &[&str]) -> Self {
-        let mut arguments = vec!["bank", "serve", "--store", store, "--listen", "127.0.0.1:0"];
+        Self::start_listening(environment, store, "127.0.0.1:0", more)
+    }
+
+    /// Starts a bank again where it was.
+    pub fn start_at(environment: &Environment, store: &str, listen: &str) -> Self {
+        Self::start_listening(environment, store, listen, &[])
+    }
+
+    fn start_listening(environment: &Environment, store: &str, listen: &str, more: &[&str]) -> Self {
+        let mut arguments = vec!["bank", "serve", "--store", store, "--listen", listen];
         arguments.extend(more);
         let mut child = live(environment, &arguments).stderr(Stdio::piped()).spawn().expect("the bank starts");
         let stderr = BufReader::new(child.stderr.take().expect("its messages"));
@@ -59,6 +68,11 @@ impl ServedBank {
         said
     }
 
+    /// True where it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|ended| ended.is_none())
+    }
+
     /// Ends it as a power cut would.
     pub fn kill(&mut self) {
         self.child.kill().expect("it can be killed");
@@ -75,7 +89,7 @@ impl Drop for ServedBank {
 }
 
 /// A command with a clock that runs.
-fn live(environment: &Environment, arguments: &[&str]) -> Command {
+pub fn live(environment: &Environment, arguments: &[&str]) -> Command {
     let mut command = environment.command(arguments);
     command.env_remove("TYCOON_CLOCK").env_remove("TYCOON_SEED");
     command
@@ -88,14 +102,14 @@ pub fn user(environment: &Environment, name: &str, arguments: &[&str]) -> Ran {
     environment.ran(arguments, command)
 }
 
-fn json(environment: &Environment, name: &str, arguments: &[&str]) -> Value {
+pub fn json(environment: &Environment, name: &str, arguments: &[&str]) -> Value {
     let mut all = arguments.to_vec();
     all.push("--json");
     let ran = user(environment, name, &all).ok();
     serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("no JSON ({error}):\n{ran}"))
 }
 
-fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+pub fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_else(|| panic!("{name} is missing in {value}"))
 }
 

@@ -15,6 +15,8 @@ mod examples;
 mod explain;
 mod help;
 mod host_account;
+mod host_accounts;
+mod host_service;
 mod locking;
 mod lsp;
 mod outputs;

@@ -1,14 +1,31 @@
 //! A client of the market of one host.
 
-use http::StatusCode;
-use tycoon_market::PoolName;
-use tycoon_market::receipt::Receipt;
-use tycoon_rpc::{CallError, Caller};
+use std::time::{Duration, Instant};
 
+use http::{Method, StatusCode};
+use tycoon_market::receipt::Receipt;
+use tycoon_market::{AccountId, PoolName, PublicKey};
+use tycoon_rpc::{CallError, Caller, Limits, Transport};
+
+use crate::events::EventsReport;
 use crate::market::{
-    AccountReport, BidRequest, ChargesReport, CloseReport, FundRequest, HostInfo, OffersReport, Quote, QuoteRequest,
-    RefundRequest,
+    AccountReport, BidRequest, ChargesReport, CloseReport, FundRequest, HostInfo, OffersReport, PreviewReport,
+    PreviewRequest, Quote, QuoteRequest, RefundRequest,
 };
+use crate::owner::{
+    AccountsPage, BanRequest, DrainRequest, EvictReport, EvictRequest, OwnerReport, PolicyRequest, WithdrawReport,
+};
+use crate::protocol::{Answer, DomainsReply, HostError, Request};
+
+/// How long a piece of work on domains may take in all: images are copied in it.
+const WORK_MAX: Duration = Duration::from_secs(3_600);
+/// The code with which a host says that it is still at what was asked of it.
+const UNDER_WAY: &str = "host.under-way";
+
+/// Asks a host whose key is not known yet who it is. Whether it is the right one, the user must say.
+pub fn introduce(transport: &dyn Transport) -> Result<HostInfo, CallError> {
+    tycoon_rpc::caller::introduce(transport, "/v1/host", &Limits::DEFAULT, |info: &HostInfo| info.key)
+}
 
 /// Calls the market of one host with one key.
 #[derive(Clone)]
@@ -79,5 +96,79 @@ impl HostClient {
     pub fn close(&self, pool: &PoolName, generation: u64) -> Result<CloseReport, CallError> {
         let query = [("generation", &*generation.to_string())];
         self.caller.call::<(), _>(http::Method::DELETE, &format!("/v1/accounts/{pool}"), &query, None)
+    }
+
+    /// The key of the host.
+    pub fn key(&self) -> PublicKey {
+        self.caller.recipient()
+    }
+
+    /// What a bid would bring now.
+    pub fn preview(&self, pool: &PoolName, request: &PreviewRequest) -> Result<PreviewReport, CallError> {
+        self.caller.post(&format!("/v1/accounts/{pool}/bid/preview"), request)
+    }
+
+    /// Has the caller's domains be as they should. What takes longer than one call is asked for again until it is done.
+    pub fn request(&self, request: &Request) -> Result<Result<Answer, HostError>, CallError> {
+        let began = Instant::now();
+        loop {
+            match self.caller.post("/v1/domains", request) {
+                Ok(DomainsReply::Done(answer)) => return Ok(Ok(answer)),
+                Ok(DomainsReply::Refused(error)) => return Ok(Err(error)),
+                // The host has waited before it said so.
+                Err(CallError::Refused(problem)) if problem.code == UNDER_WAY && began.elapsed() < WORK_MAX => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// What happened after the event with a number; where there is nothing, what happens within so many seconds.
+    pub fn events(&self, after: u64, wait_seconds: u64) -> Result<EventsReport, CallError> {
+        self.caller.get("/v1/events", &[("after", &*after.to_string()), ("wait", &*wait_seconds.to_string())])
+    }
+
+    /// For the owner: what is set, and how the host does.
+    pub fn owner_report(&self) -> Result<OwnerReport, CallError> {
+        self.caller.get("/v1/owner", &[])
+    }
+
+    /// For the owner: sets prices and rules, from the next interval on.
+    pub fn set_policy(&self, request: &PolicyRequest) -> Result<OwnerReport, CallError> {
+        self.caller.call(Method::PUT, "/v1/owner/policy", &[], Some(request))
+    }
+
+    /// For the owner: admits nobody new, or does again.
+    pub fn set_draining(&self, draining: bool) -> Result<OwnerReport, CallError> {
+        self.caller.call(Method::PUT, "/v1/owner/draining", &[], Some(&DrainRequest { draining }))
+    }
+
+    /// For the owner: puts host accounts out.
+    pub fn evict(&self, request: &EvictRequest) -> Result<EvictReport, CallError> {
+        self.caller.post("/v1/owner/evictions", request)
+    }
+
+    /// For the owner: keeps an account out, or lets it in again.
+    pub fn ban(&self, account: AccountId, banned: bool) -> Result<OwnerReport, CallError> {
+        self.caller.call(Method::PUT, "/v1/owner/bans", &[], Some(&BanRequest { account, banned }))
+    }
+
+    /// For the owner: draws what was charged from all escrows now.
+    pub fn withdraw(&self) -> Result<WithdrawReport, CallError> {
+        self.caller.post("/v1/owner/withdrawals", &())
+    }
+
+    /// For the owner: everybody's host accounts, page by page.
+    pub fn everybodys_accounts(&self) -> Result<Vec<AccountReport>, CallError> {
+        let mut accounts = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let query: Vec<(&str, &str)> = after.as_deref().map(|after| ("after", after)).into_iter().collect();
+            let page: AccountsPage = self.caller.get("/v1/owner/accounts", &query)?;
+            accounts.extend(page.accounts);
+            match page.next {
+                Some(next) if after.as_ref().is_none_or(|after| *after < next) => after = Some(next),
+                _ => return Ok(accounts),
+            }
+        }
     }
 }

@@ -17,18 +17,24 @@
 
 mod addresses;
 mod books;
+mod calls;
 mod charges;
+mod counters;
 mod enforce;
 mod faults;
 mod funding;
+mod jobs;
 mod keys;
 mod market;
+mod news;
+mod owner;
 mod published;
-mod request;
+mod schemas;
 mod service;
 mod session;
 mod state;
 mod statements;
+mod store;
 mod usage;
 
 use std::collections::BTreeMap;
@@ -41,13 +47,19 @@ use tycoon_market::{AccountId, HostAccountId, HostId, HostName, PublicKey, TimeS
 use tycoon_rpc::{Clock, Limits, Receiver, ReplayPolicy, Signer};
 use tycoon_sls::record::{HostRecord, RecordError, SignedRecord};
 
+pub use counters::MarketFigures;
 pub use faults::HostFault;
-pub use service::{KEY_REMOVED, NO_ACCOUNT};
+pub use service::{KEY_REMOVED, NO_ACCOUNT, UNDER_WAY, openapi};
+pub use store::SaveHook;
 
-use crate::hypervisor::{Hypervisor, HypervisorError};
+use crate::hypervisor::{HostFacts, Hypervisor, HypervisorError};
+use counters::Counters;
 use faults::Faults;
+use jobs::Jobs;
+use news::News;
 use session::Taking;
-use state::{State, Store};
+use state::State;
+use store::Store;
 
 /// Who a host is and whom it trusts.
 pub struct HostIdentity {
@@ -149,6 +161,15 @@ pub struct HostDaemon {
     /// What sessions are taking at this moment, by a number of their own.
     takings: Mutex<BTreeMap<u64, Taking>>,
     faults: Faults,
+    /// The keys of the owner, where others than the first key of her account.
+    owner_keys: Vec<PublicKey>,
+    /// What she says of the host.
+    labels: BTreeMap<String, String>,
+    /// What the hypervisor said last of itself.
+    facts: Mutex<Option<HostFacts>>,
+    news: News,
+    jobs: Jobs,
+    counters: Counters,
 }
 
 /// What nobody else has in hand. What these locks guard is replaced as a whole, so that a panic elsewhere leaves it
@@ -168,8 +189,10 @@ impl HostDaemon {
         let mut state = store.open(&config, clock.now())?;
         if state.is_idle() {
             // Nobody is charged, so that there is nothing to wait for.
-            state.adopt_settings(&config, clock.now());
+            let settings = state.settings(&config);
+            state.adopt_settings(&settings, clock.now());
         }
+        let news = News::of(store.events()?, state.last_event);
         let receiver = Receiver::new(identity.signer.clone(), clock.clone(), replay, Limits::DEFAULT);
         Ok(Self {
             identity,
@@ -185,7 +208,57 @@ impl HostDaemon {
             enforcing: Mutex::default(),
             takings: Mutex::default(),
             faults: Faults::default(),
+            owner_keys: Vec::new(),
+            labels: BTreeMap::new(),
+            facts: Mutex::default(),
+            news,
+            jobs: Jobs::default(),
+            counters: Counters::default(),
         })
+    }
+
+    /// The same host with its gate changed.
+    #[must_use]
+    pub fn with_receiver(mut self, change: impl FnOnce(Receiver) -> Receiver) -> Self {
+        self.receiver = change(self.receiver);
+        self
+    }
+
+    /// The same host with something that is called before each change is written and after it is on disk: for tests that
+    /// end the process there.
+    #[must_use]
+    pub fn with_save_hook(mut self, hook: Option<SaveHook>) -> Self {
+        if let Some(hook) = hook {
+            self.store.set_hook(hook);
+        }
+        self
+    }
+
+    /// The same host with these keys of its owner, in place of the first key of her account.
+    #[must_use]
+    pub fn with_owner_keys(mut self, keys: Vec<PublicKey>) -> Self {
+        self.owner_keys = keys;
+        self
+    }
+
+    /// The same host with what its owner says of it.
+    #[must_use]
+    pub fn with_labels(mut self, labels: BTreeMap<String, String>) -> Self {
+        self.labels = labels;
+        self
+    }
+
+    /// What the host says of itself now. The hypervisor is asked.
+    fn facts(&self) -> Result<HostFacts, DaemonError> {
+        let facts = self.hypervisor.facts().map_err(|error| self.hypervisor_failed(error))?;
+        *alone(&self.facts) = Some(facts.clone());
+        Ok(facts)
+    }
+
+    /// What the hypervisor said last of itself. It is asked where it has never said anything.
+    fn known_facts(&self) -> Result<HostFacts, DaemonError> {
+        let known = alone(&self.facts).clone();
+        known.map_or_else(|| self.facts(), Ok)
     }
 
     /// Its id.
@@ -271,7 +344,7 @@ impl HostDaemon {
 
     /// What the host says of itself to a service location service.
     pub fn record(&self, labels: BTreeMap<String, String>, addresses: Vec<String>) -> Result<HostRecord, DaemonError> {
-        let facts = self.hypervisor.facts().map_err(|error| self.hypervisor_failed(error))?;
+        let facts = self.facts()?;
         let now = self.clock.now();
         let (offers, prices, unique) = {
             let state = self.lock();
@@ -305,9 +378,22 @@ impl HostDaemon {
         SignedRecord::sign(record, &*self.identity.signer)
     }
 
+    /// The time from one tick to the next that its owner wants.
+    pub fn interval(&self) -> TimeSpan {
+        self.lock().auctioneer.config().interval
+    }
+
+    /// Whether the host can do its work: its state can be written, and its hypervisor answers.
+    pub fn check_health(&self) -> Result<(), DaemonError> {
+        self.facts().map(drop)
+    }
+
     /// Charges for the time since the last tick, divides anew, enforces that, and tells the bank.
     pub fn tick(&self) -> Result<(), DaemonError> {
-        self.account_for_time(None)
+        let began = std::time::Instant::now();
+        let ticked = self.account_for_time(None);
+        self.counters.ticked(began.elapsed(), ticked.is_ok());
+        ticked
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

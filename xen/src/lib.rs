@@ -7,11 +7,16 @@
 //! process), the `conformance` rules that every driver keeps, and the daemon that runs the auctioneer and enforces
 //! its allocation.
 
+pub mod events;
 pub mod image;
 pub mod machine;
 pub mod market;
+pub mod owner;
+pub mod policy;
 pub mod protocol;
 pub mod spec;
+#[cfg(feature = "host")]
+pub mod spec_check;
 pub mod status;
 
 #[cfg(feature = "client")]
@@ -20,6 +25,8 @@ pub mod client;
 pub mod conformance;
 #[cfg(feature = "host")]
 pub mod daemon;
+#[cfg(feature = "host")]
+pub mod enforcer;
 #[cfg(feature = "host")]
 pub mod hypervisor;
 #[cfg(feature = "libvirt")]

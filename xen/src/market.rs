@@ -27,6 +27,20 @@ pub struct HostInfo {
     pub name: HostName,
     /// The time by its clock.
     pub now: Timestamp,
+    /// Who earns what it charges.
+    pub owner: AccountId,
+    /// The key of the bank whose receipts it takes.
+    pub bank: PublicKey,
+    /// The machine's architecture: `x86_64`.
+    pub architecture: String,
+    /// Hypervisor and version, for people.
+    pub hypervisor: String,
+    /// True for a host that exists only in a process.
+    pub is_simulated: bool,
+    /// What its owner says of it.
+    pub labels: BTreeMap<String, String>,
+    /// The version of its daemon.
+    pub software_version: String,
 }
 
 /// `POST /v1/quotes`: can these minima be had?
@@ -76,6 +90,38 @@ pub struct BidRequest {
     pub bid: Bid,
 }
 
+/// `POST /v1/accounts/{pool}/bid/preview`: what a bid would bring now. Nothing is changed by asking.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreviewRequest {
+    /// The bid.
+    pub bid: Bid,
+    /// What would be put in before.
+    #[serde(default)]
+    pub extra_funds: Credits,
+}
+
+/// What a bid would bring now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PreviewReport {
+    /// Where the account would stand.
+    pub state: AccountState,
+    /// What the bid would pay at most, all resources together.
+    pub rate: Rate,
+    /// What of that would go to each resource.
+    pub rates: BTreeMap<ResourceKind, Rate>,
+    /// What would be set aside to defend the minima.
+    pub contingency: Credits,
+    /// What it would have of each resource.
+    pub allocation: BTreeMap<ResourceKind, Quantity>,
+    /// The addresses and ports that it would hold.
+    pub unique: BTreeMap<UniqueWish, UniqueId>,
+    /// When the bid would end.
+    pub expires_at: Option<Timestamp>,
+    /// How many others would be displaced by it.
+    pub displaced: usize,
+}
+
 /// `POST /v1/accounts/{pool}/refunds`: takes out all that is above what shall be left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -99,8 +145,14 @@ pub struct AccountReport {
     pub funded: Credits,
     /// All that was charged.
     pub charged: Credits,
-    /// What is left to bid with and to refund.
+    /// What is left, contingency included.
     pub balance: Credits,
+    /// What of it can be given back now.
+    #[serde(default)]
+    pub refundable: Credits,
+    /// What of it is set aside to defend the minima.
+    #[serde(default)]
+    pub contingency: Credits,
     /// What the bid pays at most, all resources together.
     pub rate: Rate,
     /// What of that goes to each resource.

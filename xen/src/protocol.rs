@@ -95,6 +95,16 @@ pub enum Answer {
     },
 }
 
+/// A host's answer to a [`Request`] over HTTP, `POST /v1/domains`: a refusal is an answer too, signed like every other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DomainsReply {
+    /// It is as asked.
+    Done(Answer),
+    /// It is not.
+    Refused(HostError),
+}
+
 /// Why a host did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
 #[serde(tag = "error", rename_all = "kebab-case")]
@@ -172,6 +182,9 @@ pub enum HostError {
     /// The owner does not take new domains now.
     #[error("the owner is draining this host: it takes no new domains")]
     Draining,
+    /// The owner keeps the account out.
+    #[error("the owner of this host keeps this account out: its domains may be stopped and removed, not started")]
+    Banned,
     /// The request itself is wrong.
     #[error("{reason}")]
     BadRequest {

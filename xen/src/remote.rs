@@ -27,6 +27,7 @@ pub mod frame;
 pub mod image;
 pub mod local;
 pub mod message;
+pub mod socket;
 pub mod upload;
 
 mod client;

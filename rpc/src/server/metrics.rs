@@ -26,6 +26,21 @@ impl Exposition {
         self.number(name, meaning, "counter", value);
     }
 
+    /// Numbers that go up and down, told apart by a label whose values are plain words.
+    pub fn gauges<'a>(
+        &mut self,
+        name: &str,
+        meaning: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (&'a str, i64)>,
+    ) {
+        self.head(name, meaning, "gauge");
+        for (word, value) in values {
+            // Writing into a string cannot fail.
+            let _ = writeln!(self.0, "{name}{{{label}=\"{word}\"}} {value}");
+        }
+    }
+
     fn number(&mut self, name: &str, meaning: &str, kind: &str, value: impl std::fmt::Display) {
         self.head(name, meaning, kind);
         // Writing into a string cannot fail.

@@ -8,6 +8,7 @@ use tycoon_bank::BankClient;
 use tycoon_market::{AccountId, PublicKey};
 use tycoon_rpc::{CallError, Caller, HttpSettings, HttpTransport, RetryPolicy};
 
+use crate::description::load_site;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::folders::{self, Folders};
@@ -15,6 +16,7 @@ use crate::identity::Identity;
 use crate::output::Output;
 use crate::parties::Parties;
 use crate::site::Session;
+use crate::site::embedded::EmbeddedSite;
 use crate::site::world::Surroundings;
 
 /// The name under which nothing is kept: folders of the user are the same for every site.
@@ -40,7 +42,12 @@ pub struct BankChoice {
 /// A connection to a bank.
 pub enum Access {
     /// The bank of the embedded site.
-    Embedded(Box<Session>),
+    Embedded {
+        /// The session that has it open.
+        session: Box<Session>,
+        /// The site.
+        site: Arc<EmbeddedSite>,
+    },
     /// A bank on the network.
     Remote {
         /// The client.
@@ -66,11 +73,12 @@ impl BankChoice {
                     .help(format!("pin it once with `tycoon init --bank {url}`, or give it with --bank-key")));
             }
             // A description of a site was asked for: that is an embedded one.
-            (None, _, _) if output.site.is_some() => None,
+            (None, _, _) if output.site.is_some() && load_site(output)?.network_hosts.is_empty() => None,
             (None, _, pinned) => pinned.clone(),
         };
         let Some((url, key)) = pinned else {
-            return Ok(Access::Embedded(Box::new(Session::open(output, command)?)));
+            let (session, site) = Session::open_embedded(output, command)?;
+            return Ok(Access::Embedded { session: Box::new(session), site });
         };
         let surroundings = Surroundings::find()?;
         folders::make(&folders.config)?;
@@ -98,7 +106,7 @@ impl Access {
     /// The client.
     pub fn client(&self) -> &BankClient {
         match self {
-            Self::Embedded(session) => session.embedded().bank_client(),
+            Self::Embedded { site, .. } => site.bank_client(),
             Self::Remote { client, .. } => client,
         }
     }
@@ -106,7 +114,7 @@ impl Access {
     /// The caller's account.
     pub fn own_id(&self) -> Result<AccountId, Failure> {
         match self {
-            Self::Embedded(session) => Ok(session.identity().account()),
+            Self::Embedded { session, .. } => Ok(session.identity().account()),
             Self::Remote { client, .. } => Ok(client.own_account().map_err(|error| failed(&error))?.id),
         }
     }
@@ -114,7 +122,7 @@ impl Access {
     /// Puts on disk what is not there yet.
     pub fn close(&self) -> Result<(), Failure> {
         match self {
-            Self::Embedded(session) => session.close(),
+            Self::Embedded { session, .. } => session.close(),
             Self::Remote { .. } => Ok(()),
         }
     }

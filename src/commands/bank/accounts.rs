@@ -338,7 +338,7 @@ pub fn rotate(access: &Access, choice: &BankChoice, arguments: &RotateArgs, outp
         key_file::create(&path, &key, "tycoon").map_err(|error| Failure::from_error(Exit::Failed, &error))?;
         key
     };
-    if matches!(access, Access::Embedded(_)) {
+    if matches!(access, Access::Embedded { .. }) {
         return Err(Failure::new(Exit::Failed, "the embedded site knows you by your first key")
             .help("rotate the key of an account at a real bank: --bank URL, or `tycoon init --bank URL`"));
     }

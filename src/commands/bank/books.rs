@@ -107,7 +107,7 @@ pub fn audit(arguments: &StoreArgs, output: &Output) -> Result<Exit, Failure> {
 /// Counts the books of the embedded site anew.
 pub fn audit_of(access: &Access, output: &Output) -> Result<Exit, Failure> {
     match access {
-        Access::Embedded(session) => Ok(show(&session.embedded().audit()?, output)),
+        Access::Embedded { site, .. } => Ok(show(&site.audit()?, output)),
         Access::Remote { url, .. } => {
             Err(Failure::new(Exit::Usage, format!("the books of the bank at {url} are not on this machine"))
                 .help("an audit reads them on the bank's machine: `tycoon bank audit --store sled:FOLDER`"))

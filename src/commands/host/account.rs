@@ -155,7 +155,7 @@ fn name(item: ChargeFor) -> String {
     }
 }
 
-fn state(state: AccountState) -> String {
+pub fn state(state: AccountState) -> String {
     match state {
         AccountState::Idle => "idle".to_owned(),
         AccountState::Waiting => "waiting".to_owned(),
@@ -168,7 +168,7 @@ fn state(state: AccountState) -> String {
 }
 
 /// A number with six decimals at most.
-fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     let text = format!("{value:.6}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

@@ -2,11 +2,23 @@
 
 pub mod account;
 mod addresses;
+mod bid;
 mod check;
+pub mod chosen;
 mod driver;
+mod drivers;
+mod enforce;
+mod heart;
+mod history;
 mod install;
+mod metrics;
+mod money;
+mod owner;
+mod policy_file;
 mod prepare;
+pub mod serve;
 mod session;
+mod steady_clock;
 mod trial;
 
 use clap::Subcommand;
@@ -28,6 +40,40 @@ pub enum HostCommand {
     Check,
     /// Try everything this machine has to do as a host, with small domains of its own
     Trial(trial::TrialArgs),
+    /// Open accounts on hosts, with money to bid with
+    CreateAccount(money::FundArgs),
+    /// Put more money into accounts on hosts
+    Fund(money::FundArgs),
+    /// Take money back from accounts on hosts
+    Refund(money::RefundArgs),
+    /// Close accounts on hosts: domains and disks go, what is left comes back
+    CloseAccount(money::CloseArgs),
+    /// Bid on hosts, or show what a bid would bring
+    Bid(bid::BidArgs),
+    /// Show your account for one pool on hosts
+    Status(bid::StatusArgs),
+    /// List your accounts on hosts
+    Accounts(bid::AccountsArgs),
+    /// Show what resources, addresses and ports cost on hosts
+    Prices(bid::ListArgs),
+    /// Show what happened to your accounts on hosts
+    History(history::HistoryArgs),
+    /// Show what happens to your accounts on hosts
+    Watch(history::WatchArgs),
+    /// For owners: set prices and rules, from the next interval on
+    Set(owner::SetArgs),
+    /// For owners: admit nobody new
+    Drain(owner::DrainArgs),
+    /// For owners: put the domains of an account out
+    Evict(owner::EvictArgs),
+    /// For owners: keep an account out
+    Ban(owner::BanArgs),
+    /// For owners: draw what was charged into your account now
+    Withdraw(owner::WithdrawArgs),
+    /// Run the market of a host on the network
+    Serve(Box<serve::ServeArgs>),
+    /// Have the domains of this machine be as its market says; what `tycoon host serve` speaks with
+    Enforce(enforce::EnforceArgs),
     /// Serve the hypervisor of this machine on standard input and output; what `tycoon` runs over SSH
     Session,
 }
@@ -40,6 +86,23 @@ pub fn run(command: &HostCommand, output: &Output) -> Result<Exit, Failure> {
         HostCommand::Prepare(arguments) => prepare::run(arguments, output),
         HostCommand::Check => check::run(output),
         HostCommand::Trial(arguments) => trial::run(arguments, output),
+        HostCommand::CreateAccount(arguments) => money::create(arguments, output),
+        HostCommand::Fund(arguments) => money::fund(arguments, output),
+        HostCommand::Refund(arguments) => money::refund(arguments, output),
+        HostCommand::CloseAccount(arguments) => money::close(arguments, output),
+        HostCommand::Bid(arguments) => bid::bid(arguments, output),
+        HostCommand::Status(arguments) => bid::status(arguments, output),
+        HostCommand::Accounts(arguments) => bid::accounts(arguments, output),
+        HostCommand::Prices(arguments) => bid::prices(arguments, output),
+        HostCommand::History(arguments) => history::history(arguments, output),
+        HostCommand::Watch(arguments) => history::watch(arguments, output),
+        HostCommand::Set(arguments) => owner::set(arguments, output),
+        HostCommand::Drain(arguments) => owner::drain(arguments, output),
+        HostCommand::Evict(arguments) => owner::evict(arguments, output),
+        HostCommand::Ban(arguments) => owner::ban(arguments, output),
+        HostCommand::Withdraw(arguments) => owner::withdraw(arguments, output),
+        HostCommand::Serve(arguments) => serve::run(arguments, output),
+        HostCommand::Enforce(arguments) => enforce::run(arguments, output),
         HostCommand::Session => session::run(),
     }
 }

@@ -19,6 +19,7 @@ use crate::identity::Identity;
 use crate::output::Output;
 use crate::parties::Parties;
 use crate::site::Session;
+use crate::site::embedded::EmbeddedSite;
 use crate::site::world::Surroundings;
 
 /// The name under which nothing is kept: folders of the user are the same for every site.
@@ -49,7 +50,12 @@ pub struct SlsChoice {
 /// Where hosts are known from.
 pub enum Access {
     /// The service of the embedded site.
-    Embedded(Box<Session>),
+    Embedded {
+        /// The session that has it open.
+        session: Box<Session>,
+        /// The site.
+        site: Arc<EmbeddedSite>,
+    },
     /// Services on the network, with their addresses and keys.
     Remote {
         /// The client of all of them.
@@ -106,7 +112,8 @@ impl SlsChoice {
         let parties = Parties::read(&folders.config)?;
         let services = self.services(&parties, output)?;
         if services.is_empty() {
-            return Ok(Access::Embedded(Box::new(Session::open(output, command)?)));
+            let (session, site) = Session::open_embedded(output, command)?;
+            return Ok(Access::Embedded { session: Box::new(session), site });
         }
         let surroundings = Surroundings::find()?;
         folders::make(&folders.config)?;
@@ -151,7 +158,7 @@ impl Access {
     /// The hosts that match; the first `most` in the query's order, where that is said.
     pub fn hosts(&self, query: &HostQuery, most: Option<usize>, output: &Output) -> Result<Vec<SeenHost>, Failure> {
         let client = match self {
-            Self::Embedded(session) => session.embedded().sls_client(),
+            Self::Embedded { site, .. } => site.sls_client(),
             Self::Remote { client, .. } => client,
             Self::File(hosts) => return Ok(first(hosts.clone(), query, most)),
         };
@@ -168,7 +175,7 @@ impl Access {
     /// Closes the embedded site, so that what is not on disk yet is.
     pub fn close(&self) -> Result<(), Failure> {
         match self {
-            Self::Embedded(session) => session.close(),
+            Self::Embedded { session, .. } => session.close(),
             Self::Remote { .. } | Self::File(_) => Ok(()),
         }
     }

@@ -118,7 +118,7 @@ fn lines(host: &SeenHost) -> Vec<Vec<String>> {
 pub fn info(choice: &SlsChoice, output: &Output) -> Result<Exit, Failure> {
     let access = choice.open(output, "tycoon sls info")?;
     let client = match &access {
-        Access::Embedded(session) => session.embedded().sls_client(),
+        Access::Embedded { site, .. } => site.sls_client(),
         Access::Remote { client, .. } => client,
         Access::File(_) => {
             return Err(Failure::new(Exit::Usage, "a file has nothing to say of itself").help("leave --hosts-file out"));

@@ -52,13 +52,20 @@ impl State {
 
 /// Lets an event happen on the market, and closes the books of the accounts that it ends.
 pub(super) fn apply(state: &mut State, event: Event, now: Timestamp) -> Result<(), Refusal> {
-    for effect in state.auctioneer.apply(event, now)? {
+    let effects = state.auctioneer.apply(event, now)?;
+    state.tell_effects(&effects, now);
+    for effect in effects {
         match effect {
-            Effect::Charged { account, lines, .. } => {
+            Effect::Charged { account, lines, amount, .. } => {
+                state.earned = state.earned.checked_add(amount).unwrap_or(Credits::MAX);
                 let interval = state.auctioneer.config().interval;
                 state.charges.note(&account, lines, interval);
             }
-            Effect::Closed { account, receipts, .. } => close_books(state, &account, &receipts, now),
+            Effect::Closed { account, receipts, lines } => {
+                let last = Credits::checked_sum(lines.iter().map(|line| line.amount)).unwrap_or(Credits::MAX);
+                state.earned = state.earned.checked_add(last).unwrap_or(Credits::MAX);
+                close_books(state, &account, &receipts, now);
+            }
             _ => {}
         }
     }

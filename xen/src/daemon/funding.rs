@@ -9,6 +9,7 @@ use super::books::apply;
 use super::market::{MarketError, report};
 use super::state::{AccountNotes, State};
 use super::statements::StatementNotes;
+use crate::events::Happening;
 use crate::market::AccountReport;
 use crate::status::DomainStatus;
 
@@ -39,6 +40,7 @@ impl HostDaemon {
             self.enforce();
         }
         let fund = |state: &mut State, now, _: &[DomainStatus]| {
+            Self::check_not_banned(state, &terms.payer)?;
             state.keys.learn(terms);
             if state.keys.account_of(sender) != Some(terms.payer) {
                 return Err(MarketError::Receipt("the key is no longer one of the payer's".to_owned()));
@@ -50,7 +52,11 @@ impl HostDaemon {
                 amount: terms.amount,
                 highest_rate: Some(terms.highest_rate),
             };
+            let is_new = state.auctioneer.receipt(terms.escrow).is_none();
             apply(state, event, now)?;
+            if is_new {
+                state.tell(&id, now, Happening::Funded { escrow: terms.escrow, amount: terms.amount });
+            }
             state.statements.entry(terms.escrow).or_insert_with(|| StatementNotes::of(terms));
             let generation = state.closed.remove(&id).map_or(0, |closed| closed.generation);
             state.accounts.entry(id.clone()).or_insert(AccountNotes { opened_at: now, generation });

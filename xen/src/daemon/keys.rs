@@ -36,7 +36,37 @@ struct Told {
     at: Timestamp,
 }
 
+/// What is known of the keys of one account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AccountKeys {
+    told: Option<Told>,
+    keys: BTreeSet<PublicKey>,
+}
+
 impl KeyBook {
+    /// The book of what is known of each account.
+    pub(super) fn of(accounts: BTreeMap<AccountId, AccountKeys>) -> Self {
+        let mut book = Self::default();
+        for (account, known) in accounts {
+            book.told.extend(known.told.map(|told| (account, told)));
+            book.accounts_of_keys.extend(known.keys.into_iter().map(|key| (key, account)));
+        }
+        book
+    }
+
+    /// What is known of each account.
+    pub(super) fn by_account(&self) -> BTreeMap<AccountId, AccountKeys> {
+        let told = |told: &Told| AccountKeys { told: Some(*told), keys: BTreeSet::new() };
+        let mut accounts: BTreeMap<AccountId, AccountKeys> =
+            self.told.iter().map(|(account, known)| (*account, told(known))).collect();
+        for (key, account) in &self.accounts_of_keys {
+            let nothing = || AccountKeys { told: None, keys: BTreeSet::new() };
+            accounts.entry(*account).or_insert_with(nothing).keys.insert(*key);
+        }
+        accounts
+    }
+
     /// The account that a key acts for; `None` for a key that was removed from its account.
     pub(super) fn account_of(&self, key: &PublicKey) -> Option<AccountId> {
         if let Some(account) = self.accounts_of_keys.get(key) {
@@ -44,6 +74,11 @@ impl KeyBook {
         }
         let own = AccountId::of(key);
         (!self.told.contains_key(&own)).then_some(own)
+    }
+
+    /// True for a key that the bank has said to be one of the account's.
+    pub(super) fn is_of(&self, key: &PublicKey, account: &AccountId) -> bool {
+        self.accounts_of_keys.get(key) == Some(account)
     }
 
     /// True for a key of which the bank has told.

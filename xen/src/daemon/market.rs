@@ -12,8 +12,8 @@ use super::usage::usage_of;
 use super::{DaemonError, HostDaemon, alone, published};
 use crate::hypervisor::HypervisorError;
 use crate::market::{
-    AccountReport, BidRequest, ChargesReport, CloseReport, EscrowReport, OfferToAccount, OffersReport, Quote,
-    QuoteRequest, RefundRequest,
+    AccountReport, BidRequest, ChargesReport, CloseReport, EscrowReport, OfferToAccount, OffersReport, PreviewReport,
+    PreviewRequest, Quote, QuoteRequest, RefundRequest,
 };
 use crate::status::DomainStatus;
 
@@ -33,6 +33,8 @@ pub(super) enum MarketError {
     Unchecked(String),
     #[error("there is no account for pool `{0}` on this host")]
     NoAccount(PoolName),
+    #[error("the owner of this host keeps this account out; take another host")]
+    Banned,
     #[error(transparent)]
     Daemon(#[from] DaemonError),
 }
@@ -56,7 +58,9 @@ impl HostDaemon {
         if next != *state {
             if !state.differs_in_time_only(&next) {
                 self.store.save(&next, &state)?;
+                self.counters.saved();
             }
+            self.news.add(std::mem::take(&mut next.news));
             *state = next;
         }
         Ok(result)
@@ -103,6 +107,7 @@ impl HostDaemon {
     pub(super) fn account_for_time(&self, downtime_limit: Option<TimeSpan>) -> Result<(), DaemonError> {
         let settings = alone(&self.settings).clone();
         let charged = self.change_charged(downtime_limit, |state, now, _| {
+            let settings = state.settings(&settings);
             state.adopt_settings(&settings, now);
             state.forget(now);
             Ok(())
@@ -164,6 +169,7 @@ impl HostDaemon {
         let id = HostAccountId::new(account, request.pool.clone());
         let host = self.id;
         self.change(|state, now| {
+            Self::check_not_banned(state, &account)?;
             let event = Event::Quote { account: id.clone(), minima: request.minima.clone(), valid_for: QUOTE_VALID };
             apply(state, event, now)?;
             let prices = state.auctioneer.quote_of(&id).map(|quote| (quote.prices.clone(), quote.valid_until));
@@ -183,6 +189,7 @@ impl HostDaemon {
         // A smaller bid is refused while the account's domains have more: what was shrunk or removed just now counts.
         let report = self.change_charged_if_possible(|state, now, domains| {
             check_generation(state, &id, request.generation)?;
+            Self::check_not_banned(state, &account)?;
             check_covers(&request.bid, state.auctioneer.config(), &id, domains)?;
             apply(state, Event::Bid { account: id.clone(), bid: request.bid.clone() }, now)?;
             state.note_generation(&id, request.generation);
@@ -190,6 +197,33 @@ impl HostDaemon {
         })?;
         self.follow_up();
         Ok(report)
+    }
+
+    /// What a bid would bring, without anything being changed.
+    pub(super) fn preview(
+        &self,
+        account: AccountId,
+        pool: &PoolName,
+        request: &PreviewRequest,
+    ) -> Result<PreviewReport, MarketError> {
+        let id = HostAccountId::new(account, pool.clone());
+        let market = {
+            let state = self.lock();
+            Self::check_not_banned(&state, &account)?;
+            state.auctioneer.clone()
+        };
+        let preview = market.preview(&id, request.bid.clone(), request.extra_funds)?;
+        let view = preview.account;
+        Ok(PreviewReport {
+            state: view.state,
+            rate: view.rate,
+            rates: view.rates,
+            contingency: view.contingency,
+            allocation: view.allocation,
+            unique: view.unique,
+            expires_at: view.expires_at,
+            displaced: preview.displaced.len(),
+        })
     }
 
     /// Takes out of a host account what is above `leave` and can be given back.
@@ -303,6 +337,8 @@ pub(super) fn report(state: &State, id: &HostAccountId) -> Result<AccountReport,
         funded: view.funded,
         charged: view.charged,
         balance: view.balance,
+        refundable: view.refundable,
+        contingency: view.contingency,
         rate: view.rate,
         rates: view.rates,
         bid: view.bid,

@@ -7,10 +7,11 @@ use tycoon_market::{AccountId, HostAccountId, PoolName, Quantity, ResourceKind};
 
 use super::market::{MarketError, reserved};
 use super::usage::disk_bytes;
-use super::{HostDaemon, alone, request};
+use super::{HostDaemon, alone};
 use crate::hypervisor::HypervisorError;
 use crate::protocol::{Answer, HostError, Request};
 use crate::spec::{DomainPath, DomainSpec, Ownership, hypervisor_name};
+use crate::spec_check;
 use crate::status::DomainStatus;
 
 /// The longest that a domain may take to shut down, in milliseconds: ten minutes.
@@ -122,7 +123,7 @@ impl HostDaemon {
                 Ok(Answer::Ensured { changed, domain: None })
             }
             Request::EnsureVolumes { pool, generation, spec } => {
-                request::check(&spec)?;
+                spec_check::check(&spec).map_err(|reason| HostError::BadRequest { reason })?;
                 let _taking = self.admit(account, &pool, generation, Wanted::Made(&spec))?;
                 let ownership = owner(account, &pool, generation, &spec);
                 let changed =
@@ -130,7 +131,7 @@ impl HostDaemon {
                 self.ensured(account, &pool, &spec.path, changed)
             }
             Request::EnsureDomain { pool, generation, spec } => {
-                request::check(&spec)?;
+                spec_check::check(&spec).map_err(|reason| HostError::BadRequest { reason })?;
                 let _taking = self.admit(account, &pool, generation, Wanted::Made(&spec))?;
                 let ownership = owner(account, &pool, generation, &spec);
                 let changed = self
@@ -255,6 +256,9 @@ impl HostDaemon {
 
     /// The account may have domains of the pool run here.
     fn check_paid(&self, account: AccountId, pool: &PoolName) -> Result<(), HostError> {
+        if self.lock().banned.contains(&account) {
+            return Err(HostError::Banned);
+        }
         let view = self.lock().auctioneer.account(&HostAccountId::new(account, pool.clone()));
         match view.map(|view| view.state) {
             None => Err(HostError::NoAccount { pool: pool.clone() }),

@@ -1,23 +1,20 @@
-//! What a host remembers, and how it is kept.
+//! What a host remembers; `store` keeps it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use tycoon_market::auctioneer::{Auctioneer, HostConfig};
+use tycoon_market::auctioneer::Auctioneer;
 use tycoon_market::ids::EscrowId;
-use tycoon_market::{AccountId, Credits, HostAccountId, HostName, TimeSpan, Timestamp};
+use tycoon_market::{AccountId, Credits, HostAccountId, TimeSpan, Timestamp};
 
-use super::DaemonError;
-use super::charges::{ChargeBook, Charges};
+use super::charges::ChargeBook;
 use super::keys::KeyBook;
 use super::statements::StatementNotes;
+use crate::events::HostEvent;
+use crate::policy::OwnerPolicy;
 
-/// The key of the state in its tree.
-const STATE_KEY: &[u8] = b"state";
-/// What the keys of the charges of an interval begin with; the number of the interval follows.
-const CHARGES_PREFIX: &[u8] = b"charges/";
 /// The version of the state's form.
-const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 /// For how long it is remembered what came of a closed account: 30 days.
 const CLOSED_MEMORY: TimeSpan = TimeSpan::from_seconds(30 * 86_400);
 /// Closed pools of one account that are remembered at most.
@@ -29,7 +26,7 @@ const CLOSED_MAX: usize = 16_384;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct State {
-    version: u32,
+    pub(super) version: u32,
     /// When this memory begins. What was before, another memory may have known, which is lost.
     pub(super) founded_at: Timestamp,
     /// The market.
@@ -45,9 +42,27 @@ pub(super) struct State {
     pub(super) cpu_marks: Option<BTreeMap<String, TimeSpan>>,
     /// What the bank is to be told of each escrow.
     pub(super) statements: BTreeMap<EscrowId, StatementNotes>,
+    /// What the owner has set by command.
+    #[serde(default)]
+    pub(super) policy: OwnerPolicy,
+    /// Whom she keeps out.
+    #[serde(default)]
+    pub(super) banned: BTreeSet<AccountId>,
+    /// All that was ever charged.
+    #[serde(default)]
+    pub(super) earned: Credits,
+    /// The number of the last event that was told.
+    #[serde(default)]
+    pub(super) last_event: u64,
     /// What was charged lately, which is kept beside the state.
     #[serde(skip)]
     pub(super) charges: ChargeBook,
+    /// What has happened and is not on disk yet.
+    #[serde(skip)]
+    pub(super) news: Vec<HostEvent>,
+    /// The CPU of each account when it was told last. Not kept.
+    #[serde(skip)]
+    pub(super) told_shares: BTreeMap<HostAccountId, u64>,
 }
 
 /// What is remembered of a host account beside its money.
@@ -79,7 +94,7 @@ pub(super) struct ClosedNotes {
 }
 
 impl State {
-    fn new(auctioneer: Auctioneer, now: Timestamp) -> Self {
+    pub(super) fn new(auctioneer: Auctioneer, now: Timestamp) -> Self {
         Self {
             version: VERSION,
             founded_at: now,
@@ -89,7 +104,13 @@ impl State {
             keys: KeyBook::default(),
             cpu_marks: None,
             statements: BTreeMap::new(),
+            policy: OwnerPolicy::default(),
+            banned: BTreeSet::new(),
+            earned: Credits::ZERO,
+            last_event: 0,
             charges: ChargeBook::default(),
+            news: Vec::new(),
+            told_shares: BTreeMap::new(),
         }
     }
 
@@ -126,6 +147,7 @@ impl State {
             && next.is_idle()
             && (self.founded_at, &self.closed, &self.keys, &self.statements)
                 == (next.founded_at, &next.closed, &next.keys, &next.statements)
+            && (&self.policy, &self.banned, self.last_event) == (&next.policy, &next.banned, next.last_event)
             && self.auctioneer.config() == next.auctioneer.config()
             && self.auctioneer.is_draining() == next.auctioneer.is_draining()
     }
@@ -149,73 +171,7 @@ impl State {
                 self.closed.remove(&id);
             }
         }
-        let here: std::collections::BTreeSet<AccountId> =
-            self.accounts.keys().chain(self.closed.keys()).map(|id| id.account).collect();
+        let here: BTreeSet<AccountId> = self.accounts.keys().chain(self.closed.keys()).map(|id| id.account).collect();
         self.keys.retain(&here);
-    }
-}
-
-/// Keeps the state of one host in a tree: as one value, and the charges of each interval beside it; all that changes is
-/// written together, so that it is never half new.
-#[derive(Debug)]
-pub(super) struct Store {
-    host: HostName,
-    tree: sled::Tree,
-}
-
-/// The part of a state that every version has.
-#[derive(Deserialize)]
-struct VersionOnly {
-    version: u32,
-}
-
-impl Store {
-    pub(super) const fn new(host: HostName, tree: sled::Tree) -> Self {
-        Self { host, tree }
-    }
-
-    /// The state that is kept; a new one, not yet saved, where there is none.
-    pub(super) fn open(&self, config: &HostConfig, now: Timestamp) -> Result<State, DaemonError> {
-        let fresh = Auctioneer::new(config.clone(), now)
-            .map_err(|error| DaemonError::Config { host: self.host.clone(), reason: error.to_string() })?;
-        let Some(bytes) = self.tree.get(STATE_KEY).map_err(|source| self.failed("read", source))? else {
-            return Ok(State::new(fresh, now));
-        };
-        let damaged = |source| DaemonError::Damaged { host: self.host.clone(), source };
-        let VersionOnly { version } = serde_json::from_slice(&bytes).map_err(damaged)?;
-        if version != VERSION {
-            return Err(DaemonError::Version { host: self.host.clone(), found: version, known: VERSION });
-        }
-        let mut state: State = serde_json::from_slice(&bytes).map_err(damaged)?;
-        let mut charges: BTreeMap<u64, Charges> = BTreeMap::new();
-        for entry in self.tree.scan_prefix(CHARGES_PREFIX) {
-            let (key, value) = entry.map_err(|source| self.failed("read", source))?;
-            if let Some(number) = key.get(CHARGES_PREFIX.len()..).and_then(|number| number.try_into().ok()) {
-                charges.insert(u64::from_be_bytes(number), serde_json::from_slice(&value).map_err(damaged)?);
-            }
-        }
-        state.charges = ChargeBook::of(charges);
-        Ok(state)
-    }
-
-    /// Saves the state, which was `before` until now; it is on disk on return, all of it or nothing.
-    pub(super) fn save(&self, state: &State, before: &State) -> Result<(), DaemonError> {
-        let damaged = |source| DaemonError::Damaged { host: self.host.clone(), source };
-        let mut batch = sled::Batch::default();
-        batch.insert(STATE_KEY, serde_json::to_vec(state).map_err(damaged)?);
-        for (number, charges) in state.charges.changes_since(&before.charges) {
-            let key = [CHARGES_PREFIX, &number.to_be_bytes()].concat();
-            match charges {
-                Some(charges) => batch.insert(key, serde_json::to_vec(&*charges).map_err(damaged)?),
-                None => batch.remove(key),
-            }
-        }
-        self.tree.apply_batch(batch).map_err(|source| self.failed("written", source))?;
-        self.tree.flush().map_err(|source| self.failed("written", source))?;
-        Ok(())
-    }
-
-    fn failed(&self, action: &'static str, source: sled::Error) -> DaemonError {
-        DaemonError::Store { host: self.host.clone(), action, source }
     }
 }

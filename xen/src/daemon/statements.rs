@@ -54,6 +54,9 @@ pub(super) struct StatementNotes {
     ceiling: Option<Credits>,
     /// True where the bank has ended the escrow and hears no more.
     is_ended: bool,
+    /// What the bank last said that it has paid.
+    #[serde(default)]
+    paid: Credits,
 }
 
 /// The totals of a statement.
@@ -84,7 +87,13 @@ impl StatementNotes {
             paid_before: Totals::default(),
             ceiling: None,
             is_ended: false,
+            paid: Credits::ZERO,
         }
+    }
+
+    /// What was charged to the escrow, and what the bank has paid of it.
+    pub(super) fn earned(&self) -> (Credits, Credits) {
+        (self.totals.drawn.max(self.paid), self.paid)
     }
 
     /// True where the bank has the last word on the escrow, so that its money is where it belongs.
@@ -115,14 +124,20 @@ impl StatementNotes {
 
     /// Makes a statement where one is due.
     fn make(&mut self, now: Timestamp) {
+        self.make_if(now, false);
+    }
+
+    /// The same, where `is_wanted` also before its time, if there is anything to tell.
+    fn make_if(&mut self, now: Timestamp, is_wanted: bool) {
         if self.is_settled() {
             return;
         }
         let next = self.next();
+        let is_wanted = is_wanted && next != self.stated;
         let is_news = (next.released, next.closed) != (self.stated.released, self.stated.closed);
         // A clock that went back must not make the host silent.
         let is_routine = now < self.told_at || now.since(self.told_at) >= ROUTINE;
-        let is_due = is_news || is_routine || self.is_pending();
+        let is_due = is_news || is_routine || is_wanted || self.is_pending();
         if is_due && (!self.is_pending() || next != self.stated) {
             self.sequence = self.sequence.saturating_add(1);
             self.stated = next;
@@ -165,6 +180,17 @@ impl State {
             notes.make(now);
         }
         self.statements.retain(|_, notes| !(notes.is_of_closed_account && notes.is_settled()));
+    }
+
+    /// Makes a statement of every escrow of which there is anything to tell.
+    pub(super) fn make_all_statements(&mut self, now: Timestamp) {
+        self.make_statements(now);
+        self.statements.values_mut().for_each(|notes| notes.make_if(now, true));
+    }
+
+    /// The escrows of which the bank has not acknowledged the last statement.
+    pub(super) fn pending_escrows(&self) -> Vec<EscrowId> {
+        self.statements.iter().filter(|(_, notes)| notes.is_pending()).map(|(escrow, _)| *escrow).collect()
     }
 
     /// Notes the final totals of an escrow whose account is closed.
@@ -268,6 +294,7 @@ impl HostDaemon {
         notes.acknowledged = notes.acknowledged.max(known);
         notes.told_at = now;
         notes.ceiling = None;
+        notes.paid = notes.paid.max(answer.drawn);
         Next::Done
     }
 

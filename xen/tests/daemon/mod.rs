@@ -1,9 +1,11 @@
 //! Tests of the host daemon, by subject.
 
 mod bank_line;
+mod description;
 mod enforcement;
 mod keys;
 mod market_data;
+mod owner;
 mod random_operations;
 mod receipts;
 mod restarts;

@@ -1,0 +1,140 @@
+//! The heart of a served host: at every interval time is charged and everything divided anew. What the owner's file or
+//! the machine says now holds from the next beat on.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tycoon_market::TimeSpan;
+use tycoon_sls::announce::Announcing;
+use tycoon_xen::daemon::HostDaemon;
+use tycoon_xen::hypervisor::Hypervisor;
+
+use super::policy_file::PolicyFile;
+use super::serve::one_line;
+use super::steady_clock::{SteadyClock, Step};
+
+/// A thread that beats until it is stopped.
+pub struct Heart {
+    stop: Arc<Stop>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Stop {
+    is_wanted: AtomicBool,
+    lock: Mutex<()>,
+    changed: Condvar,
+}
+
+impl Stop {
+    /// Waits for a time; true where it is to stop.
+    fn wait(&self, time: Duration) -> bool {
+        let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_going = |_: &mut ()| !self.is_wanted.load(Ordering::SeqCst);
+        drop(self.changed.wait_timeout_while(guard, time, is_going).unwrap_or_else(PoisonError::into_inner));
+        self.is_wanted.load(Ordering::SeqCst)
+    }
+}
+
+/// What beats.
+struct Beating {
+    daemon: Arc<HostDaemon>,
+    hypervisor: Arc<dyn Hypervisor>,
+    policy: PolicyFile,
+    clock: Arc<SteadyClock>,
+    announcing: Option<Arc<Announcing>>,
+    last: Instant,
+    has_failed: bool,
+}
+
+impl Heart {
+    /// Begins to beat.
+    pub fn start(
+        daemon: Arc<HostDaemon>,
+        hypervisor: Arc<dyn Hypervisor>,
+        policy: PolicyFile,
+        clock: Arc<SteadyClock>,
+        announcing: Option<Arc<Announcing>>,
+    ) -> io::Result<Self> {
+        let stop = Arc::new(Stop::default());
+        let stopping = stop.clone();
+        let last = Instant::now();
+        let mut beating = Beating { daemon, hypervisor, policy, clock, announcing, last, has_failed: false };
+        let beat = move || {
+            loop {
+                // An interval is counted from beat to beat, however long a beat takes.
+                let interval = Duration::from_micros(beating.daemon.interval().micros());
+                if stopping.wait(interval.saturating_sub(beating.last.elapsed())) {
+                    return;
+                }
+                beating.beat();
+            }
+        };
+        let thread = thread::Builder::new().name("heart".into()).spawn(beat)?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+
+    /// Stops, once a beat that has begun is done.
+    pub fn stop(mut self) {
+        let guard = self.stop.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.stop.is_wanted.store(true, Ordering::SeqCst);
+        drop(guard);
+        self.stop.changed.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // It fails only by a panic, of which its own message has told.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Beating {
+    fn beat(&mut self) {
+        let passed = self.last.elapsed();
+        self.last = Instant::now();
+        self.prepare();
+        let ticked = match self.clock.follow() {
+            Step::None => self.daemon.tick(),
+            Step::Forward(by) => {
+                tracing::warn!(by = %by, "the machine's clock was set forward; only the time that passed is charged");
+                self.daemon.resume(Some(TimeSpan::from_micros(u64::try_from(passed.as_micros()).unwrap_or(u64::MAX))))
+            }
+            Step::Back(by) => {
+                tracing::warn!(by = %by, "the machine's clock was set back; no time is charged");
+                self.daemon.tick()
+            }
+        };
+        match ticked {
+            Ok(()) if self.has_failed => {
+                tracing::info!("the market goes on");
+                self.has_failed = false;
+            }
+            Ok(()) => {}
+            Err(error) if self.has_failed => tracing::debug!(error = %one_line(&error), "the market stands still"),
+            Err(error) => {
+                tracing::error!(error = %one_line(&error), "the market stands still; it is tried again at every interval");
+                self.has_failed = true;
+            }
+        }
+    }
+
+    /// Takes in what file and machine say now.
+    fn prepare(&mut self) {
+        let prepared = match self.policy.changed_config(&*self.hypervisor) {
+            Ok(Some(config)) => self.daemon.prepare(config).map_err(|error| one_line(&error)),
+            Ok(None) => return,
+            Err(failure) => Err(failure.message()),
+        };
+        match prepared {
+            Ok(()) => {
+                tracing::info!("what is sold has changed");
+                if let Some(announcing) = &self.announcing {
+                    announcing.now();
+                }
+            }
+            Err(error) => tracing::error!(error, "what is sold cannot be changed; it stays as it was"),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! `tycoon host history` and `tycoon host watch`: what happened to host accounts.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde_json::{Value, json};
+use tycoon_market::PoolName;
+use tycoon_market::duration_text::show_duration;
+use tycoon_xen::events::{Happening, HostEvent};
+
+use super::chosen::{Answers, Chosen, HostsArg, ask};
+use super::money::time;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::{Output, table};
+use crate::site::Session;
+use crate::site::links::link_error;
+use crate::time::local_with_seconds;
+
+/// How long a host is asked to wait for events, in seconds.
+const WAIT_SECONDS: u64 = 10;
+/// The pause after a host that did not answer.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Arguments of `tycoon host history`.
+#[derive(Args, Debug)]
+pub struct HistoryArgs {
+    /// The hosts.
+    #[command(flatten)]
+    hosts: HostsArg,
+    /// Only events of this pool
+    #[arg(long, value_name = "POOL")]
+    pool: Option<PoolName>,
+    /// The last so many events of each host
+    #[arg(long, short = 'n', value_name = "NUMBER", default_value_t = 50)]
+    last: usize,
+}
+
+/// Arguments of `tycoon host watch`.
+#[derive(Args, Debug)]
+pub struct WatchArgs {
+    /// The hosts.
+    #[command(flatten)]
+    hosts: HostsArg,
+    /// Only events of this pool
+    #[arg(long, value_name = "POOL")]
+    pool: Option<PoolName>,
+    /// End after so long; otherwise with Ctrl-C
+    #[arg(long = "for", value_name = "TIME", value_parser = time)]
+    longest: Option<tycoon_market::TimeSpan>,
+}
+
+/// Shows what happened.
+pub fn history(arguments: &HistoryArgs, output: &Output) -> Result<Exit, Failure> {
+    let session = Session::open(output, "tycoon host history")?;
+    let chosen = arguments.hosts.choose(&session)?;
+    let answers: Answers<Vec<HostEvent>> = ask(&chosen, |chosen| {
+        let mut events = Vec::new();
+        let mut after = 0;
+        loop {
+            let report = chosen.client.events(after, 0).map_err(link_error)?;
+            let is_last = report.last <= after || report.events.is_empty();
+            events.extend(report.events);
+            if is_last {
+                break;
+            }
+            after = report.last;
+        }
+        events.retain(|event: &HostEvent| is_wanted(event, arguments.pool.as_ref()));
+        let first = events.len().saturating_sub(arguments.last);
+        Ok(events.split_off(first))
+    });
+    session.close()?;
+    let to_json = |events: &Vec<HostEvent>| json!({ "events": events });
+    Ok(answers.show(output, to_json, |hosts| {
+        let rows: Vec<Vec<String>> =
+            hosts.iter().flat_map(|(host, events)| events.iter().map(move |event| row(host, event))).collect();
+        if rows.is_empty() {
+            return "Nothing has happened.\n".to_owned();
+        }
+        table(&["TIME", "HOST", "ACCOUNT", "POOL", "EVENT", ""], &rows, &[], output.stdout)
+    }))
+}
+
+/// Shows what happens, until it is interrupted.
+pub fn watch(arguments: &WatchArgs, output: &Output) -> Result<Exit, Failure> {
+    let session = Session::open(output, "tycoon host watch")?;
+    let chosen = arguments.hosts.choose(&session)?;
+    if session.embedded().is_some() {
+        return Err(Failure::new(Exit::Usage, "on the embedded site nothing happens while nobody works on it")
+            .help("`tycoon host history` shows what has happened"));
+    }
+    let deadline = arguments.longest.map(|span| Instant::now() + Duration::from_micros(span.micros()));
+    let begin: BTreeMap<String, u64> = chosen
+        .iter()
+        .map(|chosen| {
+            let last = chosen.client.events(u64::MAX, 0).map(|report| report.last);
+            last.map(|last| (chosen.host.name.to_string(), last)).map_err(|error| {
+                Failure::from_error(Exit::Failed, &error).context(&format!("host {} does not tell", chosen.host.name))
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    std::thread::scope(|scope| {
+        for chosen in &chosen {
+            let after = begin.get(chosen.host.name.as_str()).copied().unwrap_or_default();
+            scope.spawn(move || follow(chosen, after, arguments.pool.as_ref(), deadline, output));
+        }
+    });
+    session.close()?;
+    Ok(Exit::Ok)
+}
+
+fn follow(chosen: &Chosen, mut after: u64, pool: Option<&PoolName>, deadline: Option<Instant>, output: &Output) {
+    let host = chosen.host.name.as_str();
+    let mut is_silent = false;
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) {
+            return;
+        }
+        let wait = left.map_or(WAIT_SECONDS, |left| left.as_secs().clamp(1, WAIT_SECONDS));
+        match chosen.client.events(after, wait) {
+            Ok(report) => {
+                if is_silent {
+                    output.message(&format!("host {host} answers again"));
+                }
+                if report.is_torn {
+                    output.message(&format!("host {host} has forgotten some events that were not shown"));
+                }
+                is_silent = false;
+                after = report.last;
+                for event in report.events.iter().filter(|event| is_wanted(event, pool)) {
+                    show(host, event, output);
+                }
+            }
+            Err(error) => {
+                if !is_silent {
+                    output.message(&format!("host {host} does not answer, and is asked again: {error}"));
+                }
+                is_silent = true;
+                std::thread::sleep(PAUSE);
+            }
+        }
+    }
+}
+
+fn show(host: &str, event: &HostEvent, output: &Output) {
+    if output.json {
+        let mut value = json!(event);
+        if let Some(object) = value.as_object_mut() {
+            object.insert("host".to_owned(), Value::from(host));
+        }
+        output.print(&format!("{value}\n"));
+    } else {
+        output.print(&format!("{}\n", row(host, event).join("  ")));
+    }
+}
+
+fn is_wanted(event: &HostEvent, pool: Option<&PoolName>) -> bool {
+    pool.is_none_or(|pool| event.pool == *pool)
+}
+
+fn row(host: &str, event: &HostEvent) -> Vec<String> {
+    vec![
+        local_with_seconds(event.at),
+        host.to_owned(),
+        event.account.short(),
+        event.pool.to_string(),
+        event.what.word().to_owned(),
+        details(event),
+    ]
+}
+
+fn details(event: &HostEvent) -> String {
+    let within = |until: tycoon_market::Timestamp| show_duration(until.since(event.at));
+    match &event.what {
+        Happening::Funded { amount, .. } | Happening::Refunded { amount } => format!("{} credits", amount.rounded(6)),
+        Happening::Allocated { shares } => {
+            let shares: Vec<String> =
+                shares.iter().map(|(kind, share)| format!("{} {kind}", kind.show(*share))).collect();
+            shares.join(", ")
+        }
+        Happening::Granted { id } => format!("holds {id}"),
+        Happening::Outbid { id } => format!("lost {id}"),
+        Happening::Warned { reason, stop_at } => format!("{reason}, stops in {}", within(*stop_at)),
+        Happening::Displaced { stop_at } => format!("others bid more, stops in {}", within(*stop_at)),
+        Happening::Stopped { reason, delete_at } => format!("{reason}, disks go in {}", within(*delete_at)),
+        Happening::Deleted { reason } => reason.to_string(),
+        Happening::Expired { rate } => {
+            format!("bids {} per hour from now on", super::account::number(rate.credits_per_hour()))
+        }
+        Happening::Closed { charged, refunded } => {
+            format!("charged {}, returned {}", charged.rounded(6), refunded.rounded(6))
+        }
+    }
+}

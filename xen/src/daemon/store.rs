@@ -1,0 +1,290 @@
+//! How a host's state is kept: record by record in a tree. Whatever a change has changed is written together and flushed
+//! once, so that it is on disk whole or not at all.
+//!
+//! ```text
+//! state                     what there is once: version, owner's policy, marks of CPU times
+//! market/head, market/account/…, market/statistics/…, market/unique/…, market/closed/…
+//! account/…  closed/…       what is remembered of open and of closed accounts beside their money
+//! escrow/…                  what the bank is to be told of an escrow
+//! keys/…                    whose keys are whose, by account
+//! charges/…  events/…       what was charged and what happened lately, by number
+//! ```
+//!
+//! Until version 2 all but the charges was one value.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tycoon_market::auctioneer::{Auctioneer, HostConfig, Part, PartChange};
+use tycoon_market::{AccountId, Credits, EscrowId, HostAccountId, HostName, TimeSpan, Timestamp};
+
+use super::DaemonError;
+use super::charges::{ChargeBook, Charges};
+use super::keys::{AccountKeys, KeyBook};
+use super::state::{AccountNotes, ClosedNotes, State, VERSION};
+use super::statements::StatementNotes;
+use crate::events::{EVENTS_KEPT, HostEvent};
+use crate::policy::OwnerPolicy;
+
+/// The key of what there is once.
+const STATE_KEY: &[u8] = b"state";
+/// The version in which everything was one value.
+const WHOLE_VERSION: u32 = 2;
+const MARKET: &str = "market/";
+const ACCOUNT: &str = "account/";
+const CLOSED: &str = "closed/";
+const STATEMENT: &str = "escrow/";
+const KEYS: &str = "keys/";
+/// What the keys of the charges of an interval begin with; the number of the interval follows.
+const CHARGES: &[u8] = b"charges/";
+/// What the keys of events begin with; their number follows.
+const EVENTS: &[u8] = b"events/";
+
+/// Called before a change is written and after it is on disk, so that a test can end the process there.
+pub type SaveHook = Arc<dyn Fn() + Send + Sync>;
+
+/// Keeps the state of one host in a tree.
+pub(super) struct Store {
+    host: HostName,
+    tree: sled::Tree,
+    /// True where nothing is there, or what is there has the form of an earlier version: then all is written anew.
+    is_to_be_whole: AtomicBool,
+    hook: Option<SaveHook>,
+}
+
+/// The part of a state that every version has.
+#[derive(Deserialize)]
+struct VersionOnly {
+    version: u32,
+}
+
+/// What there is once.
+#[derive(Serialize)]
+struct OnceRef<'a> {
+    version: u32,
+    founded_at: Timestamp,
+    cpu_marks: &'a Option<BTreeMap<String, TimeSpan>>,
+    policy: &'a OwnerPolicy,
+    banned: &'a BTreeSet<AccountId>,
+    earned: Credits,
+    last_event: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Once {
+    #[expect(dead_code, reason = "it was read before")]
+    version: u32,
+    founded_at: Timestamp,
+    cpu_marks: Option<BTreeMap<String, TimeSpan>>,
+    policy: OwnerPolicy,
+    banned: BTreeSet<AccountId>,
+    earned: Credits,
+    last_event: u64,
+}
+
+impl<'a> OnceRef<'a> {
+    fn of(state: &'a State) -> Self {
+        Self {
+            version: VERSION,
+            founded_at: state.founded_at,
+            cpu_marks: &state.cpu_marks,
+            policy: &state.policy,
+            banned: &state.banned,
+            earned: state.earned,
+            last_event: state.last_event,
+        }
+    }
+}
+
+/// What is written together.
+struct Writing<'a> {
+    store: &'a Store,
+    batch: sled::Batch,
+}
+
+impl Writing<'_> {
+    fn put<T: Serialize>(&mut self, key: impl Into<sled::IVec>, value: &T) -> Result<(), DaemonError> {
+        let bytes = serde_json::to_vec(value).map_err(|source| self.store.damaged(source))?;
+        self.batch.insert(key, bytes);
+        Ok(())
+    }
+
+    /// Puts what differs between two maps.
+    fn put_changes<K: Ord + ToString, V: Serialize + PartialEq>(
+        &mut self,
+        prefix: &str,
+        now: &BTreeMap<K, V>,
+        before: Option<&BTreeMap<K, V>>,
+    ) -> Result<(), DaemonError> {
+        for (name, value) in now {
+            if before.and_then(|before| before.get(name)) != Some(value) {
+                self.put(key(prefix, name), value)?;
+            }
+        }
+        for name in before.into_iter().flat_map(BTreeMap::keys).filter(|name| !now.contains_key(*name)) {
+            self.batch.remove(key(prefix, name));
+        }
+        Ok(())
+    }
+}
+
+impl Store {
+    pub(super) const fn new(host: HostName, tree: sled::Tree) -> Self {
+        Self { host, tree, is_to_be_whole: AtomicBool::new(true), hook: None }
+    }
+
+    /// The same with a hook.
+    pub(super) fn set_hook(&mut self, hook: SaveHook) {
+        self.hook = Some(hook);
+    }
+
+    /// The state that is kept; a new one, not yet saved, where there is none.
+    pub(super) fn open(&self, config: &HostConfig, now: Timestamp) -> Result<State, DaemonError> {
+        let fresh = Auctioneer::new(config.clone(), now)
+            .map_err(|error| DaemonError::Config { host: self.host.clone(), reason: error.to_string() })?;
+        let Some(bytes) = self.tree.get(STATE_KEY).map_err(|source| self.failed("read", source))? else {
+            return Ok(State::new(fresh, now));
+        };
+        let VersionOnly { version } = self.parsed(&bytes)?;
+        let mut state = match version {
+            VERSION => {
+                self.is_to_be_whole.store(false, Ordering::SeqCst);
+                self.read(self.parsed(&bytes)?, now)?
+            }
+            WHOLE_VERSION => State { version: VERSION, ..self.parsed(&bytes)? },
+            found => return Err(DaemonError::Version { host: self.host.clone(), found, known: VERSION }),
+        };
+        let mut charges: BTreeMap<u64, Charges> = BTreeMap::new();
+        for entry in self.tree.scan_prefix(CHARGES) {
+            let (key, value) = entry.map_err(|source| self.failed("read", source))?;
+            if let Some(number) = key.get(CHARGES.len()..).and_then(|number| number.try_into().ok()) {
+                charges.insert(u64::from_be_bytes(number), self.parsed(&value)?);
+            }
+        }
+        state.charges = ChargeBook::of(charges);
+        Ok(state)
+    }
+
+    fn read(&self, once: Once, now: Timestamp) -> Result<State, DaemonError> {
+        let parts: Vec<Part> = self.scan(MARKET)?.into_iter().map(|(_, part)| part).collect();
+        let auctioneer = Auctioneer::of_parts(parts)
+            .ok_or_else(|| self.damaged(serde::de::Error::custom("the market itself is missing among its records")))?;
+        let keys = self.scan_by::<AccountId, AccountKeys>(KEYS)?;
+        let mut state = State::new(auctioneer, now);
+        state.founded_at = once.founded_at;
+        state.accounts = self.scan_by::<HostAccountId, AccountNotes>(ACCOUNT)?;
+        state.closed = self.scan_by::<HostAccountId, ClosedNotes>(CLOSED)?;
+        state.keys = KeyBook::of(keys);
+        state.cpu_marks = once.cpu_marks;
+        state.statements = self.scan_by::<EscrowId, StatementNotes>(STATEMENT)?;
+        state.policy = once.policy;
+        state.banned = once.banned;
+        state.earned = once.earned;
+        state.last_event = once.last_event;
+        Ok(state)
+    }
+
+    fn scan<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<(String, T)>, DaemonError> {
+        let mut found = Vec::new();
+        for entry in self.tree.scan_prefix(prefix) {
+            let (key, value) = entry.map_err(|source| self.failed("read", source))?;
+            let name = String::from_utf8_lossy(key.get(prefix.len()..).unwrap_or_default()).into_owned();
+            found.push((name, self.parsed(&value)?));
+        }
+        Ok(found)
+    }
+
+    fn scan_by<K: Ord + std::str::FromStr, T: DeserializeOwned>(
+        &self,
+        prefix: &str,
+    ) -> Result<BTreeMap<K, T>, DaemonError> {
+        let named = |(name, value): (String, T)| {
+            let name = name.parse().map_err(|_| {
+                self.damaged(serde::de::Error::custom(format_args!("`{prefix}{name}` is no name of a record")))
+            })?;
+            Ok((name, value))
+        };
+        self.scan(prefix)?.into_iter().map(named).collect()
+    }
+
+    fn parsed<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, DaemonError> {
+        serde_json::from_slice(bytes).map_err(|source| self.damaged(source))
+    }
+
+    /// The events that are kept, in their order.
+    pub(super) fn events(&self) -> Result<Vec<HostEvent>, DaemonError> {
+        let mut events = Vec::new();
+        for entry in self.tree.scan_prefix(EVENTS) {
+            let (_, value) = entry.map_err(|source| self.failed("read", source))?;
+            events.push(self.parsed(&value)?);
+        }
+        Ok(events)
+    }
+
+    /// Saves the state, which was `before` until now; it is on disk on return, all of it or nothing.
+    pub(super) fn save(&self, state: &State, before: &State) -> Result<(), DaemonError> {
+        let is_whole = self.is_to_be_whole.load(Ordering::SeqCst);
+        let known = (!is_whole).then_some(before);
+        let mut writing = Writing { store: self, batch: sled::Batch::default() };
+        // Small, and written each time: so it also tells that there was a change.
+        writing.put(STATE_KEY, &OnceRef::of(state))?;
+        for change in state.auctioneer.changed_parts(known.map(|before| &before.auctioneer)) {
+            match change {
+                PartChange::Now(name, part) => writing.put(key(MARKET, &name), &part)?,
+                PartChange::Gone(name) => writing.batch.remove(key(MARKET, &name)),
+            }
+        }
+        writing.put_changes(ACCOUNT, &state.accounts, known.map(|before| &before.accounts))?;
+        writing.put_changes(CLOSED, &state.closed, known.map(|before| &before.closed))?;
+        writing.put_changes(STATEMENT, &state.statements, known.map(|before| &before.statements))?;
+        if known.is_none_or(|before| before.keys != state.keys) {
+            let before = known.map(|before| before.keys.by_account());
+            writing.put_changes(KEYS, &state.keys.by_account(), before.as_ref())?;
+        }
+        for (number, charges) in state.charges.changes_since(&before.charges) {
+            let key = [CHARGES, &number.to_be_bytes()].concat();
+            match charges {
+                Some(charges) => writing.put(key, &*charges)?,
+                None => writing.batch.remove(key),
+            }
+        }
+        for event in &state.news {
+            writing.put(event_key(event.number), event)?;
+            if let Some(old) = event.number.checked_sub(EVENTS_KEPT as u64) {
+                writing.batch.remove(event_key(old));
+            }
+        }
+        self.strike();
+        self.tree.apply_batch(writing.batch).map_err(|source| self.failed("written", source))?;
+        self.tree.flush().map_err(|source| self.failed("written", source))?;
+        self.is_to_be_whole.store(false, Ordering::SeqCst);
+        self.strike();
+        Ok(())
+    }
+
+    fn strike(&self) {
+        if let Some(hook) = &self.hook {
+            hook();
+        }
+    }
+
+    fn failed(&self, action: &'static str, source: sled::Error) -> DaemonError {
+        DaemonError::Store { host: self.host.clone(), action, source }
+    }
+
+    fn damaged(&self, source: serde_json::Error) -> DaemonError {
+        DaemonError::Damaged { host: self.host.clone(), source }
+    }
+}
+
+fn key(prefix: &str, name: &impl ToString) -> Vec<u8> {
+    [prefix, &name.to_string()].concat().into_bytes()
+}
+
+fn event_key(number: u64) -> Vec<u8> {
+    [EVENTS, &number.to_be_bytes()].concat()
+}
