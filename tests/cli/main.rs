@@ -7,6 +7,7 @@ mod environment;
 mod bad_files;
 mod bad_input;
 mod bank;
+mod bank_disks;
 mod bank_kills;
 mod bank_service;
 mod check;

@@ -12,7 +12,7 @@ pub fn write(figures: &MarketFigures, text: &mut Exposition) {
     let amounts = |amounts: &std::collections::BTreeMap<tycoon_market::ResourceKind, tycoon_market::Quantity>| {
         amounts.iter().map(|(kind, amount)| (kind.word(), count(amount.amount()))).collect::<Vec<_>>()
     };
-    let units = "in its base unit (thousandths of a CPU, bytes, bits per second).";
+    let units = "in its base unit (millionths of a CPU, bytes, bits per second).";
     text.gauges("tycoon_host_capacity", &format!("What is sold, {units}"), "resource", amounts(&figures.capacity));
     text.gauges(
         "tycoon_host_allocated",

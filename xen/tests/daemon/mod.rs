@@ -3,6 +3,7 @@
 mod bank_line;
 mod description;
 mod enforcement;
+mod enforcer;
 mod keys;
 mod market_data;
 mod owner;
