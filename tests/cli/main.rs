@@ -26,6 +26,8 @@ mod pools;
 mod prediction;
 mod readme;
 mod simulation;
+mod sls;
+mod sls_load;
 mod time;
 mod tutorial;
 mod up_and_down;

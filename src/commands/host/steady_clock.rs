@@ -54,7 +54,7 @@ impl Clock for SteadyClock {
 /// Since the machine's start, in microseconds.
 fn since_boot() -> i64 {
     let time = clock_gettime(ClockId::Boottime);
-    time.tv_sec.saturating_mul(1_000_000).saturating_add(i64::from(time.tv_nsec) / 1_000)
+    time.tv_sec.saturating_mul(1_000_000).saturating_add(time.tv_nsec / 1_000)
 }
 
 #[cfg(test)]
