@@ -39,6 +39,7 @@ test: test-quick ## check everything: format, lints, dependencies, documentation
 test-quick: packages toolchain ## the same without the lab of real Xen hosts
 	$(step) "format" cargo fmt --all --check
 	$(step) "lints" cargo clippy --locked --workspace --all-targets -- -D warnings
+	$(step) "lints of the shell scripts" scripts/shell-lints
 	$(step) "lints of the rooms that take no host with them" \
 	  cargo clippy --locked -p tycoon-xen -p tycoon-planner -p tycoon-executor --lib -- -D warnings
 	$(step) "dependencies" scripts/dependencies

@@ -147,14 +147,19 @@ impl ServedBank {
             .spawn()
             .expect("the bank starts");
         let mut stderr = BufReader::new(child.stderr.take().expect("its messages"));
+        // From here on it is ended with the benchmark, however that ends.
+        let key = secret(usize::MAX).public_key();
+        let mut bank = Self { child, address: String::new(), key, opened_in: Duration::ZERO };
         let mut line = String::new();
         loop {
             line.clear();
             assert!(stderr.read_line(&mut line).expect("its messages can be read") > 0, "the bank did not open");
             let told = line.trim().strip_prefix("tycoon init --bank http://");
             if let Some((address, key)) = told.and_then(|rest| rest.split_once(" --bank-key ")) {
-                let key = key.trim_matches('\'').parse().expect("a key");
-                return Self { child, address: address.to_owned(), key, opened_in: began.elapsed() };
+                bank.key = key.trim_matches('\'').parse().expect("a key");
+                bank.address = address.to_owned();
+                bank.opened_in = began.elapsed();
+                return bank;
             }
         }
     }
@@ -347,8 +352,14 @@ impl<'c> Peer<'c> {
              CREATE TABLE transfers (id uuid PRIMARY KEY, payer int, payee int, amount bigint, at timestamptz DEFAULT now());
              CREATE FUNCTION pay(p int, q int, a bigint) RETURNS bigint LANGUAGE plpgsql AS $$
              DECLARE left_over bigint; BEGIN
-               UPDATE accounts SET balance = balance - a WHERE id = p RETURNING balance INTO left_over;
-               UPDATE accounts SET balance = balance + a WHERE id = q;
+               -- The lower account first, so that no two transfers wait for each other.
+               IF p < q THEN
+                 UPDATE accounts SET balance = balance - a WHERE id = p RETURNING balance INTO left_over;
+                 UPDATE accounts SET balance = balance + a WHERE id = q;
+               ELSE
+                 UPDATE accounts SET balance = balance + a WHERE id = q;
+                 UPDATE accounts SET balance = balance - a WHERE id = p RETURNING balance INTO left_over;
+               END IF;
                INSERT INTO transfers (id, payer, payee, amount) VALUES (gen_random_uuid(), p, q, a);
                RETURN left_over; END $$";
         cluster.sql(&database, schema);
@@ -356,10 +367,14 @@ impl<'c> Peer<'c> {
             &database,
             &format!("INSERT INTO accounts SELECT n, 1000000000 FROM generate_series(0, {}) n", ACCOUNTS - 1),
         );
-        let choose = format!("\\set p random(0, {0})\n\\set q (:p + random(1, {0})) % {ACCOUNTS}\n", ACCOUNTS - 1);
+        // Each client pays from an account of its own, as at the bank.
+        let choose = format!("\\set p :client_id\n\\set q (:p + random(1, {0})) % {ACCOUNTS}\n", ACCOUNTS - 1);
+        let (take, give) = (
+            "UPDATE accounts SET balance = balance - 1 WHERE id = :p RETURNING balance;\n",
+            "UPDATE accounts SET balance = balance + 1 WHERE id = :q;\n",
+        );
         let plain = format!(
-            "{choose}BEGIN;\nUPDATE accounts SET balance = balance - 1 WHERE id = :p RETURNING balance;\n\
-             UPDATE accounts SET balance = balance + 1 WHERE id = :q;\n\
+            "{choose}BEGIN;\n\\if :p < :q\n{take}{give}\\else\n{give}{take}\\endif\n\
              INSERT INTO transfers (id, payer, payee, amount) VALUES (gen_random_uuid(), :p, :q, 1);\nCOMMIT;\n"
         );
         let function = format!("{choose}SELECT pay(:p, :q, 1);\n");

@@ -83,6 +83,8 @@ pub enum Command {
     Bank(commands::bank::BankArgs),
     /// The hosts that are known, and the service that knows them
     Sls(commands::sls::SlsArgs),
+    /// Which hosts are the site's: for its operator
+    Site(commands::site::SiteArgs),
     /// Point at the services of a real site, and pin their keys
     Init(commands::init::InitArgs),
     /// Calls by hand

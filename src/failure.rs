@@ -83,6 +83,15 @@ impl Failure {
         self
     }
 
+    /// The same, said of one of several.
+    #[must_use]
+    pub fn of(mut self, whose: &str) -> Self {
+        if let Content::Plain { message, .. } = &mut *self.content {
+            message.insert_str(0, &format!("{whose}: "));
+        }
+        self
+    }
+
     /// The same with what to do about it.
     #[must_use]
     pub fn help(mut self, text: impl Into<String>) -> Self {

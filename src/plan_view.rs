@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use tycoon_executor::engine::Report;
 use tycoon_market::{Credits, Quantity, ResourceKind, resource::show_bytes};
-use tycoon_planner::plan::{Change, DomainPlan, FieldChange, Goal, HostPlan, Plan};
+use tycoon_planner::plan::{Change, DomainPlan, FieldChange, Goal, HostPlan, Plan, Unreached};
 use tycoon_xen::spec::DomainSpec;
 
 use crate::output::{Style, table};
@@ -21,6 +21,7 @@ pub fn render(plan: &Plan, style: Style) -> String {
     for note in &plan.report.notes {
         let _ = writeln!(text, "{}: {note}", style.yellow("note"));
     }
+    text.push_str(&unreached(plan, &style.yellow("note")));
     money(&mut text, plan, style);
     text
 }
@@ -30,7 +31,12 @@ pub fn headline(plan: &Plan, style: Style) -> String {
     let simulated = if plan.is_simulated() { " (simulated hosts)" } else { "" };
     let name = style.bold(&format!("{}", plan.pool));
     if plan.is_empty() {
-        return format!("Pool {name}{simulated}: nothing to do, everything is as described.\n");
+        let as_described = if plan.report.unreached.is_empty() {
+            "everything is as described"
+        } else {
+            "everything is as described on the hosts that can be asked"
+        };
+        return format!("Pool {name}{simulated}: nothing to do, {as_described}.\n");
     }
     let mut parts = Vec::new();
     let mut part = |count: usize, what: &str| {
@@ -211,9 +217,16 @@ fn money(text: &mut String, plan: &Plan, style: Style) {
     }
 }
 
-/// The steps that failed, and what was not tried because of them.
+/// The hosts that may hold something of the pool and could not be asked.
+fn unreached(plan: &Plan, mark: &str) -> String {
+    let told =
+        |host: &Unreached| format!("{mark}: {} {}; what it holds of the pool is left as it is\n", host.name, host.why);
+    plan.report.unreached.iter().map(told).collect()
+}
+
+/// The hosts that were not reached, and the steps that failed.
 pub fn failures(plan: &Plan, report: &Report, style: Style) -> String {
-    let mut text = String::new();
+    let mut text = unreached(plan, &style.red("failed"));
     for (step, error) in report.failures(plan) {
         let host = plan.host(&step.host).map_or_else(|| step.host.short(), |host| host.name.to_string());
         let _ = writeln!(text, "{}: {} on {host}: {error}", style.red("failed"), step.action.describe());

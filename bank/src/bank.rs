@@ -1,7 +1,7 @@
 //! The bank itself: the rules, and where the books are kept, put together.
 //!
 //! ```text
-//! commit ─▶ queue ─▶ [one of the waiting threads takes all that wait]
+//! commit ─▶ queue ─▶ [the first of the waiting threads takes all that wait, and then passes the turn on]
 //!                      the books ([`Backend`]): decide each over what was decided before it,
 //!                      write all, one sync                          ◀── the truth
 //!                    ─▶ answers
@@ -10,8 +10,9 @@
 //! The books are a journal with an index ([`crate::journal_books`]), or a PostgreSQL database
 //! ([`crate::postgres_books`]), which several processes may share.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 use tycoon_market::{EscrowId, PublicKey, Receipt, Timestamp};
@@ -126,7 +127,7 @@ pub trait Backend: Send + Sync {
 
     /// Decides over the operations one after the other, and returns when those that were accepted are on disk. `at` is
     /// the present time.
-    fn write(&self, at: Timestamp, payloads: &[Payload]) -> Result<Vec<Result<Answer, BankError>>, BankError>;
+    fn write(&self, at: Timestamp, payloads: &[&Payload]) -> Result<Vec<Result<Answer, BankError>>, BankError>;
 
     /// Makes the next start quick.
     fn flush(&self) -> Result<(), BankError>;
@@ -138,9 +139,72 @@ pub trait Backend: Send + Sync {
     fn records(&self, visit: &mut dyn FnMut(&Record<'_>) -> Result<(), BankError>) -> Result<(), BankError>;
 }
 
+/// An operation that waits to be written.
 struct Pending {
-    payload: Mutex<Option<Payload>>,
-    outcome: Mutex<Option<Result<Answer, BankError>>>,
+    payload: Payload,
+    state: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+/// What its thread waits for.
+enum Waiting {
+    /// Nothing has happened yet.
+    Queued,
+    /// It is this thread's turn to write for all that wait.
+    Turn,
+    /// It is done.
+    Done(Result<Answer, BankError>),
+}
+
+impl Pending {
+    fn set(&self, state: Waiting) {
+        *lock(&self.state) = state;
+        self.changed.notify_one();
+    }
+}
+
+/// Operations that wait, and whether a thread writes.
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Arc<Pending>>,
+    is_written: bool,
+}
+
+/// Writes for all that wait, and passes the turn on when it is dropped, also by a panic.
+struct Turn<'a> {
+    bank: &'a Bank,
+    batch: Vec<Arc<Pending>>,
+}
+
+impl Turn<'_> {
+    fn write(mut self) {
+        let mut queue = lock(&self.bank.queue);
+        let count = queue.waiting.len().min(BATCH_MAX);
+        self.batch.extend(queue.waiting.drain(..count));
+        drop(queue);
+        let payloads: Vec<&Payload> = self.batch.iter().map(|pending| &pending.payload).collect();
+        let outcomes = match self.bank.backend.write(self.bank.clock.now(), &payloads) {
+            Ok(outcomes) => outcomes,
+            Err(error) => vec![Err(error); payloads.len()],
+        };
+        for (pending, outcome) in self.batch.drain(..).zip(outcomes) {
+            pending.set(Waiting::Done(outcome));
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        for pending in &self.batch {
+            // Only a panic leaves something here; what became of it is not known.
+            pending.set(Waiting::Done(Err(JournalError::Broken("a write was interrupted".to_owned()).into())));
+        }
+        let mut queue = lock(&self.bank.queue);
+        match queue.waiting.front() {
+            Some(next) => next.set(Waiting::Turn),
+            None => queue.is_written = false,
+        }
+    }
 }
 
 /// An open bank.
@@ -148,9 +212,7 @@ pub struct Bank {
     signer: Arc<dyn Signer>,
     clock: Arc<dyn Clock>,
     backend: Box<dyn Backend>,
-    queue: Mutex<Vec<Arc<Pending>>>,
-    /// Who holds it writes for all that wait.
-    turn: Mutex<()>,
+    queue: Mutex<Queue>,
 }
 
 // What these locks guard is whole after a panic: outcomes are set at once, and a half-written journal refuses.
@@ -184,7 +246,7 @@ impl Bank {
         clock: Arc<dyn Clock>,
         issuer: PublicKey,
     ) -> Result<(Self, bool), BankError> {
-        let bank = Self { signer, clock, backend, queue: Mutex::default(), turn: Mutex::new(()) };
+        let bank = Self { signer, clock, backend, queue: Mutex::default() };
         let is_new = bank.read(|store| store.books())?.is_none();
         if is_new {
             let operation = Operation::Found { bank: bank.public_key(), issuer, epoch: 1 };
@@ -242,38 +304,35 @@ impl Bank {
         self.backend.records(visit)
     }
 
+    /// How many operations wait to be written.
+    pub fn waiting(&self) -> usize {
+        lock(&self.queue).waiting.len()
+    }
+
     /// Does `operation`, and returns when it is on disk.
     pub fn commit(&self, operation: Operation, evidence: Option<Evidence>) -> Result<Answer, BankError> {
         let payload = Payload { operation, evidence };
-        let pending = Arc::new(Pending { payload: Mutex::new(Some(payload)), outcome: Mutex::default() });
-        lock(&self.queue).push(pending.clone());
+        let pending = Arc::new(Pending { payload, state: Mutex::new(Waiting::Queued), changed: Condvar::new() });
+        {
+            let mut queue = lock(&self.queue);
+            queue.waiting.push_back(pending.clone());
+            if !queue.is_written {
+                queue.is_written = true;
+                pending.set(Waiting::Turn);
+            }
+        }
         loop {
-            let _turn = lock(&self.turn);
-            if let Some(outcome) = lock(&pending.outcome).take() {
-                return outcome;
+            let mut state = lock(&pending.state);
+            while matches!(*state, Waiting::Queued) {
+                state = pending.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
-            let batch: Vec<_> = {
-                let mut queue = lock(&self.queue);
-                let count = queue.len().min(BATCH_MAX);
-                queue.drain(..count).collect()
-            };
-            let payloads: Vec<Payload> = batch.iter().filter_map(|pending| lock(&pending.payload).take()).collect();
-            if payloads.is_empty() || payloads.len() != batch.len() {
-                // Whoever took this one was stopped before it had an outcome.
-                return Err(JournalError::Broken("a write was interrupted".to_owned()).into());
+            match std::mem::replace(&mut *state, Waiting::Queued) {
+                Waiting::Done(outcome) => return outcome,
+                Waiting::Turn | Waiting::Queued => {}
             }
-            match self.backend.write(self.clock.now(), &payloads) {
-                Ok(outcomes) => {
-                    for (pending, outcome) in batch.iter().zip(outcomes) {
-                        *lock(&pending.outcome) = Some(outcome);
-                    }
-                }
-                Err(error) => {
-                    for pending in &batch {
-                        *lock(&pending.outcome) = Some(Err(error.clone()));
-                    }
-                }
-            }
+            drop(state);
+            // The thread whose turn it is stands first in the queue, so that its own operation is among those written.
+            Turn { bank: self, batch: Vec::new() }.write();
         }
     }
 
@@ -358,7 +417,7 @@ pub(crate) fn decide(
     view: &dyn View,
     before: &Head,
     at: Timestamp,
-    payloads: &[Payload],
+    payloads: &[&Payload],
 ) -> Result<Decision, StoreError> {
     let mut draft = Draft::new(view);
     let mut lines = Vec::new();
@@ -368,7 +427,7 @@ pub(crate) fn decide(
         match apply(&draft, moment, &payload.operation) {
             Ok((answer, changes)) if changes.is_empty() => outcomes.push(Ok(answer)),
             Ok((answer, changes)) => {
-                let line = serde_json::to_string(payload)
+                let line = serde_json::to_string(*payload)
                     .map_err(|error| StoreError::Failed(format!("a record cannot be written: {error}")))?;
                 if line.len() > record::PAYLOAD_BYTES_MAX {
                     outcomes.push(Err(BankError::Refused(Refusal::TooLarge(line.len()))));

@@ -8,8 +8,8 @@ use crate::api::{
     TransferOutcome, TransferRequest, TransfersRequest,
 };
 use crate::ledger::{
-    Account, AccountKind, AllowanceTerms, Entry, Escrow, EscrowOrder, KeyChange, Line, Reservation, ReservationOrder,
-    Resolution,
+    Account, AccountKind, AllowanceTerms, Entry, Escrow, EscrowOrder, KeyChange, Line, RefundOrder, Reservation,
+    ReservationOrder, Resolution,
 };
 
 /// Asks a bank whose key is not known yet who it is. Whether it is the right one, the user must say.
@@ -142,6 +142,11 @@ impl BankClient {
     /// The transfer `id` of `payer`, with its receipt.
     pub fn paid(&self, payer: &AccountId, id: &TransferId) -> Result<Paid, CallError> {
         self.0.get(&format!("/v1/accounts/{payer}/transfers/{id}"), &[])
+    }
+
+    /// Gives back what a transfer paid, or a part of it. Repeating it with the same id gives the same transfer.
+    pub fn refund(&self, order: &RefundOrder) -> Result<Paid, CallError> {
+        self.0.post("/v1/refunds", order)
     }
 
     /// Reserves credits. Repeating the same order gives the same reservation.

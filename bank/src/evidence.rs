@@ -6,7 +6,7 @@ use tycoon_market::{Credits, PublicKey, Signature};
 use tycoon_rpc::Call;
 
 use crate::api::{AccountRequest, AllowanceRequest, CloseRequest, IssueRequest, TransferRequest, TransfersRequest};
-use crate::ledger::{EscrowOrder, KeyChange, Operation, ReservationOrder, Resolution};
+use crate::ledger::{EscrowOrder, KeyChange, Operation, RefundOrder, ReservationOrder, Resolution};
 
 /// The signed request behind an operation. With it anybody can check that the bank did not invent the operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +84,9 @@ impl Evidence {
                 let asked = self.read::<TransfersRequest>()?;
                 let same = asked.transfers == *orders && asked.linked == *linked;
                 ("/v1/transfers/batch".to_owned(), same && *by == key)
+            }
+            Operation::Refund { order, by } => {
+                ("/v1/refunds".to_owned(), self.read::<RefundOrder>()? == *order && *by == key)
             }
             Operation::Reserve { order, by } => {
                 ("/v1/reservations".to_owned(), self.read::<ReservationOrder>()? == *order && *by == key)

@@ -28,6 +28,9 @@ use crate::store::Head;
 /// The length from which on a segment is followed by a new one, in bytes.
 pub const SEGMENT_BYTES: u64 = 4 << 20;
 
+/// What a full disk is asked to take, in bytes: more than one block.
+const PROBE_BYTES: usize = 16 << 10;
+
 /// Called before and after each write, with its name, so that tests can stop the process there.
 pub type FaultHook = Arc<dyn Fn(&str) + Send + Sync>;
 
@@ -76,6 +79,8 @@ pub struct Journal {
     head: Head,
     settings: Settings,
     broken: Option<String>,
+    /// True where the last write was not taken.
+    is_refused: bool,
     _lock: File,
 }
 
@@ -120,6 +125,7 @@ impl Journal {
             head: end.head,
             settings,
             broken: None,
+            is_refused: false,
             _lock: lock,
         };
         Ok((journal, cut))
@@ -159,7 +165,7 @@ impl Journal {
             return Ok(head);
         }
         if self.length >= self.settings.segment_bytes {
-            self.rotate()?;
+            self.rotate().inspect_err(|_| self.is_refused = true)?;
         }
         // Stays where the hook or anything else stops this thread half-way.
         self.broken = Some("a write was interrupted".to_owned());
@@ -175,15 +181,29 @@ impl Journal {
             return Err(JournalError::Io { doing: "sync", path: self.path.clone(), source });
         }
         self.call_hook("bank:after-sync");
-        self.broken = None;
+        (self.broken, self.is_refused) = (None, false);
         self.length += lines.len() as u64;
         self.head = head;
         Ok(head)
     }
 
-    /// Whether anything can be written.
-    pub fn check(&self) -> Result<(), JournalError> {
-        self.broken.as_ref().map_or(Ok(()), |reason| Err(JournalError::Broken(reason.clone())))
+    /// Whether anything can be written. Where the last write was not taken, the disk is asked again.
+    pub fn check(&mut self) -> Result<(), JournalError> {
+        if let Some(reason) = &self.broken {
+            return Err(JournalError::Broken(reason.clone()));
+        }
+        if self.is_refused {
+            let path = self.folder.join("probe");
+            let taken = File::create(&path).and_then(|mut file| {
+                file.write_all(&[0; PROBE_BYTES])?;
+                file.sync_all()
+            });
+            // It is in nobody's way where it stays.
+            let _ = fs::remove_file(&path);
+            taken.map_err(|source| JournalError::NotWritten { path, source })?;
+            self.is_refused = false;
+        }
+        Ok(())
     }
 
     /// Calls the fault hook.
@@ -196,12 +216,27 @@ impl Journal {
     /// Removes what a failed write may have left (a full disk), so that the next one can succeed.
     fn take_back(&mut self, source: io::Error) -> JournalError {
         let taken_back = self.file.set_len(self.length).and_then(|()| self.file.seek(SeekFrom::Start(self.length)));
-        self.broken = taken_back.err().map(|error| error.to_string());
-        JournalError::Io { doing: "write", path: self.path.clone(), source }
+        self.is_refused = true;
+        let path = self.path.clone();
+        match taken_back {
+            Ok(_) => {
+                self.broken = None;
+                JournalError::NotWritten { path, source }
+            }
+            Err(error) => {
+                self.broken = Some(error.to_string());
+                JournalError::Io { doing: "write", path, source }
+            }
+        }
     }
 
     fn rotate(&mut self) -> Result<(), JournalError> {
-        let (path, file, length) = create_segment(&self.folder, &self.head, self.settings.hook.as_ref())?;
+        let (path, file, length) =
+            create_segment(&self.folder, &self.head, self.settings.hook.as_ref()).map_err(|error| match error {
+                // Nothing stands in a segment that did not come about.
+                JournalError::Io { path, source, .. } => JournalError::NotWritten { path, source },
+                error => error,
+            })?;
         (self.path, self.file, self.length) = (path, file, length);
         Ok(())
     }

@@ -61,10 +61,10 @@ impl JournalBooks {
         &self,
         writer: &mut Writer,
         now: Timestamp,
-        payloads: &[Payload],
+        payloads: &[&Payload],
     ) -> Result<Vec<Result<Answer, BankError>>, BankError> {
         if self.behind.load(Ordering::Acquire) {
-            self.rebuild(writer)?;
+            self.catch_up(writer)?;
         }
         let before = writer.journal.head();
         let at = now.max(before.at);
@@ -92,6 +92,37 @@ impl JournalBooks {
         writer.journal.call_hook("bank:after-index");
     }
 
+    /// Opens an index that failed again, where that can be done, and brings it up to the journal.
+    fn catch_up(&self, writer: &mut Writer) -> Result<(), BankError> {
+        let alone = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        self.behind.store(true, Ordering::Release);
+        if self.store.reopen()?
+            && let Ok(indexed) = usable_head(&*self.store)
+        {
+            let folder = writer.journal.folder().to_owned();
+            match journal::read(&folder, &indexed, Check::Tail, &mut |record| repeat(&*self.store, record)) {
+                Err(BankError::Store(StoreError::Damaged(_))) => {}
+                read => {
+                    read?;
+                    self.store.flush()?;
+                    writer.flushed = writer.journal.head().record;
+                    self.behind.store(false, Ordering::Release);
+                    return Ok(());
+                }
+            }
+        }
+        drop(alone);
+        self.rebuild(writer)
+    }
+
+    /// What is done about an index that failed: it is made anew where it is damaged, and opened again otherwise.
+    fn mend(&self, writer: &mut Writer, error: &StoreError) -> Result<(), BankError> {
+        match error {
+            StoreError::Damaged(_) => self.rebuild(writer),
+            _ => self.catch_up(writer),
+        }
+    }
+
     /// Makes the index anew from the journal.
     fn rebuild(&self, writer: &mut Writer) -> Result<(), BankError> {
         let _alone = self.index.write().unwrap_or_else(PoisonError::into_inner);
@@ -108,23 +139,32 @@ impl JournalBooks {
 
 impl Backend for JournalBooks {
     fn read(&self, read: &mut dyn FnMut(&dyn Store) -> Result<(), StoreError>) -> Result<(), BankError> {
-        if !self.behind.load(Ordering::Acquire) {
-            let guard = self.index.read().unwrap_or_else(PoisonError::into_inner);
-            match read(&*self.store) {
-                Err(StoreError::Damaged(_)) => drop(guard),
-                result => return result.map_err(BankError::Store),
+        if self.behind.load(Ordering::Acquire) {
+            let mut writer = lock(&self.writer);
+            // Another thread may have been faster.
+            if self.behind.load(Ordering::Acquire) {
+                self.catch_up(&mut writer)?;
             }
         }
-        self.rebuild(&mut lock(&self.writer))?;
+        {
+            let guard = self.index.read().unwrap_or_else(PoisonError::into_inner);
+            match read(&*self.store) {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    drop(guard);
+                    self.mend(&mut lock(&self.writer), &error)?;
+                }
+            }
+        }
         let _guard = self.index.read().unwrap_or_else(PoisonError::into_inner);
         read(&*self.store).map_err(BankError::Store)
     }
 
-    fn write(&self, at: Timestamp, payloads: &[Payload]) -> Result<Vec<Result<Answer, BankError>>, BankError> {
+    fn write(&self, at: Timestamp, payloads: &[&Payload]) -> Result<Vec<Result<Answer, BankError>>, BankError> {
         let mut writer = lock(&self.writer);
         match self.write_with(&mut writer, at, payloads) {
-            Err(BankError::Store(StoreError::Damaged(_))) => {
-                self.rebuild(&mut writer)?;
+            Err(BankError::Store(error)) => {
+                self.mend(&mut writer, &error)?;
                 self.write_with(&mut writer, at, payloads)
             }
             outcomes => outcomes,

@@ -52,8 +52,7 @@ impl PostgresBooks {
         let database = Arc::new(Database::open(url).map_err(BankError::Store)?);
         let store = Keyed::over(PooledRows(database.clone()));
         let books = Self { locks: has_locks(&database), database, store };
-        let (journal, index) = (books.database.with(last), books.store.head()?);
-        let journal = journal.map_err(|error| BankError::Store(failed(&error)))?;
+        let (journal, index) = books.heads()?;
         if journal != index {
             return Err(BankError::Database(format!(
                 "its journal ends at record {}, its rows at {}; they were changed by something else than the bank: \
@@ -62,6 +61,23 @@ impl PostgresBooks {
             )));
         }
         Ok(books)
+    }
+
+    /// The last record of the journal, and the one that the rows hold, as they were at one moment.
+    fn heads(&self) -> Result<(Head, Head), BankError> {
+        let read = self.database.with(|client| {
+            let level = IsolationLevel::RepeatableRead;
+            let mut transaction = client.build_transaction().isolation_level(level).read_only(true).start()?;
+            let row = transaction.query_opt(LAST, &[])?;
+            // A hash that cannot be read is not that of the rows, which is what the caller looks for.
+            let journal = row.and_then(|row| head_of(&row).ok()).unwrap_or(Head::EMPTY);
+            let store = Keyed::over(TransactionRows::new(&mut transaction));
+            match store.head() {
+                Ok(index) => Ok(Ok((journal, index))),
+                Err(error) => store.rows().refused().map_or(Ok(Err(error)), Err),
+            }
+        });
+        read.map_err(|error| BankError::Store(failed(&error)))?.map_err(BankError::Store)
     }
 
     /// Puts a record of another bank's books behind the last one, as it is.
@@ -83,7 +99,7 @@ impl PostgresBooks {
         appended.map_err(|error| BankError::Store(failed(&error)))?
     }
 
-    fn attempt(&self, client: &mut Client, now: Timestamp, payloads: &[Payload]) -> Result<Outcomes, Stopped> {
+    fn attempt(&self, client: &mut Client, now: Timestamp, payloads: &[&Payload]) -> Result<Outcomes, Stopped> {
         let mut transaction = client.build_transaction().isolation_level(IsolationLevel::Serializable).start()?;
         let before = {
             let row = transaction.query_opt(LAST, &[])?;
@@ -91,8 +107,8 @@ impl PostgresBooks {
         };
         let at = now.max(before.at);
         let fresh = fresh(&mut transaction, now, payloads)?;
-        let decided: Vec<Payload> =
-            payloads.iter().zip(&fresh).filter(|(_, fresh)| **fresh).map(|(payload, _)| payload.clone()).collect();
+        let decided: Vec<&Payload> =
+            payloads.iter().zip(&fresh).filter(|(_, fresh)| **fresh).map(|(payload, _)| *payload).collect();
         let rows = TransactionRows::new(&mut transaction);
         let store = Keyed::over(rows);
         let stop = |store: &Keyed<TransactionRows<'_, '_>>, error: StoreError| match store.rows().refused() {
@@ -122,7 +138,7 @@ impl PostgresBooks {
     }
 
     /// One attempt, with the other processes kept waiting meanwhile where the database can do that.
-    fn locked_attempt(&self, client: &mut Client, now: Timestamp, payloads: &[Payload]) -> Result<Outcomes, Stopped> {
+    fn locked_attempt(&self, client: &mut Client, now: Timestamp, payloads: &[&Payload]) -> Result<Outcomes, Stopped> {
         if !self.locks {
             return self.attempt(client, now, payloads);
         }
@@ -134,12 +150,6 @@ impl PostgresBooks {
 }
 
 const LAST: &str = "SELECT record, hash, at FROM journal ORDER BY record DESC LIMIT 1";
-
-fn last(client: &mut Client) -> Result<Head, postgres::Error> {
-    let row = client.query_opt(LAST, &[])?;
-    // A hash that cannot be read is not that of the rows, which is what the caller looks for.
-    Ok(row.and_then(|row| head_of(&row).ok()).unwrap_or(Head::EMPTY))
-}
 
 fn head_of(row: &postgres::Row) -> Result<Head, BankError> {
     let (record, hash, at): (i64, String, i64) = (row.get(0), row.get(1), row.get(2));
@@ -160,7 +170,7 @@ fn insert(transaction: &mut postgres::Transaction<'_>, head: &Head, payload: &st
 fn fresh(
     transaction: &mut postgres::Transaction<'_>,
     now: Timestamp,
-    payloads: &[Payload],
+    payloads: &[&Payload],
 ) -> Result<Vec<bool>, postgres::Error> {
     let signatures: Vec<Vec<u8>> = payloads
         .iter()
@@ -178,7 +188,7 @@ fn fresh(
         &[&signatures, &now.micros()],
     )?;
     let fresh: std::collections::BTreeSet<Vec<u8>> = rows.iter().map(|row| row.get(0)).collect();
-    let is_fresh = |payload: &Payload| {
+    let is_fresh = |payload: &&Payload| {
         payload.evidence.as_ref().is_none_or(|evidence| fresh.contains(&evidence.signature.as_bytes()[..]))
     };
     Ok(payloads.iter().map(is_fresh).collect())
@@ -198,7 +208,7 @@ impl Backend for PostgresBooks {
         read(&self.store).map_err(BankError::Store)
     }
 
-    fn write(&self, at: Timestamp, payloads: &[Payload]) -> Result<Outcomes, BankError> {
+    fn write(&self, at: Timestamp, payloads: &[&Payload]) -> Result<Outcomes, BankError> {
         for attempt in 1..=ATTEMPTS_MAX {
             let mut stopped = None;
             let written = self.database.with(|client| match self.locked_attempt(client, at, payloads) {

@@ -2,8 +2,10 @@
 
 use http::StatusCode;
 use tycoon_rpc::Problem;
+use tycoon_rpc::trouble::{of_disk, with_causes};
 
 use crate::bank::BankError;
+use crate::journal::JournalError;
 use crate::ledger::Refusal;
 use crate::store::StoreError;
 
@@ -11,9 +13,27 @@ use crate::store::StoreError;
 pub fn of(error: &BankError) -> Problem {
     match error {
         BankError::Refused(refusal) => of_refusal(refusal),
+        BankError::Journal(failure) if let JournalError::NotWritten { source, .. } = &**failure => {
+            tracing::error!(error = with_causes(failure), "the bank cannot write");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "bank.not-written", "The bank cannot write")
+                .detail(format_args!("{}; nothing was recorded", of_disk(source)))
+                .help("try again later: its operator must look at the disk")
+        }
+        BankError::Store(StoreError::Unavailable(_)) => {
+            tracing::error!(%error, "the bank's database is away");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "bank.unavailable", "The bank's database is away")
+                .detail("whether the operation was recorded is not known")
+                .help("ask again with the same id: what was recorded is not done twice")
+        }
+        BankError::Store(StoreError::NotTaken { why, .. }) => {
+            tracing::error!(%error, "the bank cannot write");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "bank.not-written", "The bank cannot write")
+                .detail(format_args!("{why}; nothing was recorded"))
+                .help("try again later: its operator must look at the disk")
+        }
         // What is wrong inside is the operator's business; what it means for the caller is said.
         error => {
-            tracing::error!(%error, "the bank failed");
+            tracing::error!(error = with_causes(error), "the bank failed");
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "bank.failed", "The bank failed")
                 .detail("whether the operation was recorded is not known")
                 .help("ask again with the same id: what was recorded is not done twice")
@@ -29,6 +49,8 @@ pub fn of_refusal(refusal: &Refusal) -> Problem {
             (StatusCode::CONFLICT, "bank.founding", "The bank is not in a state to do this")
         }
         R::NoAccount(_) => (StatusCode::NOT_FOUND, "bank.no-account", "There is no such account"),
+        R::NoTransfer { .. } => (StatusCode::NOT_FOUND, "bank.no-transfer", "There is no such transfer"),
+        R::OverRefunded { .. } => (StatusCode::CONFLICT, "bank.over-refunded", "It was given back already"),
         R::NoReservation { .. } => (StatusCode::NOT_FOUND, "bank.no-reservation", "There is no such reservation"),
         R::Resolved { .. } => (StatusCode::CONFLICT, "bank.resolved", "The reservation is resolved"),
         R::BadPosting { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "bank.bad-posting", "The amount cannot be posted"),
@@ -86,9 +108,9 @@ pub fn of_refusal(refusal: &Refusal) -> Problem {
         R::TooFast { .. } => (StatusCode::CONFLICT, "bank.too-fast", "The host draws too fast"),
         R::Ended(_) => (StatusCode::CONFLICT, "bank.escrow-ended", "The escrow has ended"),
         R::NothingLapsed | R::NothingRenewed => (StatusCode::CONFLICT, "bank.nothing-lapsed", "Nothing has lapsed"),
-        R::Store(StoreError::Damaged(_) | StoreError::Failed(_)) => {
-            (StatusCode::INTERNAL_SERVER_ERROR, "bank.failed", "The bank failed")
-        }
+        R::Store(
+            StoreError::Damaged(_) | StoreError::Failed(_) | StoreError::Unavailable(_) | StoreError::NotTaken { .. },
+        ) => (StatusCode::INTERNAL_SERVER_ERROR, "bank.failed", "The bank failed"),
     };
     let problem = Problem::new(status, code, title);
     let problem = if code == "bank.failed" { problem } else { problem.detail(refusal) };
@@ -99,6 +121,7 @@ pub fn of_refusal(refusal: &Refusal) -> Problem {
         R::OverLimit { left, amount, .. } => {
             problem.with("left_micros", left.micros()).with("amount_micros", amount.micros())
         }
+        R::OverRefunded { left, .. } => problem.with("left_micros", left.micros()),
         R::TooFast { at_most, .. } => problem.with("at_most_micros", at_most.micros()),
         R::TransferIdTaken(_) | R::EscrowIdTaken(_) => {
             problem.help("an id names one order for ever; take a new one for a new order")

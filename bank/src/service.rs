@@ -9,6 +9,7 @@ use std::sync::Arc;
 use http::{Request, Response, StatusCode};
 use tycoon_market::{AccountId, EscrowId, HostId, PoolName, PublicKey, Statement, Timestamp, TransferId};
 use tycoon_rpc::receiver::json;
+use tycoon_rpc::trouble::with_causes;
 use tycoon_rpc::{Call, Clock, Limits, Problem, Receiver, ReplayPolicy, Service, Signer, routes};
 
 use crate::api::{
@@ -19,7 +20,7 @@ use crate::bank::{Bank, BankError};
 use crate::evidence::Evidence;
 use crate::ledger::{
     Account, AccountKind, Answer, Entry, Escrow, EscrowOrder, KeyChange, KeyRole, LinePlace, Opener, Operation,
-    Refusal, ReservationOrder, Resolution, SILENCE_MAX,
+    RefundOrder, Refusal, ReservationOrder, Resolution, SILENCE_MAX,
 };
 use crate::problem;
 use calls::{Call as Named, ROUTES};
@@ -94,6 +95,12 @@ impl BankService {
         self
     }
 
+    /// Whether calls can be accepted and answered; why not, otherwise.
+    pub fn check(&self) -> Result<(), String> {
+        self.receiver.check()?;
+        self.bank.check().map_err(|error| with_causes(&error))
+    }
+
     /// The bank.
     pub fn bank(&self) -> &Arc<Bank> {
         &self.bank
@@ -132,6 +139,10 @@ impl BankService {
             (Named::Transfer, []) => self.transfer(call),
             (Named::Transfers, []) => self.transfers(call),
             (Named::Paid, [payer, id]) => self.paid(call, segment(payer)?, segment(id)?),
+            (Named::Refund, []) => {
+                let order: RefundOrder = call.json()?;
+                self.commit(call, Operation::Refund { order, by: call.sender()? })
+            }
             (Named::Reserve, []) => {
                 let order: ReservationOrder = call.json()?;
                 self.commit(call, Operation::Reserve { order, by: call.sender()? })

@@ -25,6 +25,17 @@ pub enum StoreError {
     /// The database failed.
     #[error("the bank's index cannot be used: {0}")]
     Failed(String),
+    /// The database is not there now, and may come back.
+    #[error("the bank's database cannot be reached: {0}")]
+    Unavailable(String),
+    /// The disk did not take something.
+    #[error("the bank's index cannot be written: {detail}")]
+    NotTaken {
+        /// What is the matter, for callers.
+        why: &'static str,
+        /// What the operating system said.
+        detail: String,
+    },
 }
 
 /// The end of what has been journaled, or of what an index holds.
@@ -58,6 +69,11 @@ pub trait Store: View + Send + Sync {
 
     /// Empties the index.
     fn clear(&self) -> Result<(), StoreError>;
+
+    /// Opens the index again after it failed, perhaps without the latest changes; false where it cannot be opened again.
+    fn reopen(&self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
 
     /// Entries of an account's history with numbers below `before`, the latest first.
     fn entries(&self, account: &AccountId, before: u64, limit: usize) -> Result<Vec<Entry>, StoreError>;

@@ -8,6 +8,8 @@ use crate::ledger::Transfer;
 
 /// What the bytes of a signed receipt start with: a signature for one purpose is none for another.
 const DOMAIN: &[u8] = b"tycoon transfer v1\0";
+/// The same for a transfer that gives back another.
+const REFUND_DOMAIN: &[u8] = b"tycoon refund v1\0";
 
 /// A receipt that its bank did not sign, or that was changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -39,6 +41,9 @@ pub struct TransferTerms {
     pub record: u64,
     /// What for.
     pub memo: String,
+    /// Which transfer of the payee to the payer it gives back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refund_of: Option<TransferId>,
 }
 
 impl TransferTerms {
@@ -53,13 +58,15 @@ impl TransferTerms {
             at: transfer.at,
             record: transfer.record,
             memo: transfer.memo.clone(),
+            refund_of: transfer.refund_of,
         }
     }
 
-    /// The bytes that the bank signs: fixed lengths, numbers big-endian, and the memo, with its length, at the end.
+    /// The bytes that the bank signs: fixed lengths, numbers big-endian, the memo with its length, and, of a refund, the
+    /// id of the transfer that it gives back.
     pub fn signed_bytes(&self) -> Vec<u8> {
         [
-            DOMAIN,
+            if self.refund_of.is_some() { REFUND_DOMAIN } else { DOMAIN },
             self.bank.as_bytes(),
             self.id.as_bytes(),
             self.payer.as_bytes(),
@@ -69,6 +76,7 @@ impl TransferTerms {
             &self.record.to_be_bytes(),
             &(self.memo.len() as u64).to_be_bytes(),
             self.memo.as_bytes(),
+            self.refund_of.as_ref().map_or(&[], |of| &of.as_bytes()[..]),
         ]
         .concat()
     }
@@ -118,11 +126,12 @@ mod tests {
             at: Timestamp::from_seconds(9),
             record: 4,
             memo: "rent".to_owned(),
+            refund_of: None,
         };
         let receipt = TransferReceipt::sign(terms, |bytes| bank.sign(bytes));
         assert_eq!(receipt.verify(&bank.public_key()), Ok(()));
         type Change = fn(&mut TransferReceipt);
-        let changes: [(&str, Change); 9] = [
+        let changes: [(&str, Change); 10] = [
             ("bank", |r| r.terms.bank = SecretKey::from_seed(&[9; 32]).public_key()),
             ("id", |r| r.terms.id = TransferId::from_bytes([4; 16])),
             ("payer", |r| r.terms.payer = r.terms.payee),
@@ -131,6 +140,7 @@ mod tests {
             ("at", |r| r.terms.at = Timestamp::from_seconds(10)),
             ("record", |r| r.terms.record = 5),
             ("memo", |r| r.terms.memo.push('!')),
+            ("refund", |r| r.terms.refund_of = Some(TransferId::from_bytes([5; 16]))),
             ("signature", |r| r.signature = Signature::from_bytes([0; 64])),
         ];
         for (what, change) in changes {

@@ -148,6 +148,19 @@ fn a_request_counts_once_in_its_time_and_for_its_bank() {
     assert_eq!(site.service.handle(second).status(), 200);
     assert_eq!(site.service.handle(first).status(), 200);
     assert_eq!(site.client(JANE).own_account().unwrap().balance.micros(), 97 * CREDIT);
+    // Signed by somebody whose clock is fast, or slow.
+    let by_clock = |id: u8, seconds: i64| {
+        let clock =
+            tycoon_rpc::FixedClock::new(tycoon_market::Timestamp::from_seconds(site.clock.now_seconds() + seconds));
+        let caller = site.caller(JANE).with_clock(std::sync::Arc::new(clock));
+        caller.signed(http::Method::POST, "/v1/transfers", &[], Some(&order(id))).unwrap()
+    };
+    for (seconds, code, by_how_much) in [(31, "call.from-the-future", "31"), (-301, "call.too-old", "5m 1s")] {
+        let refused = site.service.handle(by_clock(7, seconds));
+        let told = String::from_utf8(refused.into_body()).unwrap();
+        assert!(told.contains(code) && told.contains(by_how_much), "{seconds}: {told}");
+    }
+    assert_eq!(site.service.handle(by_clock(8, 29)).status(), 200, "a little early is early enough");
     let mut early = signed(&site, 6);
     let ahead = site.clock.now_seconds() + 31;
     header(&mut early, "signature-input", move |text| {

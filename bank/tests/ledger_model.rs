@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use tycoon_bank::ledger::apply::Moment;
 use tycoon_bank::ledger::{
-    AccountKind, Answer, EscrowOrder, Operation, Refusal, ReservationOrder, Resolution, Resolver, TransferOrder,
-    View as _, apply,
+    AccountKind, Answer, EscrowOrder, Operation, RefundOrder, Refusal, ReservationOrder, Resolution, Resolver,
+    TransferOrder, View as _, apply,
 };
 use tycoon_bank::store::{Head, MemoryStore, Store as _};
 use tycoon_market::{
@@ -40,6 +40,7 @@ enum Wish {
     Resolve { id: u8, payer: u8, posted: Option<i64>, by: u8 },
     Expire { id: u8, payer: u8 },
     Several { first: u8, payer: u8, payee: u8, amounts: [i64; 2], linked: bool },
+    Refund { id: u8, payer: u8, payee: u8, of: u8, amount: Option<i64>, by: u8 },
     Wait { seconds: u64 },
 }
 
@@ -74,6 +75,8 @@ fn wish() -> impl Strategy<Value = Wish> {
         (0..4_u8, party()).prop_map(|(id, payer)| Wish::Expire { id, payer }),
         (0..4_u8, party(), 0..4_u8, [-10..2_000_i64, -10..2_000_i64], any::<bool>())
             .prop_map(|(first, payer, payee, amounts, linked)| Wish::Several { first, payer, payee, amounts, linked }),
+        (0..4_u8, party(), party(), 0..4_u8, prop::option::of(-10..2_000_i64), party())
+            .prop_map(|(id, payer, payee, of, amount, by)| Wish::Refund { id, payer, payee, of, amount, by }),
         (0..40 * HOUR).prop_map(|seconds| Wish::Wait { seconds }),
         (0..2 * HOUR).prop_map(|seconds| Wish::Wait { seconds }),
     ]
@@ -165,6 +168,17 @@ fn operation(wish: &Wish) -> Option<Operation> {
             let orders = (0..).zip(amounts).map(order).collect();
             Operation::Transfers { orders, linked, by: secret(payer).public_key() }
         }
+        Wish::Refund { id, payer, payee, of, amount, by } => Operation::Refund {
+            order: RefundOrder {
+                id: TransferId::from_bytes([id; 16]),
+                payer: account(payer),
+                payee: account(payee),
+                of: TransferId::from_bytes([of; 16]),
+                amount: amount.map(Credits::from_micros),
+                memo,
+            },
+            by: secret(by).public_key(),
+        },
         Wish::Wait { .. } => return None,
     })
 }
@@ -186,7 +200,10 @@ struct ModelEscrow {
 struct Model {
     balances: [i64; 3],
     issued: i64,
+    /// By payer and id: whom, how much, and whether it was an issue.
     payments: BTreeMap<(u8, u8), (u8, i64, bool)>,
+    /// Of a payment that gives back another: which one.
+    refunds: BTreeMap<(u8, u8), u8>,
     escrows: BTreeMap<u8, ModelEscrow>,
     reservations: BTreeMap<(u8, u8), ModelReservation>,
 }
@@ -303,13 +320,39 @@ impl Model {
                 }
                 Some(outcomes.contains(&Some(true)))
             }
+            Wish::Refund { by, payer, .. } if by != payer => None,
+            Wish::Refund { id, payer, payee, of, amount, .. } => {
+                if let Some(earlier) = self.payments.get(&(payer, id)) {
+                    let same = self.refunds.get(&(payer, id)) == Some(&of)
+                        && earlier.0 == payee
+                        && amount.is_none_or(|amount| amount == earlier.1);
+                    return same.then_some(false);
+                }
+                let paid = *self.payments.get(&(payee, of)).filter(|paid| paid.0 == payer && !paid.2)?;
+                if self.reservations.contains_key(&(payer, id)) || self.refunds.contains_key(&(payee, of)) {
+                    return None;
+                }
+                let given = |(key, other): (&(u8, u8), &u8)| (key.0 == payer && *other == of).then_some(*key);
+                let given = self.refunds.iter().filter_map(given).map(|key| self.payments[&key]);
+                let left = paid.1 - given.filter(|given| given.0 == payee).map(|given| given.1).sum::<i64>();
+                let amount = amount.unwrap_or(left);
+                if amount <= 0 || amount > left || self.balances[usize::from(payer)] < amount {
+                    return None;
+                }
+                self.balances[usize::from(payer)] -= amount;
+                self.balances[usize::from(payee)] += amount;
+                self.payments.insert((payer, id), (payee, amount, false));
+                self.refunds.insert((payer, id), of);
+                Some(true)
+            }
             Wish::Wait { .. } => Some(false),
         }
     }
 
     fn pay(&mut self, payer: u8, id: u8, payee: u8, amount: i64, issued: bool) -> Option<bool> {
         if let Some(earlier) = self.payments.get(&(payer, id)) {
-            return (*earlier == (payee, amount, issued)).then_some(false);
+            let same = *earlier == (payee, amount, issued) && !self.refunds.contains_key(&(payer, id));
+            return same.then_some(false);
         }
         if !issued && self.reservations.contains_key(&(payer, id)) {
             return None;

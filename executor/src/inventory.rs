@@ -112,6 +112,7 @@ fn view(host: &SiteHost, pool: &PoolName, escrows: &[BankEscrow], excluded: Opti
         domains: Vec::new(),
         account: None,
         unredeemed: Vec::new(),
+        has_escrow: escrows.iter().any(|escrow| escrow.host == host.id && escrow.is_open),
         is_unsettled: false,
     };
     match told {

@@ -151,7 +151,8 @@ impl Runner {
         let report = runtime.block_on(engine::run(&plan, performer, journal, clock, &*self.observer, &self.stop))?;
         let run = self.finished(plan.clone(), report)?;
         if !run.report.was_stopped {
-            let succeeded = run.report.succeeded();
+            // What a host that could not be asked holds is not known to be gone.
+            let succeeded = run.report.succeeded() && plan.report.unreached.is_empty();
             journal.write(clock.now(), Record::PlanEnded { plan: plan.id, succeeded, charged: run.charged })?;
         }
         Ok(run)

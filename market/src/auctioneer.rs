@@ -10,16 +10,21 @@
 //! costs as time goes by) and `unique_lots` (addresses and ports).
 
 mod account;
+mod accounts;
 mod advance;
 mod calls;
 mod charge;
 mod config;
 mod event;
+mod index;
 mod money;
+mod one_bid;
 mod parts;
 mod plan;
 mod quote;
 mod refusal;
+mod savepoint;
+mod settle;
 mod unique_lots;
 mod unique_states;
 mod view;
@@ -38,10 +43,12 @@ use crate::{Credits, EscrowId, HostAccountId, Quantity, Rate, ResourceKind, Time
 
 use self::account::Account;
 pub use self::account::{AccountState, Reason, ReceiptTotals};
+use self::accounts::Accounts;
 use self::charge::Lines;
 pub use self::charge::{ChargeFor, ChargeLine, add_line};
 pub use self::config::{ConfigError, HostConfig, UniqueSale};
 pub use self::event::{Effect, Event, Usage};
+use self::index::Index;
 pub use self::parts::{Part, PartChange, PartKey, PartRef};
 pub use self::quote::Quote;
 pub use self::refusal::Refusal;
@@ -64,7 +71,7 @@ pub struct Auctioneer {
     /// The last tick: use is known up to here.
     ticked_at: Timestamp,
     next_sequence: u64,
-    accounts: BTreeMap<HostAccountId, Account>,
+    accounts: Accounts,
     quotes: BTreeMap<HostAccountId, Quote>,
     /// The price of one price unit of each resource.
     prices: BTreeMap<ResourceKind, Rate>,
@@ -82,6 +89,9 @@ pub struct Auctioneer {
     /// What the charges of the event that is being applied are made of.
     #[serde(skip)]
     lines: Lines,
+    /// What follows from all that.
+    #[serde(skip)]
+    index: Index,
 }
 
 /// A receipt of an account that is closed.
@@ -94,10 +104,18 @@ struct ClosedReceipt {
 }
 
 /// What of an account is compared before and after an event.
+#[derive(Default)]
 struct Before {
     shares: BTreeMap<ResourceKind, Quantity>,
     charged: Credits,
     oldest_open: usize,
+}
+
+impl Before {
+    fn of(account: &Account) -> Self {
+        let (charged, oldest_open) = (account.money.charged(), account.money.oldest_open());
+        Self { shares: account.shares.clone(), charged, oldest_open }
+    }
 }
 
 impl Auctioneer {
@@ -113,7 +131,7 @@ impl Auctioneer {
             accounted_at: now,
             ticked_at: now,
             next_sequence: 0,
-            accounts: BTreeMap::new(),
+            accounts: Accounts::default(),
             quotes: BTreeMap::new(),
             prices: BTreeMap::new(),
             lots: BTreeMap::new(),
@@ -121,7 +139,9 @@ impl Auctioneer {
             statistics: BTreeMap::new(),
             closed: BTreeMap::new(),
             lines: Lines::default(),
+            index: Index::default(),
         };
+        market.make_index();
         market.resolve(now, &mut Vec::new());
         Ok(market)
     }
@@ -131,68 +151,57 @@ impl Auctioneer {
     /// # Errors
     /// A [`Refusal`], with everything as it was before.
     pub fn apply(&mut self, event: Event, now: Timestamp) -> Result<Vec<Effect>, Refusal> {
-        match event {
-            // A tick is never refused, so that it needs no copy.
-            Event::Tick { usage, downtime_limit } => self.watched(|market, effects| {
-                market.tick(&usage, downtime_limit, now, effects);
-                Ok(())
-            }),
+        self.make_index();
+        let mut effects = Vec::new();
+        let before: BTreeMap<HostAccountId, Before> = match event {
+            // A tick is never refused, and looks at everybody anyway.
+            Event::Tick { usage, downtime_limit } => {
+                let before = self.accounts.iter().map(|(id, account)| (id.clone(), Before::of(account))).collect();
+                self.tick(&usage, downtime_limit, now, &mut effects);
+                before
+            }
             event => {
                 if self.is_repeated(&event)? {
                     return Ok(Vec::new());
                 }
-                let mut next = self.clone();
-                let effects = next.watched(|market, effects| {
-                    market.advance(now, effects);
-                    market.handle(event, now, effects)
-                })?;
-                *self = next;
-                Ok(effects)
+                let savepoint = self.begin();
+                self.advance(now, &mut effects);
+                if let Err(refusal) = self.handle(event, now, &mut effects) {
+                    self.take_back(savepoint);
+                    return Err(refusal);
+                }
+                let touched = self.accounts.watched().into_iter();
+                touched.map(|(id, account)| (id, account.as_ref().map(Before::of).unwrap_or_default())).collect()
             }
-        }
+        };
+        self.tell_changes(before, &mut effects);
+        Ok(effects)
     }
 
-    /// Runs `change` and adds what it changed in shares and charges to its effects.
-    fn watched(
-        &mut self,
-        change: impl FnOnce(&mut Self, &mut Vec<Effect>) -> Result<(), Refusal>,
-    ) -> Result<Vec<Effect>, Refusal> {
-        let before: BTreeMap<HostAccountId, Before> = self
-            .accounts
-            .iter()
-            .map(|(id, account)| {
-                let (charged, oldest_open) = (account.money.charged(), account.money.oldest_open());
-                (id.clone(), Before { shares: account.shares.clone(), charged, oldest_open })
-            })
-            .collect();
-        let mut effects = Vec::new();
-        change(self, &mut effects)?;
-        for (id, account) in &self.accounts {
-            let old = before.get(id);
-            let none = BTreeMap::new();
-            if account.shares != *old.map_or(&none, |old| &old.shares) {
+    /// Adds what has changed in shares and charges since `before` to the effects.
+    fn tell_changes(&mut self, before: BTreeMap<HostAccountId, Before>, effects: &mut Vec<Effect>) {
+        for (id, old) in &before {
+            if let Some(account) = self.accounts.get(id)
+                && account.shares != old.shares
+            {
                 effects.push(Effect::Allocate { account: id.clone(), shares: account.shares.clone() });
             }
         }
-        for effect in &mut effects {
+        for effect in effects.iter_mut() {
             if let Effect::Closed { account, lines, .. } = effect {
                 *lines = self.take_lines(account);
             }
         }
-        let mut charges = Vec::new();
-        for (id, account) in &self.accounts {
-            let (charged, first) = before.get(id).map_or((Credits::ZERO, 0), |old| (old.charged, old.oldest_open));
-            let amount = account.money.charged().saturating_sub_at_zero(charged);
+        for (id, old) in before {
+            let Some(account) = self.accounts.get(&id) else { continue };
+            let amount = account.money.charged().saturating_sub_at_zero(old.charged);
             if !amount.is_zero() {
-                charges.push((id.clone(), amount, account.money.drawn_from(first)));
+                let receipts = account.money.drawn_from(old.oldest_open);
+                let lines = self.take_lines(&id);
+                effects.push(Effect::Charged { account: id, amount, receipts, lines });
             }
         }
-        for (account, amount, receipts) in charges {
-            let lines = self.take_lines(&account);
-            effects.push(Effect::Charged { account, amount, receipts, lines });
-        }
         self.clear_lines();
-        Ok(effects)
     }
 
     /// True for a call that has been made before and changes nothing now.
@@ -240,7 +249,7 @@ impl Auctioneer {
     }
 
     fn account_mut(&mut self, id: &HostAccountId) -> Result<&mut Account, Refusal> {
-        self.accounts.get_mut(id).ok_or_else(|| Refusal::AccountUnknown(id.clone()))
+        self.changing(id).ok_or_else(|| Refusal::AccountUnknown(id.clone()))
     }
 
     fn handle(&mut self, event: Event, now: Timestamp, effects: &mut Vec<Effect>) -> Result<(), Refusal> {

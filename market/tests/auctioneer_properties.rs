@@ -49,19 +49,23 @@ fn market(base_price: u64) -> Auctioneer {
     Auctioneer::new(config(base_price, 4, 3, 10), Timestamp::from_seconds(1_000_000)).unwrap()
 }
 
+/// Minima of which few fit together.
+const LARGE: f64 = 0.7;
+
 /// A step: microseconds of time, then an event.
 type Step = (i64, Event);
 
-fn amounts() -> impl Strategy<Value = (Amount, Amount)> {
-    (0.0..0.7_f64, 0.0..1.0_f64, any::<bool>()).prop_map(|(min, more, small)| {
+/// Minima are at most `most` of what there is.
+fn amounts(most: f64) -> impl Strategy<Value = (Amount, Amount)> {
+    (0.0..most, 0.0..1.0_f64, any::<bool>()).prop_map(|(min, more, small)| {
         let min = if small { min * min * min } else { min };
         (Amount::Fraction(min), Amount::Fraction((min + more).min(1.0)))
     })
 }
 
-fn preference() -> impl Strategy<Value = Preference> {
+fn preference(most: f64) -> impl Strategy<Value = Preference> {
     let contingency = prop_oneof![Just(0.0), 0.0..0.99_f64];
-    (0.001..1000.0_f64, amounts(), contingency).prop_map(|(weight, (min, max), contingency)| Preference {
+    (0.001..1000.0_f64, amounts(most), contingency).prop_map(|(weight, (min, max), contingency)| Preference {
         weight,
         min,
         max,
@@ -69,7 +73,7 @@ fn preference() -> impl Strategy<Value = Preference> {
     })
 }
 
-fn bid() -> impl Strategy<Value = Bid> {
+fn bid(most: f64) -> impl Strategy<Value = Bid> {
     let kinds = [ResourceKind::Cpu, ResourceKind::Memory, ResourceKind::Disk, ResourceKind::NetworkIn];
     let wish = prop_oneof![
         Just(UniqueWish::Any(UniqueKind::Ipv4Address)),
@@ -80,7 +84,7 @@ fn bid() -> impl Strategy<Value = Bid> {
     });
     (
         prop_oneof![1 => 1_u64..1000, 3 => 1_u64..1_000_000],
-        prop::collection::btree_map(prop::sample::select(kinds.to_vec()), preference(), 1..4),
+        prop::collection::btree_map(prop::sample::select(kinds.to_vec()), preference(most), 1..4),
         prop::collection::btree_map(wish, unique, 0..3),
     )
         .prop_map(|(seconds, preferences, unique)| {
@@ -123,7 +127,7 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         2 => id().prop_map(|account| Event::Open { account }),
         8 => fund,
-        10 => (id(), bid()).prop_map(|(account, bid)| Event::Bid { account, bid }),
+        10 => (id(), bid(LARGE)).prop_map(|(account, bid)| Event::Bid { account, bid }),
         3 => (id(), money()).prop_map(|(account, amount)| Event::Refund { account, amount }),
         1 => id().prop_map(|account| Event::Close { account }),
         1 => (id(), 0..RECEIPTS).prop_map(|(account, number)| Event::EndReceipt { account, receipt: receipt(number) }),
@@ -157,6 +161,49 @@ fn steps() -> impl Strategy<Value = (u64, Vec<Step>)> {
         let open = (0..ACCOUNTS).map(|number| (0, Event::Open { account: account(number) }));
         (base_price, open.chain(steps).collect())
     })
+}
+
+/// A market in which all minima fit together, with much bidding.
+fn calm_steps() -> impl Strategy<Value = (u64, Vec<Step>)> {
+    let id = || (0..ACCOUNTS).prop_map(account);
+    let rate = (100_000_000_u64..10_000_000_000).prop_map(Rate::from_picos_per_second);
+    let fund = (id(), 0..RECEIPTS, money(), prop::option::weighted(0.5, rate)).prop_map(
+        |(account, number, amount, highest_rate)| {
+            let receipt = receipt(number);
+            Event::Fund { account, receipt, amount, highest_rate }
+        },
+    );
+    let events = prop_oneof![
+        3 => fund,
+        6 => (id(), bid(0.1)).prop_map(|(account, bid)| {
+            // Of half of them only what can be divided.
+            let whole = bid.unique().len() == 1;
+            let divisible = Bid::new(bid.duration(), bid.preferences().clone()).unwrap();
+            Event::Bid { account, bid: if whole { bid } else { divisible } }
+        }),
+        1 => (id(), money()).prop_map(|(account, amount)| Event::Refund { account, amount }),
+        8 => event(),
+    ];
+    let time = prop_oneof![1 => Just(0_i64), 20 => 0_i64..60_000_000, 1 => 0_i64..100_000_000_000];
+    (0_u64..1_000, prop::collection::vec((time, events), 1..40)).prop_map(|(base_price, steps)| {
+        let open = (0..ACCOUNTS).map(|number| (0, Event::Open { account: account(number) }));
+        (base_price, open.chain(steps).collect())
+    })
+}
+
+/// A market knows more than its state, so that a call need not look at every account. A market that was just read from
+/// its state does not: it looks at all. Both do the same at every step.
+fn compare_with_one_that_was_read(base_price: u64, steps: Vec<Step>) {
+    let mut kept = market(base_price);
+    let mut now = kept.accounted_at().micros();
+    for (time, event) in steps {
+        now += time;
+        let at = Timestamp::from_micros(now);
+        let mut read: Auctioneer = serde_json::from_str(&serde_json::to_string(&kept).unwrap()).unwrap();
+        let said = read.apply(event.clone(), at);
+        assert_eq!(kept.apply(event.clone(), at), said, "{event:?}");
+        assert_eq!(serde_json::to_string(&kept).unwrap(), serde_json::to_string(&read).unwrap(), "{event:?}");
+    }
 }
 
 /// What the effects say about money, added up.
@@ -279,6 +326,16 @@ proptest! {
             replayed.apply(serde_json::from_str(&json).unwrap(), at).unwrap();
         }
         prop_assert_eq!(serde_json::to_string(&replayed).unwrap(), serde_json::to_string(&original).unwrap());
+    }
+
+    #[test]
+    fn what_is_remembered_besides_the_state_changes_nothing((base_price, steps) in steps()) {
+        compare_with_one_that_was_read(base_price, steps);
+    }
+
+    #[test]
+    fn nor_where_all_minima_fit_together((base_price, steps) in calm_steps()) {
+        compare_with_one_that_was_read(base_price, steps);
     }
 
     #[test]

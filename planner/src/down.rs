@@ -42,8 +42,6 @@ pub fn plan_down(pool: &PoolName, world: &World) -> Result<Plan, PlanError> {
     }
     domains.sort_by(|a, b| a.path.natural_order().cmp(&b.path.natural_order()));
     let refund = Credits::checked_sum(hosts.iter().map(|host| host.refund));
-    let silent = world.hosts.iter().filter(|host| !host.is_inspected);
-    let notes = silent.map(|host| format!("{} does not answer: what it holds of the pool is not known", host.name));
     let mut plan = Plan {
         id: PlanId::from_bytes([0; 16]),
         parent: world.history.parent,
@@ -56,7 +54,7 @@ pub fn plan_down(pool: &PoolName, world: &World) -> Result<Plan, PlanError> {
         domains,
         hosts,
         steps: steps.into_vec(),
-        report: Report { hosts: Vec::new(), notes: notes.collect() },
+        report: Report { unreached: world.unreached(), ..Report::default() },
         money: Money {
             refund: refund.ok_or(PlanError::Overflow { what: "the sum of all refunds" })?,
             balance: world.balance,

@@ -394,6 +394,21 @@ pub struct Report {
     pub hosts: Vec<HostVerdict>,
     /// What else is worth saying.
     pub notes: Vec<String>,
+    /// Hosts that could not be asked and may hold something of the pool. While there are any, the pool is not known to
+    /// be as described, and not known to be gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreached: Vec<Unreached>,
+}
+
+/// A host that could not be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreached {
+    /// The host.
+    pub id: HostId,
+    /// Its name.
+    pub name: HostName,
+    /// Why, as the rest of a sentence that starts with its name: `cannot be asked: …`.
+    pub why: String,
 }
 
 /// What was found of one host.

@@ -145,7 +145,7 @@ impl<'a> Draft<'a> {
         let silent = self.world.hosts.iter().position(|host| host.id == *last && !host.is_inspected);
         if let Some(host) = silent {
             let name = &self.world.hosts[host].name;
-            self.notes.push(format!("`{path}` was last on {name}, which does not answer: it is left as it is"));
+            self.notes.push(format!("`{path}` was last on {name}: it is left as it is, and not started a second time"));
             self.rooms[host].add(candidate);
             let placed = Placed { candidate, change: Change::Keep, host, leaves: None, now: None };
             self.domains.insert(path, placed);
@@ -342,7 +342,7 @@ impl<'a> Draft<'a> {
                 price: price.and_then(|picos| rate_of(picos).ok()),
             }
         });
-        Report { hosts: verdicts.collect(), notes: self.notes.clone() }
+        Report { hosts: verdicts.collect(), notes: self.notes.clone(), unreached: self.world.unreached() }
     }
 }
 

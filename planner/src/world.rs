@@ -10,7 +10,7 @@ use tycoon_market::{
 use tycoon_xen::spec::DomainPath;
 use tycoon_xen::status::DomainStatus;
 
-use crate::plan::PlanId;
+use crate::plan::{PlanId, Unreached};
 
 /// Everything a plan is made from, beside the pool itself.
 #[derive(Clone, Debug)]
@@ -99,9 +99,26 @@ pub struct HostView {
     /// Escrows at the bank for this pool and host that the host has not credited yet: left by a plan that was
     /// interrupted between bank and host.
     pub unredeemed: Vec<Unredeemed>,
+    /// True where the bank holds credits of this pool in escrow for the host, whether or not the host answers.
+    pub has_escrow: bool,
     /// True where the host has closed an account of this pool and could not tell the bank yet, so that money is still
     /// to come back.
     pub is_unsettled: bool,
+}
+
+impl World {
+    /// The hosts that cannot be asked and may hold something of the pool: it was last there, or the bank holds its
+    /// credits for them. What they hold is left as it is.
+    pub fn unreached(&self) -> Vec<Unreached> {
+        let was_on = |host: &HostView| self.history.placements.values().any(|last| *last == host.id);
+        let unreached = self.hosts.iter().filter(|host| !host.is_inspected && (host.has_escrow || was_on(host)));
+        let told = |host: &HostView| Unreached {
+            id: host.id,
+            name: host.name.clone(),
+            why: host.closed.clone().unwrap_or_else(|| "does not answer".to_owned()),
+        };
+        unreached.map(told).collect()
+    }
 }
 
 /// Money that waits at the bank for a host that has not seen its receipt.

@@ -58,6 +58,7 @@ fn host(number: usize, cpus: u64, memory_gib: u64, cpu_price: f64) -> HostView {
         domains: Vec::new(),
         account: None,
         unredeemed: Vec::new(),
+        has_escrow: false,
         is_unsettled: false,
     }
 }
@@ -251,7 +252,22 @@ fn a_domain_on_a_host_that_does_not_answer_is_not_started_twice() {
     (host.domains, host.account, host.offers) = (Vec::new(), None, BTreeMap::new());
     let plan = plan_up(&pool(HELLO), &world).expect("a plan");
     assert!(plan.is_empty(), "{:?}", places(&plan));
-    assert!(plan.report.notes.iter().any(|note| note.contains("does not answer")), "{:?}", plan.report.notes);
+    let note = "is left as it is, and not started a second time";
+    assert!(plan.report.notes.iter().any(|told| told.contains(note)), "{:?}", plan.report.notes);
+    let unreached: Vec<_> = plan.report.unreached.iter().map(|host| (host.id, host.why.as_str())).collect();
+    assert_eq!(unreached, [(silent, "cannot be asked: no route")], "the pool is not known to be up");
+    let down = plan_down(&plan.pool, &world).expect("a plan");
+    assert_eq!(down.report.unreached, plan.report.unreached, "nor known to be gone");
+}
+
+#[test]
+fn a_silent_host_matters_where_it_may_hold_something() {
+    let mut world = three_hosts();
+    (world.hosts[2].is_inspected, world.hosts[2].closed) = (false, Some("cannot be asked: no route".into()));
+    assert!(plan_up(&pool(HELLO), &world).expect("a plan").report.unreached.is_empty(), "it never held anything");
+    world.hosts[2].has_escrow = true;
+    let down = plan_down(&pool(HELLO).name, &world).expect("a plan");
+    assert_eq!(down.report.unreached.len(), 1, "the bank holds credits of the pool for it");
 }
 
 #[test]

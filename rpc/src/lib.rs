@@ -33,6 +33,7 @@ pub mod server;
 pub mod service;
 pub mod signature;
 pub mod structured;
+pub mod trouble;
 
 pub use caller::{CallError, Caller};
 pub use clock::{Clock, FixedClock, SystemClock};
@@ -44,6 +45,7 @@ pub use problem::Problem;
 pub use query::Query;
 pub use receiver::{Call, Receiver};
 pub use replay::{AfterRestart, ReplayGuard, ReplayPolicy};
+pub use replay_mark::MarkError;
 pub use retry::RetryPolicy;
 pub use server::{Published, Server, ServerSettings};
 pub use service::{InProcess, PeerAddress, Service, Transport, TransportError};

@@ -15,9 +15,10 @@ use crate::limits::Limits;
 use crate::problem::Problem;
 use crate::query::Query;
 use crate::replay::{ReplayError, ReplayGuard, ReplayPolicy};
-use crate::replay_mark::MarkStore;
+use crate::replay_mark::{MarkError, MarkStore};
 use crate::request::{self, Signed};
 use crate::signature::{SIGNATURE, SIGNATURE_INPUT, SignatureError, once};
+use crate::trouble::{of_disk, with_causes};
 use crate::{PROTOCOL_HEADER, PROTOCOL_VERSIONS, reply};
 
 /// Requests of one sender that are worked on at a time, unless told otherwise; further ones are refused.
@@ -38,6 +39,8 @@ struct Gate {
     guard: ReplayGuard,
     /// Up to where the mark on disk reaches.
     marked: Timestamp,
+    /// True where the mark could not be moved the last time.
+    is_stuck: bool,
 }
 
 /// A sender's place among her requests that are worked on.
@@ -123,7 +126,7 @@ impl Receiver {
     /// The gate of the service that signs with `signer`, started now.
     pub fn new(signer: Arc<dyn Signer>, clock: Arc<dyn Clock>, policy: ReplayPolicy, limits: Limits) -> Self {
         let guard = ReplayGuard::new(policy, clock.now());
-        let gate = Gate { guard, marked: Timestamp::from_micros(i64::MIN) };
+        let gate = Gate { guard, marked: Timestamp::from_micros(i64::MIN), is_stuck: false };
         Self {
             signer,
             clock,
@@ -153,6 +156,16 @@ impl Receiver {
     pub const fn with_in_flight_max(mut self, in_flight_max: usize) -> Self {
         self.in_flight_max = in_flight_max;
         self
+    }
+
+    /// Whether calls can be accepted; why not, otherwise.
+    pub fn check(&self) -> Result<(), String> {
+        let mut gate = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(marks) = self.marks.as_ref().filter(|_| gate.is_stuck) else { return Ok(()) };
+        // Nobody may call any more, so that it is tried here too.
+        marks.save(gate.marked).map_err(|error| with_causes(&error))?;
+        gate.is_stuck = false;
+        Ok(())
     }
 
     /// The key that signs the replies.
@@ -233,12 +246,9 @@ impl Receiver {
             && signed.created > gate.marked
         {
             let mark = signed.created;
-            marks.save(mark).map_err(|error| {
-                tracing::error!(%error, "the replay mark is not kept, so nothing can be accepted");
-                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "call.unmarked", "The service cannot work")
-                    .detail("it cannot remember which calls it accepted")
-                    .help("its operator finds the reason in its log")
-            })?;
+            let saved = marks.save(mark);
+            gate.is_stuck = saved.is_err();
+            saved.map_err(|error| unmarked(&error))?;
             gate.marked = mark;
         }
         drop(gate);
@@ -261,6 +271,17 @@ impl Receiver {
 
 fn unauthorized(code: &str, title: &str) -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, code, title)
+}
+
+fn unmarked(error: &MarkError) -> Problem {
+    tracing::error!(error = with_causes(error), "the replay mark is not kept, so nothing can be accepted");
+    let why = match error {
+        MarkError::Io { source, .. } => of_disk(source),
+        MarkError::Damaged { .. } => "its mark is damaged",
+    };
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "call.unmarked", "The service cannot work")
+        .detail(format_args!("it cannot remember which calls it accepted: {why}; nothing was done"))
+        .help("try again later; its operator finds the reason in its log")
 }
 
 fn malformed(error: impl std::fmt::Display) -> Problem {

@@ -510,8 +510,9 @@ impl Registry {
         }
         self.claim_all(host, &[], &entry.facts.addresses);
         if self.policy.verifies {
-            let checked = entry.reach.checked_at.unwrap_or(entry.last_seen);
-            self.judged.is_due(host, checked.plus(RECHECK));
+            // Who was not judged yet is asked at once.
+            let due = entry.reach.checked_at.map_or(entry.last_seen, |checked| checked.plus(RECHECK));
+            self.judged.is_due(host, due);
         }
         self.places.insert(host, self.entries.len());
         self.entries.push(entry);

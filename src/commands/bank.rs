@@ -48,6 +48,8 @@ pub enum BankCommand {
     Allowance(accounts::AllowanceArgs),
     /// Pay somebody
     Transfer(money::TransferArgs),
+    /// Give back what somebody paid you, in whole or in part
+    Refund(money::RefundArgs),
     /// Reserve money for somebody, to be posted or voided later
     Reserve(money::ReserveArgs),
     /// Post a reservation, in whole or in part
@@ -106,6 +108,7 @@ pub fn run(arguments: &BankArgs, output: &Output) -> Result<Exit, Failure> {
         C::Keys(arguments) => accounts::keys(&access, arguments, output),
         C::Allowance(arguments) => accounts::allowance(&access, arguments, output),
         C::Transfer(arguments) => money::transfer(&access, arguments, output),
+        C::Refund(arguments) => money::refund(&access, arguments, output),
         C::Reserve(arguments) => money::reserve(&access, arguments, output),
         C::Post(arguments) => money::post(&access, arguments, output),
         C::Void(arguments) => money::void(&access, arguments, output),

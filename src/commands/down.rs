@@ -8,7 +8,7 @@ use tycoon_market::PoolName;
 use tycoon_planner::Plan;
 
 use crate::cli::DescriptionArgs;
-use crate::commands::up::{exit_of, failures_json};
+use crate::commands::up::{exit_of, failures_json, unreached_json};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -49,6 +49,7 @@ pub fn run(arguments: &DownArgs, output: &Output) -> Result<Exit, Failure> {
             "cost_micro": run.charged.micros(),
             "balance_micro": run.balance.micros(),
             "failures": failures_json(&run),
+            "unreached_hosts": unreached_json(&run),
             "exit_code": exit.code(),
         }));
     } else {
@@ -87,7 +88,12 @@ fn approved(plan: &Plan, output: &Output) -> bool {
 fn render(run: &Run) -> String {
     let pool = &run.plan.pool;
     if run.plan.is_empty() {
-        return format!("Pool {pool}: nothing is left of it. Balance {}.\n", run.balance.rounded(2));
+        let left = if run.plan.report.unreached.is_empty() {
+            "nothing is left of it"
+        } else {
+            "nothing is left of it on the hosts that can be asked"
+        };
+        return format!("Pool {pool}: {left}. Balance {}.\n", run.balance.rounded(2));
     }
     let count = run.plan.domains.len();
     let domains = if count == 1 { "1 domain".to_owned() } else { format!("{count} domains") };

@@ -18,6 +18,7 @@ pub mod plan;
 pub mod resolve;
 pub mod rpc;
 pub mod sim;
+pub mod site;
 pub mod sls;
 pub mod ssh;
 pub mod status;
@@ -44,6 +45,7 @@ pub fn run(command: &Command, output: &Output) -> Result<Exit, Failure> {
         Command::Hosts(arguments) => hosts::run(arguments, output),
         Command::Host(command) => host::run(command, output),
         Command::Bank(arguments) => bank::run(arguments, output),
+        Command::Site(arguments) => site::run(arguments, output),
         Command::Sls(arguments) => sls::run(arguments, output),
         Command::Init(arguments) => init::run(arguments, output),
         Command::Rpc(command) => rpc::run(command, output),

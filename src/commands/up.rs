@@ -80,7 +80,7 @@ pub fn exit_of(run: &Run) -> Exit {
         return Exit::Interrupted;
     }
     if run.report.succeeded() {
-        return Exit::Ok;
+        return if run.plan.report.unreached.is_empty() { Exit::Ok } else { Exit::Partly };
     }
     let did_something = run
         .report
@@ -142,6 +142,7 @@ fn to_json(run: &Run, status: &PoolStatus, exit: Exit) -> serde_json::Value {
     value["paid_micro"] = json!(run.plan.money.escrow.micros());
     value["balance_micro"] = json!(run.balance.micros());
     value["failures"] = failures_json(run);
+    value["unreached_hosts"] = unreached_json(run);
     value["exit_code"] = json!(exit.code());
     value
 }
@@ -155,4 +156,10 @@ pub fn failures_json(run: &Run) -> serde_json::Value {
             json!({ "host": host, "step": step.action.describe(), "domain": step.action.domain(), "error": error })
         })
         .collect()
+}
+
+/// The hosts that may hold something of the pool and could not be asked, as data.
+pub fn unreached_json(run: &Run) -> serde_json::Value {
+    let hosts = run.plan.report.unreached.iter();
+    hosts.map(|host| json!({ "host": host.name, "reason": host.why })).collect()
 }

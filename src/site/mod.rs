@@ -2,6 +2,7 @@
 //! says; or a real one, whose bank and hosts are on the network.
 
 pub mod clock;
+pub mod directory;
 pub mod embedded;
 pub mod hosts;
 pub mod images;

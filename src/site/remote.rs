@@ -1,9 +1,8 @@
 //! A real site: its bank and its hosts are on the network, and every call is signed.
 //!
 //! Which hosts there are, a description with `network-host`s says, each with its address and its key; without a
-//! description, the service location services that `tycoon init` has pinned: of what they know, hosts are used that a
-//! service has reached at their address, and, where the key of a site is pinned, that the site admits. The bank is pinned
-//! too.
+//! description, the service location services that `tycoon init` has pinned: of what they know, hosts are used that the
+//! pinned site admits and that a service has verified at their address (the [directory]). The bank is pinned too.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,12 +14,12 @@ use tycoon_executor::link::{BankLink, LinkError, SiteHost};
 use tycoon_lang::site::Site;
 use tycoon_market::{AccountId, HostId, HostName, PublicKey};
 use tycoon_rpc::{CallError, Caller, Clock, HttpSettings, HttpTransport, RetryPolicy, Signer};
-use tycoon_sls::client::{SeenHost, SlsProblem};
-use tycoon_sls::reach::Standing;
-use tycoon_sls::{HostQuery, SlsClient};
+use tycoon_sls::HostQuery;
+use tycoon_sls::client::SeenHost;
 use tycoon_xen::client::HostClient;
 use tycoon_xen::market::HostInfo;
 
+use super::directory::{self, Directory};
 use super::links::{BankOfCaller, HostOfCaller, HostOutOfReach, link_error};
 use super::world::Surroundings;
 use crate::exit::Exit;
@@ -105,7 +104,7 @@ impl RemoteChoice {
 /// Where hosts are known from, ready to be asked.
 enum OpenSource {
     Listed(Vec<KnownHost>),
-    Services { client: SlsClient, site: Option<PublicKey> },
+    Services(Directory),
 }
 
 /// A real site.
@@ -123,13 +122,12 @@ pub struct RemoteSite {
 impl RemoteSite {
     /// The site of the user. Her bank is asked for her account.
     pub fn open(choice: RemoteChoice, identity: &Identity, surroundings: &Surroundings) -> Result<Self, Failure> {
-        let site = choice.parties.site;
         let settings = HttpSettings { trusted: choice.parties.trusted.clone(), ..HttpSettings::default() };
         let source = match choice.source {
             Source::Listed(hosts) => OpenSource::Listed(hosts),
             Source::Services(services) => {
                 let client = crate::commands::sls::access::client(&services, &identity.key, &settings, surroundings)?;
-                OpenSource::Services { client, site }
+                OpenSource::Services(Directory::of(client, &choice.parties)?)
             }
         };
         let (url, key) = &choice.bank;
@@ -179,37 +177,11 @@ impl RemoteSite {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The hosts that the services know, and that may be used.
-    fn found(&self, client: &SlsClient, site: Option<&PublicKey>) -> Result<Vec<SiteHost>, LinkError> {
-        let failed = |problem: SlsProblem| LinkError::Unreachable {
-            reason: format!("{problem}: {}", crate::commands::sls::access::one_line(&problem.source)),
-        };
-        let found = client.hosts(&HostQuery::default()).map_err(failed)?;
-        let roll = match site {
-            Some(site) => {
-                let roll = client.roll(site).map_err(failed)?.newest;
-                let (roll, _) = roll.ok_or_else(|| LinkError::Unreachable {
-                    reason: "no service location service has the list of the site's hosts; its operator publishes it \
-                             with `tycoon site admit`"
-                        .to_owned(),
-                })?;
-                Some(roll)
-            }
-            None => None,
-        };
-        let is_admitted = |seen: &SeenHost| {
-            let record = seen.record();
-            roll.as_ref()
-                .is_none_or(|roll| roll.hosts.get(&record.host).is_some_and(|admission| admission.name == record.name))
-        };
-        let usable = found.hosts.iter().filter(|seen| seen.is_live && seen.reach.standing == Standing::Verified);
-        Ok(usable.filter(|seen| is_admitted(seen)).map(|seen| self.of_record(seen)).collect())
-    }
-
     /// A host by its record, which it has signed.
     fn of_record(&self, seen: &SeenHost) -> SiteHost {
         let record = seen.record();
-        let url = seen.addresses().first().cloned().unwrap_or_default();
+        // Hosts that are planned have an address for calls.
+        let url = directory::url(seen).cloned().unwrap_or_default();
         let known = KnownHost { url, key: record.key };
         let link: Arc<dyn HostLink> = match self.client(&known) {
             Ok(client) => Arc::new(HostOfCaller::elsewhere(client)),
@@ -293,7 +265,9 @@ impl tycoon_executor::Site for RemoteSite {
                 self.seen().extend(listed.iter().map(|known| (HostId::of(&known.key), known.clone())));
                 listed.iter().zip(answers).map(|(known, answer)| Self::site_host(known, answer)).collect()
             }
-            OpenSource::Services { client, site } => self.found(client, site.as_ref())?,
+            OpenSource::Services(directory) => {
+                directory.hosts(&HostQuery::default())?.iter().map(|seen| self.of_record(seen)).collect()
+            }
         };
         hosts.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
         Ok(hosts)

@@ -136,9 +136,11 @@ fn no_rust_file_is_too_long() {
 
 #[test]
 fn nothing_is_unfinished_or_left_out() {
-    let complaints = rust_files()
-        .flat_map(|(file, text)| lines_with(&file, &text, |line| UNFINISHED.iter().copied().find(|w| line.contains(w))))
-        .collect();
+    let unfinished = |line: &str| {
+        let line = line.replace(RUNS_IN_THE_LAB, "");
+        UNFINISHED.iter().copied().find(|word| line.contains(word))
+    };
+    let complaints = rust_files().flat_map(|(file, text)| lines_with(&file, &text, unfinished)).collect();
     require("what is in the code works, and every test runs: finish it, or take it out and write an issue", complaints);
 }
 

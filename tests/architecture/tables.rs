@@ -113,6 +113,9 @@ pub const UNFINISHED: &[&str] = &[
     concat!("FIX", "ME"),
 ];
 
+/// What may be left out of an ordinary run: `scripts/lab-tests` runs it, as the last step of `make test`.
+pub const RUNS_IN_THE_LAB: &str = concat!("#[", "ignore = \"needs the lab: `make test`\"]");
+
 /// Folders that are no part of the project: made by git, cargo, `make` and editors. See .gitignore.
 pub const FOREIGN_FOLDERS: &[&str] = &[".git", "target", "bin", ".idea", ".vscode"];
 

@@ -1,6 +1,7 @@
 //! A bank on the network, and the commands that talk to it.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
@@ -28,18 +29,24 @@ impl ServedBank {
 
     /// Starts a bank whose books are in `store`.
     pub fn start_with(environment: &Environment, store: &str, more: &[&str]) -> Self {
-        Self::start_listening(environment, store, "127.0.0.1:0", more)
+        Self::start_listening(environment, &[], store, "127.0.0.1:0", more)
+    }
+
+    /// Starts a bank whose books are in `store`, by the command `before`, which must become the bank.
+    pub fn start_behind(environment: &Environment, before: &[&str], store: &str, more: &[&str]) -> Self {
+        Self::start_listening(environment, before, store, "127.0.0.1:0", more)
     }
 
     /// Starts a bank again where it was.
     pub fn start_at(environment: &Environment, store: &str, listen: &str) -> Self {
-        Self::start_listening(environment, store, listen, &[])
+        Self::start_listening(environment, &[], store, listen, &[])
     }
 
-    fn start_listening(environment: &Environment, store: &str, listen: &str, more: &[&str]) -> Self {
+    fn start_listening(environment: &Environment, before: &[&str], store: &str, listen: &str, more: &[&str]) -> Self {
         let mut arguments = vec!["bank", "serve", "--store", store, "--listen", listen];
         arguments.extend(more);
-        let mut child = live(environment, &arguments).stderr(Stdio::piped()).spawn().expect("the bank starts");
+        let mut command = behind(before, live(environment, &arguments));
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the bank starts");
         let stderr = BufReader::new(child.stderr.take().expect("its messages"));
         // From here on it is ended with the test, however that ends.
         let mut bank = Self { child, stderr, url: String::new(), key: String::new() };
@@ -68,6 +75,22 @@ impl ServedBank {
         said
     }
 
+    /// One of its operator's pages: the status, and all that was answered.
+    pub fn page(&self, path: &str) -> (u16, String) {
+        let address = self.url.strip_prefix("http://").expect("no TLS");
+        let mut stream = TcpStream::connect(address).expect("the bank listens");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: bank\r\nConnection: close\r\n\r\n").expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        (status, answer)
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// True where it has not ended.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().is_ok_and(|ended| ended.is_none())
@@ -93,6 +116,16 @@ pub fn live(environment: &Environment, arguments: &[&str]) -> Command {
     let mut command = environment.command(arguments);
     command.env_remove("TYCOON_CLOCK").env_remove("TYCOON_SEED");
     command
+}
+
+/// A command that is run by another, `before`.
+pub fn behind(before: &[&str], command: Command) -> Command {
+    let Some((program, arguments)) = before.split_first() else { return command };
+    let mut behind = Command::new(program);
+    behind.args(arguments).arg(command.get_program()).args(command.get_args()).env_clear();
+    behind.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    behind.current_dir(command.get_current_dir().expect("a folder is set")).stdin(Stdio::null());
+    behind
 }
 
 /// Runs a command as one of several users.
@@ -155,6 +188,14 @@ fn a_bank_on_the_network_is_pinned_and_used_by_several_people() {
     assert!(curl.stdout.contains("curl") && curl.stdout.contains("signature-input"), "{curl}");
     assert!(curl.stdout.contains(r"it'\''s"), "{curl}");
 
+    // Joe gives back a part of the lunch.
+    let jane_party = ["--payer", jane, "--amount", "3", "--memo", "too much"];
+    let back = json(&environment, "joe", &[&["bank", "refund", id][..], &jane_party].concat());
+    assert_eq!(back["receipt"]["terms"]["refund_of"], id);
+    assert_eq!(json(&environment, "jane", &["bank", "balance"])["balance_micro"], 81_000_000);
+    let over = user(&environment, "joe", &["bank", "refund", id, "--payer", jane, "--amount", "8"]).ends_with(1);
+    assert!(over.stderr.contains("7.00 are left"), "{over}");
+
     let said = bank.stop();
     assert!(said.contains("the bank is closed"), "{said}");
     let unreachable = user(&environment, "jane", &["bank", "balance"]).ends_with(1);
@@ -188,6 +229,134 @@ fn a_bank_with_another_key_is_not_believed() {
     assert!(untrusted.stderr.contains("cannot be trusted"), "{untrusted}");
     let plain = user(&environment, "jane", &["init", "--bank", "http://bank.example.org"]).ends_with(2);
     assert!(plain.stderr.contains("use https://"), "{plain}");
+}
+
+#[test]
+fn the_printed_curl_command_is_a_call_that_counts_once() {
+    let environment = Environment::new();
+    let mut bank = ServedBank::start(&environment, "bank", &["--registration", "open"]);
+    user(&environment, "jane", &["init", "--bank", &bank.url, "--bank-key", &bank.key]).ok();
+    user(&environment, "jane", &["bank", "create-account", "--label", "jane"]).ok();
+    let shell = |command: &str| {
+        let output = Command::new("sh").args(["-c", command]).output().expect("a shell");
+        assert!(output.status.success(), "{command}\n{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<Value>(&output.stdout).expect("JSON")
+    };
+    let page = user(&environment, "jane", &["rpc", "curl", "GET", "/v1/accounts?limit=5"]).ok().stdout;
+    assert_eq!(shell(&page)["items"][0]["label"], "jane");
+    assert_eq!(shell(&page)["code"], "call.seen");
+    bank.kill();
+    let restarted = ServedBank::start(&environment, "bank", &["--registration", "open"]);
+    let replayed = shell(&page.replace(&bank.url, &restarted.url));
+    assert_eq!(replayed["code"], "call.restarting", "what was accepted before a kill is not accepted after it");
+    let bank = restarted;
+    user(&environment, "jane", &["init", "--bank", &bank.url, "--bank-key", &bank.key]).ok();
+    // What was signed in the second of the last accepted call is refused; the client waits for the next one.
+    user(&environment, "jane", &["bank", "balance"]).ok();
+    let key = user(&environment, "joe", &["user", "export"]).ok().stdout;
+    let body = format!(r#"{{"key":"{}","kind":"user","label":"it's joe"}}"#, key.trim());
+    let open = user(&environment, "jane", &["rpc", "curl", "POST", "/v1/accounts", &body]).ok().stdout;
+    assert_eq!(shell(&open)["label"], "it's joe");
+    let altered = user(&environment, "jane", &["rpc", "curl", "POST", "/v1/accounts", &body]).ok().stdout;
+    assert_eq!(shell(&altered.replace("joe", "jim"))["code"], "call.signature");
+}
+
+#[test]
+fn the_operator_s_pages_tell_what_the_bank_holds_and_one_account_opens_only_so_many() {
+    let environment = Environment::new();
+    let bank = ServedBank::start(&environment, "bank", &["--registration", "open", "--accounts-per-opener", "1"]);
+    for name in ["issuer", "jane", "joe", "mia"] {
+        user(&environment, name, &["init", "--bank", &bank.url, "--bank-key", &bank.key]).ok();
+    }
+    let jane = json(&environment, "jane", &["bank", "create-account"]);
+    json(&environment, "issuer", &["bank", "issue", text(&jane, "account"), "50"]);
+    let key = |name: &str| user(&environment, name, &["user", "export"]).ok().stdout;
+    user(&environment, "jane", &["bank", "create-account", key("joe").trim()]).ok();
+    let third = user(&environment, "jane", &["bank", "create-account", key("mia").trim()]).ends_with(1);
+    assert!(third.stderr.contains("bank.too-many-accounts-opened"), "{third}");
+    assert_eq!(bank.page("/healthz").0, 200);
+    let (status, metrics) = bank.page("/metrics");
+    assert_eq!(status, 200);
+    for line in [
+        "tycoon_bank_issued_micro_credits 50000000",
+        "tycoon_bank_in_accounts_micro_credits 50000000",
+        "tycoon_bank_accounts 3",
+        "# TYPE tycoon_bank_records gauge",
+    ] {
+        assert!(metrics.lines().any(|other| other == line), "{line} is missing in\n{metrics}");
+    }
+    let (status, description) = bank.page("/openapi.json");
+    assert_eq!(status, 200);
+    let (_, description) = description.split_once("\r\n\r\n").expect("a body");
+    let description: Value = serde_json::from_str(description).expect("JSON");
+    assert!(description["paths"]["/v1/refunds"]["post"].is_object());
+}
+
+#[test]
+fn what_is_packaged_starts_a_bank_in_a_tight_sandbox_and_tells_no_secret() {
+    let environment = Environment::new();
+    environment.write("bank.kdl", include_str!("../../packaging/systemd/bank.kdl"));
+    let bank = ServedBank::start(&environment, "bank", &["--settings", "bank.kdl"]);
+    let said = bank.stop();
+    assert!(said.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{said}");
+
+    let away = ["bank", "serve", "--store", "postgres://bank:hunter2@127.0.0.1:1/bank", "--key", "key"];
+    let away = user(&environment, "issuer", &away).ends_with(1);
+    assert!(away.stderr.contains("database") && !away.stderr.contains("hunter2"), "{away}");
+
+    environment.write("tycoon-bank.service", include_str!("../../packaging/systemd/tycoon-bank.service"));
+    // What is closed to the service, from 0 (everything) to 100 (nothing).
+    let unit = environment.path().join("tycoon-bank.service");
+    let analyzed =
+        Command::new("systemd-analyze").args(["--offline=true", "--threshold=15", "security"]).arg(&unit).output();
+    match analyzed {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            eprintln!("SKIPPED: systemd-analyze is not installed, so that the sandbox is not weighed");
+        }
+        analyzed => {
+            let analyzed = analyzed.expect("systemd-analyze runs");
+            assert!(analyzed.status.success(), "{}", String::from_utf8_lossy(&analyzed.stdout));
+        }
+    }
+}
+
+#[test]
+fn a_key_in_an_ssh_agent_signs_calls() {
+    let environment = Environment::new();
+    let bank = ServedBank::start(&environment, "bank", &["--registration", "open"]);
+    let socket = environment.path().join("agent");
+    let mut agent = Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
+    let with_agent = |command: &mut Command| {
+        command.env("SSH_AUTH_SOCK", &socket);
+        command.output().expect("it runs")
+    };
+    let file = environment.path().join("key");
+    let made =
+        Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "jane", "-f"]).arg(&file).status();
+    assert!(made.expect("ssh-keygen runs").success());
+    // The agent listens a moment after it was started.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !with_agent(Command::new("ssh-add").arg(&file)).status.success() {
+        assert!(std::time::Instant::now() < deadline, "the agent takes no key");
+        std::thread::yield_now();
+    }
+    std::fs::remove_file(&file).expect("the agent alone has the key now");
+    let tycoon = |arguments: &[&str]| {
+        let mut command = live(&environment, arguments);
+        command.env("SSH_AUTH_SOCK", &socket);
+        environment.ran(arguments, command)
+    };
+    let public = std::fs::read_to_string(environment.path().join("key.pub")).unwrap();
+    let shown = tycoon(&["user", "setup", "--agent", "jane"]).ok();
+    assert!(shown.stdout.contains(public.split(' ').nth(1).unwrap()), "{shown}");
+    tycoon(&["init", "--bank", &bank.url, "--bank-key", &bank.key]).ok();
+    tycoon(&["bank", "create-account", "--label", "by agent"]).ok();
+    let balance = tycoon(&["bank", "balance"]).ok();
+    assert!(balance.stdout.contains("by agent"), "{balance}");
+    agent.kill().expect("the agent can be stopped");
+    agent.wait().expect("it ends");
+    let gone = tycoon(&["bank", "balance"]).ends_with(1);
+    assert!(gone.stderr.contains("agent"), "{gone}");
 }
 
 #[test]

@@ -176,10 +176,10 @@ pub struct ServedSls {
 }
 
 impl ServedSls {
-    /// Starts it at an address.
-    pub fn start(environment: &Environment, listen: &str) -> Self {
+    /// Starts it at an address; it keeps the roll of a site.
+    pub fn start(environment: &Environment, listen: &str, site: &str) -> Self {
         let store = environment.path().join("sls").display().to_string();
-        let mut child = live(environment, &["sls", "serve", "--store", &store, "--listen", listen])
+        let mut child = live(environment, &["sls", "serve", "--store", &store, "--listen", listen, "--site-key", site])
             .stderr(Stdio::piped())
             .spawn()
             .expect("the service starts");
@@ -239,12 +239,19 @@ fn find_hosts(environment: &Environment, count: usize) -> Vec<String> {
 fn hosts_are_found_by_the_service_and_again_after_every_party_was_stopped_in_every_order() {
     let environment = Environment::new();
     let mut bank = town(&environment);
-    let mut sls = ServedSls::start(&environment, "127.0.0.1:0");
+    let site = user(&environment, "operator", &["site", "init"]).ok().stdout.trim().to_owned();
+    let mut sls = ServedSls::start(&environment, "127.0.0.1:0", &site);
     let (sls_url, sls_key) = (sls.url.clone(), sls.key.clone());
     let of_sls = ["--sls", &sls_url, "--sls-key", &sls_key];
     let mut hosts: Vec<ServedHost> =
         ["host1", "host2", "host3"].map(|name| ServedHost::start(&environment, name, &bank, &of_sls)).into();
-    user(&environment, "jane", &["init", "--sls", &sls_url, "--sls-key", &sls_key]).ok();
+    for name in ["jane", "operator"] {
+        user(&environment, name, &["init", "--sls", &sls_url, "--sls-key", &sls_key, "--site-key", &site]).ok();
+    }
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(90);
+    while user(&environment, "operator", &["site", "admit", "host1", "host2", "host3"]).code != Some(0) {
+        assert!(std::time::Instant::now() < deadline, "the hosts do not register");
+    }
     write_site(&environment, &hosts.iter().collect::<Vec<_>>());
     assert_eq!(find_hosts(&environment, 3), ["host1", "host2", "host3"]);
     user(&environment, "jane", &["up", "hello.kdl", "--yes"]).ok();
@@ -270,7 +277,7 @@ fn hosts_are_found_by_the_service_and_again_after_every_party_was_stopped_in_eve
         }
         for party in order {
             match party {
-                0 => sls = ServedSls::start(&environment, sls_url.trim_start_matches("http://")),
+                0 => sls = ServedSls::start(&environment, sls_url.trim_start_matches("http://"), &site),
                 1 => {
                     let listen = bank.url.trim_start_matches("http://").to_owned();
                     let store = format!("sled:{}", environment.path().join("bank").display());

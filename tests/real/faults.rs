@@ -7,9 +7,12 @@ use crate::lab::{Lab, Ran};
 #[ignore = "needs the lab: `make test`"]
 fn a_machine_that_lacks_something_is_not_installed() {
     let lab = Lab::up(1, "fast");
-    lab.on(1, "umount /proc/xen");
+    // Who uses these files holds on to them, and so the rest of the machine does not notice.
+    lab.on(1, "umount -l /proc/xen");
+    lab.install().ended(1).says(&["a control domain whose /proc/xen is not mounted", "mount -t xenfs"]);
+    lab.on(1, "mount -t tmpfs hidden /sys/hypervisor");
     lab.install().ended(1).says(&["does not run Xen", "apt-get install xen-system-amd64"]);
-    lab.on(1, "mount -t xenfs xenfs /proc/xen");
+    lab.on(1, "umount /sys/hypervisor; mount -t xenfs xenfs /proc/xen");
     lab.on(1, "mv /usr/sbin/libvirtd /usr/sbin/libvirtd.away");
     lab.bare(&["host", "install", "-F", "ssh_config", "--no-packages", "root@lab-h1"])
         .ended(1)
@@ -67,23 +70,23 @@ fn a_host_that_lacks_something_says_so_and_keeps_nothing() {
         &["libvirt", "systemctl"],
     );
     fails(
-        &format!("cp {machine} /root/machine; sed -i 's/group=vg1/group=vg9/' {machine}"),
-        &format!("mv /root/machine {machine}"),
+        &format!("cp {machine} /var/tmp/machine; sed -i 's/group=vg1/group=vg9/' {machine}"),
+        &format!("mv /var/tmp/machine {machine}"),
         &["vg9"],
     );
-    fails("mv /var/lib/tycoon/std-tiny/kernel /root/", "mv /root/kernel /var/lib/tycoon/std-tiny/", &["kernel"]);
+    fails("mv /var/lib/tycoon/std-tiny/kernel /var/tmp/", "mv /var/tmp/kernel /var/lib/tycoon/std-tiny/", &["kernel"]);
     fails(
         "lvcreate -q -y -Wn -Zn -l 100%FREE -n foreign vg1; mount -t tmpfs -o size=64m tmpfs /var/lib/tycoon/volumes",
         "umount /var/lib/tycoon/volumes; lvremove -q -f vg1/foreign",
         &["disk"],
     );
     let account = account(&lab.bare(&["user", "show", "--json"]).ok());
-    let name = format!("hello.web-{account}");
+    let name = format!("hello.web.0-{account}");
     let foreign = format!(
         "<domain type='xen'><name>{name}</name><memory unit='MiB'>64</memory><os><type machine='xenpv'>linux</type>\
          <kernel>/var/lib/tycoon/std-tiny/kernel</kernel></os></domain>"
     );
-    lab.on(1, &format!("echo \"{foreign}\" > /root/foreign.xml; virsh define /root/foreign.xml"));
+    lab.on(1, &format!("echo \"{foreign}\" > /var/tmp/foreign.xml; virsh define /var/tmp/foreign.xml"));
     let up = lab.tycoon(&["up", "one.kdl"]);
     assert_ne!(up.code, Some(0), "{up}");
     up.says(&[&name]);

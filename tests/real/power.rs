@@ -50,7 +50,10 @@ fn a_power_cut_stops_only_its_own_part() {
     lab.tycoon(&["status", "hello"]).says(&["lab-h2"]);
 
     lab.boot(2);
-    lab.tycoon(&["up", "hello.kdl"]).ok();
+    lab.on(2, "for i in $(seq 100); do virsh list >/dev/null 2>&1 && exit 0; sleep 0.3; done; exit 1");
+    eprintln!("{up}");
+    let up = lab.tycoon(&["up", "hello.kdl"]).ok();
+    eprintln!("{up}");
     lab.is_up("hello", 4);
     assert_eq!(lab.running(1).len() + lab.running(2).len(), 4, "no domain runs twice");
     lab.tycoon(&["down", "hello"]).ok();

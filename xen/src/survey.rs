@@ -96,7 +96,10 @@ impl Survey {
             };
             self.good.push(format!("this is the control domain of Xen{version}"));
         } else if fs::read_to_string("/sys/hypervisor/type").is_ok_and(|kind| kind.trim() == "xen") {
-            self.problem("this is a guest of Xen, not its control domain", "install on the Xen host itself");
+            self.problem(
+                "this is a guest of Xen, or a control domain whose /proc/xen is not mounted",
+                "install on the Xen host itself; there, mount -t xenfs xenfs /proc/xen",
+            );
         } else {
             self.problem(
                 "this machine does not run Xen",

@@ -63,6 +63,14 @@ pub enum JournalError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// The disk did not take a record. What was half written is taken back, so that a later write may succeed.
+    #[error("cannot write {}; nothing was recorded", path.display())]
+    NotWritten {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
     /// An earlier write failed in a way that leaves the file's content unknown.
     #[error(
         "the journal cannot be written since an earlier failure ({0}); restart the bank, which checks what is on disk"

@@ -5,7 +5,7 @@ use tycoon_market::{AccountId, Credits, PublicKey, Timestamp};
 use super::account::TEXT_CHARS_MAX;
 use super::{
     Account, AccountKind, Books, Cause, Changes, Draft, Due, Entry, Escrow, KeyRole, Operation, Refusal, Reservation,
-    Transfer, View, apply_account, apply_escrow, apply_reservation, apply_transfer,
+    Transfer, View, apply_account, apply_escrow, apply_refund, apply_reservation, apply_transfer,
 };
 
 /// What came of an operation.
@@ -71,6 +71,7 @@ fn decide(draft: &mut Draft<'_>, moment: Moment, operation: &Operation) -> Resul
             apply_transfer::transfer(draft, moment, *id, *payer, *payee, *amount, memo, by)
         }
         Operation::Transfers { orders, linked, by } => apply_transfer::several(draft, moment, orders, *linked, by),
+        Operation::Refund { order, by } => apply_refund::refund(draft, moment, order, by),
         Operation::Reserve { order, by } => apply_reservation::reserve(draft, moment, order, by),
         Operation::Resolve { payer, id, resolution, by } => {
             apply_reservation::resolve(draft, moment, *payer, *id, *resolution, by)

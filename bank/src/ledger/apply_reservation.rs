@@ -154,6 +154,8 @@ fn finish(
             at: moment.at,
             record: moment.record,
             balance,
+            refunded: Credits::ZERO,
+            refund_of: None,
         });
     }
     reservation.end = Some(end);

@@ -29,6 +29,8 @@ pub(super) fn issue(
         at: moment.at,
         record: moment.record,
         balance: Credits::ZERO,
+        refunded: Credits::ZERO,
+        refund_of: None,
     };
     if let Some(earlier) = earlier(draft, &transfer)? {
         return Ok(Answer::Transfer(earlier));
@@ -99,6 +101,8 @@ fn pay(draft: &mut Draft<'_>, moment: Moment, order: &TransferOrder, by: &Public
         at: moment.at,
         record: moment.record,
         balance: Credits::ZERO,
+        refunded: Credits::ZERO,
+        refund_of: None,
     };
     if let Some(earlier) = earlier(draft, &transfer)? {
         return Ok(earlier);
@@ -124,7 +128,9 @@ fn pay(draft: &mut Draft<'_>, moment: Moment, order: &TransferOrder, by: &Public
 /// The transfer that was made with the id of `asked` before; a refusal where it was another one.
 fn earlier(draft: &Draft<'_>, asked: &Transfer) -> Result<Option<Transfer>, Refusal> {
     let Some(earlier) = draft.transfer(&asked.payer, &asked.id)? else { return Ok(None) };
-    let content = |transfer: &Transfer| (transfer.payee, transfer.amount, transfer.memo.clone(), transfer.issued);
+    let content = |transfer: &Transfer| {
+        (transfer.payee, transfer.amount, transfer.memo.clone(), transfer.issued, transfer.refund_of)
+    };
     if content(&earlier) == content(asked) { Ok(Some(earlier)) } else { Err(Refusal::TransferIdTaken(asked.id)) }
 }
 

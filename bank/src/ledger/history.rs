@@ -25,6 +25,16 @@ pub struct Transfer {
     /// What the payer had after it (or, for an issue, the payee).
     #[serde(default)]
     pub balance: Credits,
+    /// How much of it was given back so far.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub refunded: Credits,
+    /// Which transfer of the payee to the payer this one gives back, in whole or in part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refund_of: Option<TransferId>,
+}
+
+fn is_nothing(amount: &Credits) -> bool {
+    amount.is_zero()
 }
 
 /// Why the balance of an account changed.
@@ -52,6 +62,28 @@ pub enum Cause {
         /// The transfer.
         id: TransferId,
         /// By whom.
+        from: AccountId,
+        /// What for.
+        memo: String,
+    },
+    /// It gave back what it had been paid, or a part of it.
+    Refund {
+        /// The transfer that gives back.
+        id: TransferId,
+        /// The transfer that had paid.
+        of: TransferId,
+        /// Who had paid.
+        to: AccountId,
+        /// What for.
+        memo: String,
+    },
+    /// It was given back what it had paid, or a part of it.
+    Refunded {
+        /// The transfer that gives back.
+        id: TransferId,
+        /// The transfer that had paid.
+        of: TransferId,
+        /// Who had been paid.
         from: AccountId,
         /// What for.
         memo: String,
@@ -123,6 +155,8 @@ impl Cause {
             Self::Issued { .. } => "issued",
             Self::Sent { .. } => "sent",
             Self::Received { .. } => "received",
+            Self::Refund { .. } => "refund",
+            Self::Refunded { .. } => "refunded",
             Self::Deposit { .. } => "deposit",
             Self::Reserved { .. } => "reserved",
             Self::Unreserved { .. } => "unreserved",

@@ -68,6 +68,26 @@ pub struct TransferOrder {
     pub memo: String,
 }
 
+/// A refund as it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefundOrder {
+    /// The id of the transfer that gives back: the client's own. Asking for the same again gives the same answer.
+    pub id: TransferId,
+    /// The account that gives back; it had been paid.
+    pub payer: AccountId,
+    /// The account that had paid.
+    pub payee: AccountId,
+    /// The transfer that had paid.
+    pub of: TransferId,
+    /// How much, in micro-credits; all that was not given back yet where nothing is said.
+    #[serde(default)]
+    pub amount: Option<Credits>,
+    /// What for.
+    #[serde(default)]
+    pub memo: String,
+}
+
 /// One operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
@@ -165,6 +185,13 @@ pub enum Operation {
         /// True where none is made unless all are.
         linked: bool,
         /// The key that asks for them.
+        by: PublicKey,
+    },
+    /// Gives back what a transfer paid, or a part of it.
+    Refund {
+        /// What is ordered.
+        order: RefundOrder,
+        /// The key that asks for it.
         by: PublicKey,
     },
     /// Reserves credits for another account.

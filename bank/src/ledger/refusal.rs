@@ -27,6 +27,24 @@ pub enum Refusal {
     /// No such account.
     #[error("there is no account {0}")]
     NoAccount(AccountId),
+    /// There is no such transfer, or none that can be given back.
+    #[error("the account {payer} has made no transfer {id} to the account {payee} that could be given back")]
+    NoTransfer {
+        /// The account that should have paid.
+        payer: AccountId,
+        /// The account that should have been paid.
+        payee: AccountId,
+        /// The id.
+        id: TransferId,
+    },
+    /// More would be given back than was paid.
+    #[error("{asked} credits cannot be given back: of what was paid, {left} are left")]
+    OverRefunded {
+        /// What is asked for.
+        asked: Credits,
+        /// What was not given back yet.
+        left: Credits,
+    },
     /// No such reservation.
     #[error("the account {payer} has no reservation {id}")]
     NoReservation {

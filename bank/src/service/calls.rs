@@ -18,6 +18,7 @@ pub(super) enum Call {
     Transfer,
     Transfers,
     Paid,
+    Refund,
     Reserve,
     Reservation,
     Resolve,
@@ -123,6 +124,7 @@ pub(super) const ROUTES: &[Route<Call>] = &[
         "TransferOutcomes",
     ),
     get(Call::Paid, "/v1/accounts/{payer}/transfers/{id}", "A transfer and its receipt.", &[], "Paid"),
+    post(Call::Refund, "/v1/refunds", "Gives back what a transfer paid, in whole or in part.", "RefundRequest", "Paid"),
     post(Call::Reserve, "/v1/reservations", "Reserves credits for another account.", "ReservationOrder", "Reservation"),
     get(Call::Reservation, "/v1/reservations/{payer}/{id}", "A reservation.", &[], "Reservation"),
     post(

@@ -23,7 +23,7 @@ pub(super) fn schemas() -> Value {
             ("record", micros()),
             ("balance", micros()),
         ],
-        &[],
+        &[("refunded", micros()), ("refund_of", id())],
     );
     let order = object(
         &[
@@ -148,6 +148,10 @@ pub(super) fn schemas() -> Value {
             object(&[("paid", reference("Paid"))], &[]), object(&[("problem", reference("Problem"))], &[]),
         ] })),
         "Paid": paid,
+        "RefundRequest": object(
+            &[("id", id()), ("payer", id()), ("payee", id()), ("of", id())],
+            &[("amount", nullable(micros())), ("memo", text())],
+        ),
         "ReservationOrder": reservation_order,
         "Reservation": object(
             &[("order", reference("ReservationOrder")), ("at", micros()), ("expires_at", micros())],

@@ -71,6 +71,11 @@ pub trait Rows: Send + Sync {
 
     /// Removes all rows.
     fn clear(&self) -> Result<(), StoreError>;
+
+    /// See [`Store::reopen`].
+    fn reopen(&self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
 }
 
 /// An index in ordered rows.
@@ -298,6 +303,10 @@ impl<R: Rows> Store for Keyed<R> {
 
     fn clear(&self) -> Result<(), StoreError> {
         self.0.clear()
+    }
+
+    fn reopen(&self) -> Result<bool, StoreError> {
+        self.0.reopen()
     }
 
     fn entries(&self, account: &AccountId, before: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {

@@ -65,7 +65,19 @@ pub(crate) fn failed(error: &postgres::Error) -> StoreError {
         Some(told) => format!("{} ({})", told.message(), told.code().code()),
         None => std::error::Error::source(error).map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}")),
     };
-    StoreError::Failed(detail)
+    if is_away(error) { StoreError::Unavailable(detail) } else { StoreError::Failed(detail) }
+}
+
+/// True where the database is stopping, starting, full of connections, or not there at all.
+fn is_away(error: &postgres::Error) -> bool {
+    match error.code() {
+        Some(code) => {
+            // Classes 08 (the connection) and 53 (resources), and 57P (the operator).
+            let code = code.code();
+            ["08", "53", "57P"].iter().any(|class| code.starts_with(class))
+        }
+        None => true,
+    }
 }
 
 /// True where the same transaction may succeed when it is made again.

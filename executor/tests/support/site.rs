@@ -454,8 +454,8 @@ pub fn down(runner: &Runner, pool: &PoolName) {
     let mut last = None;
     for _ in 0..ROUNDS {
         match runner.down(pool, &mut |_| true) {
-            // A host that does not answer may hold something still: that is said in the notes.
-            Ok(Some(run)) if run.plan.is_empty() && run.plan.report.notes.is_empty() => return,
+            // A host that does not answer may hold something still.
+            Ok(Some(run)) if run.plan.is_empty() && run.plan.report.unreached.is_empty() => return,
             outcome => last = Some(outcome),
         }
     }

@@ -95,6 +95,10 @@ pub(super) struct Account {
     pub(super) state: AccountState,
     pub(super) evicted: bool,
     pub(super) money: Money,
+    /// Its money is accounted for up to here. Between ticks that waits until something of it changes; `None` in a state
+    /// that was saved before there was this.
+    #[serde(default)]
+    pub(super) settled_at: Option<Timestamp>,
     pub(super) bid: Option<Bid>,
     /// b_r of each resource: fixed when bid, funding or refund change it.
     pub(super) rates: BTreeMap<ResourceKind, Rate>,
@@ -141,12 +145,13 @@ pub(super) struct Unmeasured {
 }
 
 impl Account {
-    pub(super) fn new(sequence: u64) -> Self {
+    pub(super) fn new(sequence: u64, now: Timestamp) -> Self {
         Self {
             sequence,
             state: AccountState::Idle,
             evicted: false,
             money: Money::default(),
+            settled_at: Some(now),
             bid: None,
             rates: BTreeMap::new(),
             unique: UniqueBids::default(),
@@ -160,6 +165,11 @@ impl Account {
             meanwhile: TimeSpan::ZERO,
             in_use: BTreeMap::new(),
         }
+    }
+
+    /// The time for which it is not charged yet.
+    pub(super) fn unsettled(&self, now: Timestamp) -> TimeSpan {
+        self.settled_at.map_or(TimeSpan::ZERO, |at| now.since(at))
     }
 
     /// b of one resource.

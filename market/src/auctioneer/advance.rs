@@ -7,45 +7,45 @@
 
 use std::collections::BTreeMap;
 
-use super::account::{Account, AccountState, Unmeasured};
+use super::account::{Account, AccountState};
 use super::charge::{ChargeFor, ChargeLine};
 use super::event::{Effect, Usage};
 use super::plan::{Role, solvent};
+use super::settle::spend;
 use super::{Auctioneer, ClosedReceipt, PPM};
-use crate::fine::FineCredits;
 use crate::{Credits, HostAccountId, Quantity, Rate, ResourceKind, TimeSpan, Timestamp};
 
 /// What was used in a stretch of time.
-struct Measure<'a> {
-    usage: &'a BTreeMap<HostAccountId, Usage>,
+pub(super) struct Measure<'a> {
+    pub(super) usage: &'a BTreeMap<HostAccountId, Usage>,
     /// The time in which it was used.
-    gap: TimeSpan,
+    pub(super) gap: TimeSpan,
     /// After a downtime: who is not in `usage` did not run and pays nothing.
-    only_listed: bool,
+    pub(super) only_listed: bool,
 }
 
 /// What an account spends, in fine credits per microsecond.
 #[derive(Clone, Debug, Default)]
-struct Drain {
-    bid: u128,
-    top_up: u128,
+pub(super) struct Drain {
+    pub(super) bid: u128,
+    pub(super) top_up: u128,
     /// What both are made of: those of topping up first.
-    parts: Vec<Part>,
+    pub(super) parts: Vec<Part>,
 }
 
 /// A part of what an account spends.
 #[derive(Clone, Copy, Debug)]
-struct Part {
-    item: ChargeFor,
+pub(super) struct Part {
+    pub(super) item: ChargeFor,
     /// In fine credits per microsecond.
-    pace: u128,
-    rate: Rate,
-    share: Quantity,
-    used: Quantity,
+    pub(super) pace: u128,
+    pub(super) rate: Rate,
+    pub(super) share: Quantity,
+    pub(super) used: Quantity,
 }
 
 impl Part {
-    fn line(&self, until: Timestamp, time: TimeSpan, amount: Credits) -> ChargeLine {
+    pub(super) fn line(&self, until: Timestamp, time: TimeSpan, amount: Credits) -> ChargeLine {
         let Self { item, rate, share, used, .. } = *self;
         ChargeLine { item, until, time, rate, share, used, amount, is_average: false }
     }
@@ -66,6 +66,17 @@ impl Drain {
         }
         Self { bid, top_up, parts }
     }
+
+    /// When an account that is settled up to `from` has used up what it bids with, or what it has set aside.
+    fn end(&self, account: &Account, from: Timestamp) -> Option<Timestamp> {
+        let (bid, aside) = (account.money.bid.units(), account.money.contingency.units());
+        let on_bid = if aside == 0 { self.bid.saturating_add(self.top_up) } else { self.bid };
+        let runs_out = |(funds, pace): (u128, u128)| {
+            let micros = (funds > 0 && pace > 0).then(|| funds.div_ceil(pace))?;
+            Some(from.plus(TimeSpan::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))))
+        };
+        [(bid, on_bid), (aside, self.top_up)].into_iter().filter_map(runs_out).min()
+    }
 }
 
 impl Auctioneer {
@@ -78,6 +89,7 @@ impl Auctioneer {
         effects: &mut Vec<Effect>,
     ) {
         self.follow_clock(now, effects);
+        self.settle_all();
         let gap = now.since(self.ticked_at);
         if let Some(limit) = downtime_limit {
             let down = now.since(self.accounted_at);
@@ -85,7 +97,7 @@ impl Auctioneer {
         }
         let measure = Measure { usage, gap, only_listed: downtime_limit.is_some() };
         self.settle_unmeasured(&measure);
-        self.run(now, Some(&measure), effects);
+        self.run(now, &measure, effects);
         self.ticked_at = now;
         for (id, used) in usage {
             if let Some(account) = self.accounts.get_mut(id) {
@@ -98,10 +110,32 @@ impl Auctioneer {
         self.resolve(now, effects);
     }
 
-    /// Lets the time pass until `now` without knowing what is used: CPU and network are settled at the next tick.
+    /// Lets the time pass until `now` without knowing what is used: CPU and network are settled at the next tick. Only
+    /// accounts that change by themselves in that time are looked at; the others are settled when something of them
+    /// changes, at the next tick at the latest.
     pub(super) fn advance(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         self.follow_clock(now, effects);
-        self.run(now, None, effects);
+        loop {
+            let due = self.next_change_beside_accounts();
+            let quiet_until = match self.index.quiet_until {
+                Some(quiet_until) if quiet_until.min(due) > now => quiet_until,
+                _ => {
+                    self.settle_due();
+                    if self.fall_due(effects) {
+                        let at = self.accounted_at;
+                        self.resolve(at, effects);
+                        continue;
+                    }
+                    let first = self.first_due();
+                    self.index.quiet_until = Some(first);
+                    first
+                }
+            };
+            if self.accounted_at >= now {
+                return;
+            }
+            self.pass_to(quiet_until.min(due).min(now).max(self.accounted_at));
+        }
     }
 
     /// A clock that goes back counts as no time: what is due later moves back with it.
@@ -110,9 +144,11 @@ impl Auctioneer {
         if by.is_zero() {
             return;
         }
+        self.settle_all();
         let back = |at: Timestamp| Timestamp::from_micros(at.micros().saturating_sub_unsigned(by.micros()));
         self.accounted_at = now;
         self.ticked_at = back(self.ticked_at).min(now);
+        self.all_settled();
         self.move_deadlines(back);
         for quote in self.quotes.values_mut() {
             quote.valid_until = back(quote.valid_until);
@@ -129,6 +165,7 @@ impl Auctioneer {
             statistics.gap(span);
         }
         self.pass_unique_gap(span);
+        self.all_settled();
         self.move_deadlines(|at| at.plus(span));
     }
 
@@ -139,7 +176,9 @@ impl Auctioneer {
         for record in self.unique_records.values_mut() {
             record.move_times(&moved);
         }
-        for account in self.accounts.values_mut() {
+        // What was known of due times is known no longer.
+        self.index.quiet_until = None;
+        for (_, account) in self.accounts.iter_mut() {
             account.unique.move_deadlines(&moved);
             account.expires_at = account.expires_at.map(&moved);
             match &mut account.state {
@@ -151,7 +190,8 @@ impl Auctioneer {
         }
     }
 
-    fn run(&mut self, now: Timestamp, measure: Option<&Measure<'_>>, effects: &mut Vec<Effect>) {
+    /// Lets the time pass until `now`, where it is known what was used. All accounts are settled, before and after.
+    fn run(&mut self, now: Timestamp, measure: &Measure<'_>, effects: &mut Vec<Effect>) {
         loop {
             if self.fall_due(effects) {
                 let at = self.accounted_at;
@@ -162,32 +202,29 @@ impl Auctioneer {
                 return;
             }
             let drains: Vec<Drain> =
-                self.accounts.iter().map(|(id, account)| self.drain(id, account, measure)).collect();
+                self.accounts.iter().map(|(id, account)| self.drain(id, account, Some(measure))).collect();
             let next = self.next_change(&drains).min(now);
             let span = next.since(self.accounted_at);
-            for (&kind, &price) in &self.prices {
-                self.statistics.entry(kind).or_default().note(price, span);
-            }
-            self.note_unique_prices(span);
+            self.pass_to(next);
             for ((id, account), drain) in self.accounts.iter_mut().zip(&drains) {
-                for part in &drain.parts {
-                    let cost = FineCredits::new(part.pace.saturating_mul(u128::from(span.micros())));
-                    let charged = match part.item {
-                        ChargeFor::TopUp(_) => account.money.spend_top_up(cost),
-                        _ => account.money.spend_bid(cost),
-                    };
-                    self.lines.add(id, part.line(next, span, charged));
-                }
-                if measure.is_none() {
-                    note_unmeasured(account, span, drain);
-                }
+                spend(id, account, drain, span, next, &mut self.lines);
+                account.settled_at = Some(next);
             }
-            self.accounted_at = next;
         }
     }
 
+    /// Sets the time, and notes what the prices were until then.
+    fn pass_to(&mut self, next: Timestamp) {
+        let span = next.since(self.accounted_at);
+        for (&kind, &price) in &self.prices {
+            self.statistics.entry(kind).or_default().note(price, span);
+        }
+        self.note_unique_prices(span);
+        self.accounted_at = next;
+    }
+
     /// What an account spends from now on.
-    fn drain(&self, id: &HostAccountId, account: &Account, measure: Option<&Measure<'_>>) -> Drain {
+    pub(super) fn drain(&self, id: &HostAccountId, account: &Account, measure: Option<&Measure<'_>>) -> Drain {
         let usage = match measure {
             Some(measure) => match measure.usage.get(id) {
                 None if measure.only_listed => return Drain::default(),
@@ -231,7 +268,7 @@ impl Auctioneer {
     }
 
     /// max(0.1, min(used/share, 1)) in parts per million.
-    fn degree_of_use(&self, used: u128, share: u128) -> u32 {
+    pub(super) fn degree_of_use(&self, used: u128, share: u128) -> u32 {
         let degree = match used.saturating_mul(u128::from(PPM)).checked_div(share) {
             Some(ratio) => u32::try_from(ratio).unwrap_or(PPM).min(PPM),
             None if used > 0 => PPM,
@@ -242,116 +279,69 @@ impl Auctioneer {
 
     /// The base price of `beyond` micro-CPUs (or micro-CPUs × microseconds) in fine credits per microsecond (or fine
     /// credits).
-    fn beyond_share(&self, beyond: u128) -> u128 {
+    pub(super) fn beyond_share(&self, beyond: u128) -> u128 {
         let base = u128::from(self.config.base_price_of(ResourceKind::Cpu).picos_per_second());
         let unit = u128::from(ResourceKind::Cpu.price_unit().amount());
         base.saturating_mul(beyond).saturating_mul(u128::from(PPM)) / unit
     }
 
-    /// Charges for the stretches since the last tick whose use was not known when they passed. Use is taken to be
-    /// even over the time between the ticks.
-    fn settle_unmeasured(&mut self, measure: &Measure<'_>) {
-        let gap = u128::from(measure.gap.micros().max(1));
-        let ids: Vec<HostAccountId> = self
-            .accounts
-            .iter()
-            .filter(|(_, account)| !account.meanwhile.is_zero() || !account.unmeasured.is_empty())
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in ids {
-            let usage = measure.usage.get(&id).copied().unwrap_or_default();
-            let Some(account) = self.accounts.get(&id) else { continue };
-            let mut parts = Vec::new();
-            for (&kind, unmeasured) in &account.unmeasured {
-                let time = u128::from(unmeasured.time.micros());
-                let part = used(&usage, kind).saturating_mul(time) / gap;
-                let over = part.saturating_sub(unmeasured.share);
-                let degree = u128::from(self.degree_of_use(part, unmeasured.share));
-                let mean = |sum: u128| mean_use(sum, time);
-                let mut add = |item, cost: u128, full: u128, share, used| {
-                    let rate = rate_of_pace(full.checked_div(time).unwrap_or_default());
-                    parts.push((Part { item, pace: cost, rate, share, used }, unmeasured.time));
-                };
-                let (share, mean_used) = (mean(unmeasured.share), mean(part));
-                for (item, full) in
-                    [(ChargeFor::TopUp(kind), unmeasured.top_up), (ChargeFor::Bid(kind), unmeasured.bid)]
-                {
-                    add(item, full.saturating_mul(degree), full.saturating_mul(u128::from(PPM)), share, mean_used);
-                }
-                if kind == ResourceKind::Cpu {
-                    let cost = self.beyond_share(over);
-                    add(ChargeFor::BeyondShare, cost, cost, Quantity::ZERO, mean(over));
-                }
-            }
-            // What tops up comes first, as far as the escrows allow in that time, less what was spent meanwhile.
-            parts.retain(|(part, _)| part.pace > 0);
-            parts.sort_by_key(|(part, _)| !matches!(part.item, ChargeFor::TopUp(_)));
-            let mut left = account.highest_rate.map_or(u128::MAX, |highest| {
-                let limit = Unmeasured { time: account.meanwhile, ..Unmeasured::default() }.at_rate(highest);
-                limit.saturating_sub(account.spent_meanwhile)
-            });
-            for (part, _) in &mut parts {
-                part.pace = part.pace.min(left);
-                left -= part.pace;
-            }
-            if let Some(account) = self.accounts.get_mut(&id) {
-                account.unmeasured.clear();
-                (account.spent_meanwhile, account.meanwhile) = (0, TimeSpan::ZERO);
-                for (part, time) in parts {
-                    let cost = FineCredits::new(part.pace);
-                    let charged = match part.item {
-                        ChargeFor::TopUp(_) => account.money.spend_top_up(cost),
-                        _ => account.money.spend_bid(cost),
-                    };
-                    self.lines.add(&id, part.line(self.accounted_at, time, charged));
-                }
-            }
-        }
-    }
-
-    /// The next time at which something changes by itself.
+    /// The next time at which something changes by itself, where the accounts spend as `drains` say.
     fn next_change(&self, drains: &[Drain]) -> Timestamp {
-        let mut next = Timestamp::from_micros(i64::MAX);
-        for quote in self.quotes.values() {
-            next = next.min(quote.valid_until);
-        }
-        if let Some(due) = self.next_unique_change() {
-            next = next.min(due);
-        }
-        for (account, drain) in self.accounts.values().zip(drains) {
-            if let Some(due) = due_at(account) {
-                next = next.min(due);
-            }
-            let (bid, aside) = (account.money.bid.units(), account.money.contingency.units());
-            let on_bid = if aside == 0 { drain.bid.saturating_add(drain.top_up) } else { drain.bid };
-            for (funds, pace) in [(bid, on_bid), (aside, drain.top_up)] {
-                if funds > 0 && pace > 0 {
-                    let micros = u64::try_from(funds.div_ceil(pace)).unwrap_or(u64::MAX);
-                    next = next.min(self.accounted_at.plus(TimeSpan::from_micros(micros)));
-                }
-            }
-        }
-        next.max(self.accounted_at)
+        let accounts = self.accounts.values().zip(drains);
+        let due =
+            accounts.filter_map(|(account, drain)| earlier(due_at(account), drain.end(account, self.accounted_at)));
+        let losers = self.accounts.values().filter_map(|account| self.next_withdrawal(account));
+        let next = due.chain(losers).min().unwrap_or(Timestamp::from_micros(i64::MAX));
+        next.min(self.next_change_beside_accounts()).max(self.accounted_at)
     }
 
-    /// Does what is due by now; true where that changes who gets what.
+    /// The next time at which a quote runs out, or something of unique resources changes by itself.
+    fn next_change_beside_accounts(&self) -> Timestamp {
+        let quotes = self.quotes.values().map(|quote| quote.valid_until);
+        quotes.chain(self.next_lot_change()).min().unwrap_or(Timestamp::from_micros(i64::MAX))
+    }
+
+    /// When an account changes by itself, if nothing else changes.
+    pub(super) fn due_of(&self, id: &HostAccountId, account: &Account) -> Option<Timestamp> {
+        let settled_at = account.settled_at.unwrap_or(self.accounted_at);
+        if has_run_dry(account) || self.is_out_of_funds(account) {
+            return Some(settled_at);
+        }
+        let spent = if account.paid.is_empty() && account.unique.paid == Rate::ZERO {
+            None
+        } else {
+            self.drain(id, account, None).end(account, settled_at)
+        };
+        earlier(earlier(due_at(account), spent), self.next_withdrawal(account))
+    }
+
+    fn is_out_of_funds(&self, account: &Account) -> bool {
+        account.state == AccountState::Active && !solvent(&self.config.capacity, account)
+    }
+
+    /// Does what is due by now for accounts that are settled; true where that changes who gets what.
     fn fall_due(&mut self, effects: &mut Vec<Effect>) -> bool {
         let now = self.accounted_at;
         let quotes = self.quotes.len();
         self.quotes.retain(|_, quote| quote.valid_until > now);
         let mut changed = self.quotes.len() != quotes;
-        changed |= self.next_unique_change().is_some_and(|due| due <= now);
+        changed |= self.next_lot_change().is_some_and(|due| due <= now);
+        changed |= self.accounts.values().any(|account| self.next_withdrawal(account).is_some_and(|due| due <= now));
+        let is_due = |account: &Account| {
+            has_run_dry(account) || self.is_out_of_funds(account) || due_at(account).is_some_and(|due| due <= now)
+        };
+        let due: Vec<HostAccountId> =
+            self.accounts.iter().filter(|(_, account)| is_due(account)).map(|(id, _)| id.clone()).collect();
         let mut ended = Vec::new();
-        for (id, account) in &mut self.accounts {
-            if account.money.bid.is_zero() && account.rate() > Rate::ZERO {
+        for id in due {
+            let Some(account) = self.accounts.get_mut(&id) else { continue };
+            changed = true;
+            if has_run_dry(account) {
                 account.stop_bidding();
-                changed = true;
             }
-            changed |= account.state == AccountState::Active && !solvent(&self.config.capacity, account);
             if due_at(account).is_none_or(|due| due > now) {
                 continue;
             }
-            changed = true;
             if account.expires_at.is_some_and(|at| at <= now) {
                 account.expire(self.config.respread, self.config.interval, now);
                 if account.rate() > Rate::ZERO {
@@ -380,7 +370,9 @@ impl Auctioneer {
 
     /// Closes an account and remembers its receipts.
     pub(super) fn remove(&mut self, id: &HostAccountId, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.settle(id);
         let Some(mut account) = self.accounts.remove(id) else { return };
+        self.index.remove(id);
         self.quotes.remove(id);
         let owed = account.unmeasured_cost();
         let time = account.unmeasured.values().map(|unmeasured| unmeasured.time).max().unwrap_or_default();
@@ -400,15 +392,6 @@ impl Auctioneer {
     }
 }
 
-impl Unmeasured {
-    /// The most that its time costs at `rate`, in fine credits.
-    fn at_rate(&self, rate: Rate) -> u128 {
-        u128::from(rate.picos_per_second())
-            .saturating_mul(u128::from(self.time.micros()))
-            .saturating_mul(u128::from(PPM))
-    }
-}
-
 /// When an account expires, is stopped, or deleted. Who waits has not begun to spend its time.
 fn due_at(account: &Account) -> Option<Timestamp> {
     let expires_at = account.expires_at;
@@ -421,31 +404,17 @@ fn due_at(account: &Account) -> Option<Timestamp> {
     }
 }
 
-/// Notes what the CPU and network of a stretch cost if they were fully used.
-fn note_unmeasured(account: &mut Account, span: TimeSpan, drain: &Drain) {
-    let micros = u128::from(span.micros());
-    let spent = drain.bid.saturating_add(drain.top_up).saturating_mul(micros);
-    account.spent_meanwhile = account.spent_meanwhile.saturating_add(spent);
-    account.meanwhile = TimeSpan::from_micros(account.meanwhile.micros().saturating_add(span.micros()));
-    // CPU counts for whoever runs, also without a bid on it: what is used beyond the share has its price.
-    let runs = Role::of(account.state) != Role::Out;
-    for kind in ResourceKind::ALL.into_iter().filter(|kind| !kind.is_reserved()) {
-        let paid = account.paid.get(&kind).copied().unwrap_or_default();
-        if paid == Rate::ZERO && !(runs && kind == ResourceKind::Cpu) {
-            continue;
-        }
-        let bid = account.rate_of(kind).min(paid).picos_per_second();
-        let share = account.share_of(kind).amount();
-        let noted = account.unmeasured.entry(kind).or_default();
-        noted.bid = noted.bid.saturating_add(u128::from(bid) * micros);
-        noted.top_up = noted.top_up.saturating_add(u128::from(paid.picos_per_second() - bid) * micros);
-        noted.share = noted.share.saturating_add(u128::from(share) * micros);
-        noted.time = TimeSpan::from_micros(noted.time.micros().saturating_add(span.micros()));
-    }
+/// True where what an account bids is used up.
+fn has_run_dry(account: &Account) -> bool {
+    account.money.bid.is_zero() && account.rate() > Rate::ZERO
+}
+
+fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    one.into_iter().chain(other).min()
 }
 
 /// What `used` (in base units × microseconds) is on average over `time` in microseconds.
-fn mean_use(used: u128, time: u128) -> Quantity {
+pub(super) fn mean_use(used: u128, time: u128) -> Quantity {
     quantity(used.checked_div(time).unwrap_or_default())
 }
 
@@ -454,12 +423,12 @@ fn quantity(amount: u128) -> Quantity {
 }
 
 /// The rate of so many fine credits per microsecond.
-fn rate_of_pace(pace: u128) -> Rate {
+pub(super) fn rate_of_pace(pace: u128) -> Rate {
     Rate::from_picos_per_second(u64::try_from(pace / u128::from(PPM)).unwrap_or(u64::MAX))
 }
 
 /// What was used of `kind`, in base units × microseconds.
-fn used(usage: &Usage, kind: ResourceKind) -> u128 {
+pub(super) fn used(usage: &Usage, kind: ResourceKind) -> u128 {
     let amount = match kind {
         ResourceKind::Cpu => usage.cpu_time.micros(),
         ResourceKind::NetworkIn => usage.received_bits,

@@ -2,10 +2,11 @@
 //!
 //! Each call changes a copy of the market, which is dropped where the call is refused.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::account::{self, Account, AccountState, Reason};
 use super::event::Effect;
+use super::one_bid::Demand;
 use super::quote::Quote;
 use super::{Auctioneer, Refusal, cost_of, plan};
 use crate::{Bid, Credits, EscrowId, HostAccountId, Quantity, Rate, ResourceKind, TimeSpan, Timestamp, UniqueWish};
@@ -18,7 +19,7 @@ impl Auctioneer {
         if self.accounts.len() >= self.config.accounts_max {
             return Err(Refusal::TooManyAccounts(self.config.accounts_max));
         }
-        self.accounts.insert(id, Account::new(self.next_sequence));
+        self.accounts.insert(id, Account::new(self.next_sequence, self.accounted_at));
         self.next_sequence += 1;
         Ok(())
     }
@@ -35,6 +36,7 @@ impl Auctioneer {
         check_amount(amount)?;
         let receipts_max = self.config.receipts_max;
         let account = self.account_mut(id)?;
+        let (demand, shares) = (Demand::of(account), account.shares.clone());
         if account.evicted {
             return Err(Refusal::Evicted);
         }
@@ -45,8 +47,9 @@ impl Auctioneer {
             return Err(Refusal::TooMuchMoney);
         }
         account.spread_over_bid(now);
-        self.resolve(now, effects);
-        Ok(())
+        self.resolve_for(id, &demand, now, effects)?;
+        // Money may bring a bid into force that asks for less than her domains have.
+        self.check_in_use(id, &shares)
     }
 
     pub(super) fn bid(
@@ -66,10 +69,10 @@ impl Auctioneer {
         if draining && before != AccountState::Active {
             return Err(Refusal::Draining);
         }
-        let shares = account.shares.clone();
+        let (demand, shares) = (Demand::of(account), account.shares.clone());
         account.set_bid(bid, now);
-        let entitled = self.resolve(now, effects);
-        self.check_admitted(id, before, &entitled)?;
+        let entitled = self.resolve_for(id, &demand, now, effects)?;
+        self.check_admitted(id, before, entitled)?;
         self.check_in_use(id, &shares)
     }
 
@@ -113,11 +116,15 @@ impl Auctioneer {
         if amount > refundable {
             return Err(Refusal::NotSoMuch { amount, refundable });
         }
+        let (demand, shares) = (Demand::of(account), account.shares.clone());
         let receipts = account.money.refund(amount);
         account.spread_over_bid(now);
         effects.push(Effect::Refunded { account: id.clone(), amount, receipts });
-        let entitled = self.resolve(now, effects);
-        if before == AccountState::Active { self.check_admitted(id, before, &entitled) } else { Ok(()) }
+        let entitled = self.resolve_for(id, &demand, now, effects)?;
+        if before == AccountState::Active {
+            self.check_admitted(id, before, entitled)?;
+        }
+        self.check_in_use(id, &shares)
     }
 
     pub(super) fn end_receipt(
@@ -138,12 +145,7 @@ impl Auctioneer {
     }
 
     /// Admittance: nobody stops her own domains by a call, and nobody comes in who cannot stay.
-    fn check_admitted(
-        &self,
-        id: &HostAccountId,
-        before: AccountState,
-        entitled: &BTreeSet<HostAccountId>,
-    ) -> Result<(), Refusal> {
+    fn check_admitted(&self, id: &HostAccountId, before: AccountState, entitled: bool) -> Result<(), Refusal> {
         let account = self.account_of(id)?;
         let Some(bid) = &account.bid else { return Ok(()) };
         if account.state == AccountState::Active {
@@ -167,7 +169,7 @@ impl Auctioneer {
             };
             return Err(Refusal::WouldStop(reason));
         }
-        if entitled.contains(id) || account.money.available().is_zero() {
+        if entitled || account.money.available().is_zero() {
             return Ok(());
         }
         for &kind in bid.preferences().keys() {

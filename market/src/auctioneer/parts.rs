@@ -6,7 +6,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::account::Account;
+use super::accounts::Accounts;
 use super::charge::Lines;
+use super::index::Index;
 use super::unique_lots::Lot;
 use super::unique_states::UniqueRecord;
 use super::{Auctioneer, ClosedReceipt, HostConfig, Quote};
@@ -113,8 +115,8 @@ impl Auctioneer {
             changes.push(PartChange::Now(PartKey::Head, PartRef(Content::Head(self.head()))));
         }
         difference(
-            &self.accounts,
-            before.map(|before| &before.accounts),
+            self.accounts.all(),
+            before.map(|before| before.accounts.all()),
             |id| PartKey::Account(id.clone()),
             |id, account| PartRef(Content::Account(id, account)),
             &mut changes,
@@ -163,7 +165,7 @@ impl Auctioneer {
             accounted_at: head.accounted_at,
             ticked_at: head.ticked_at,
             next_sequence: head.next_sequence,
-            accounts,
+            accounts: Accounts::of(accounts),
             quotes: head.quotes.into_iter().collect(),
             prices: head.prices,
             lots: head.lots.into_iter().collect(),
@@ -171,6 +173,7 @@ impl Auctioneer {
             statistics,
             closed,
             lines: Lines::default(),
+            index: Index::default(),
         })
     }
 

@@ -63,67 +63,91 @@ struct Seat<'a> {
 }
 
 /// What an account gets by the plan.
-struct Verdict {
-    entitled: bool,
-    role: Role,
-    held: BTreeMap<ResourceKind, Quantity>,
-    shares: BTreeMap<ResourceKind, Quantity>,
-    paid: BTreeMap<ResourceKind, Rate>,
+pub(super) struct Verdict {
+    pub(super) entitled: bool,
+    pub(super) role: Role,
+    pub(super) held: BTreeMap<ResourceKind, Quantity>,
+    pub(super) shares: BTreeMap<ResourceKind, Quantity>,
+    pub(super) paid: BTreeMap<ResourceKind, Rate>,
 }
 
 impl Auctioneer {
     /// Divides everything anew and moves the accounts between their states. Returns who is entitled.
     pub(super) fn resolve(&mut self, now: Timestamp, effects: &mut Vec<Effect>) -> BTreeSet<HostAccountId> {
-        let (prices, verdicts) = self.plan();
+        let (prices, verdicts, is_overfull) = self.plan();
         self.prices = prices;
-        let stop_at = now.plus(self.config.warning_grace);
         let mut entitled = BTreeSet::new();
         for (id, verdict) in verdicts {
-            let Some(account) = self.accounts.get_mut(&id) else { continue };
-            let reason = reason_of(account, solvent(&self.config.capacity, account));
+            self.carry_out(&id, &verdict, now, effects);
             if verdict.entitled {
-                entitled.insert(id.clone());
+                entitled.insert(id);
             }
-            match (verdict.role, account.state) {
-                (Role::Active, AccountState::Active) => {}
-                (Role::Active, before) => {
-                    if matches!(before, AccountState::Idle | AccountState::Waiting)
-                        && let Some(bid) = &account.bid
-                        && account.expires_at.is_some()
-                    {
-                        account.expires_at = Some(now.plus(bid.duration()));
-                    }
-                    account.state = AccountState::Active;
-                    effects.push(Effect::Activate { account: id.clone() });
-                }
-                (_, AccountState::Active) => {
-                    account.state = AccountState::Warned { reason, stop_at };
-                    effects.push(Effect::Warn { account: id.clone(), reason, stop_at });
-                }
-                (_, AccountState::Idle | AccountState::Waiting) => {
-                    let waits = account.bid.is_some() && reason == Reason::Displaced;
-                    account.state = if waits { AccountState::Waiting } else { AccountState::Idle };
-                }
-                (_, AccountState::Warned { .. } | AccountState::Stopped { .. }) => {}
-            }
-            account.held = verdict.held;
-            account.shares = verdict.shares;
-            account.paid = verdict.paid;
         }
         self.resolve_unique(now, effects);
+        self.note_calm(is_overfull);
         entitled
     }
 
-    fn plan(&self) -> (BTreeMap<ResourceKind, Rate>, Vec<(HostAccountId, Verdict)>) {
+    /// Gives an account what it gets by the plan, where that is anything else than it has.
+    pub(super) fn carry_out(
+        &mut self,
+        id: &HostAccountId,
+        verdict: &Verdict,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(account) = self.accounts.get(id) else { return };
+        let reason = reason_of(account, solvent(&self.config.capacity, account));
+        let state = match (verdict.role, account.state) {
+            (Role::Active, _) => AccountState::Active,
+            (_, AccountState::Active) => AccountState::Warned { reason, stop_at: now.plus(self.config.warning_grace) },
+            (_, AccountState::Idle | AccountState::Waiting) => {
+                let waits = account.bid.is_some() && reason == Reason::Displaced;
+                if waits { AccountState::Waiting } else { AccountState::Idle }
+            }
+            (_, state @ (AccountState::Warned { .. } | AccountState::Stopped { .. })) => state,
+        };
+        let is_same = account.state == state
+            && account.held == verdict.held
+            && account.shares == verdict.shares
+            && account.paid == verdict.paid;
+        if is_same {
+            return;
+        }
+        let Some(account) = self.changing(id) else { return };
+        match (account.state, state) {
+            (AccountState::Active, AccountState::Warned { reason, stop_at }) => {
+                effects.push(Effect::Warn { account: id.clone(), reason, stop_at });
+            }
+            (AccountState::Active, AccountState::Active) => {}
+            (before, AccountState::Active) => {
+                if matches!(before, AccountState::Idle | AccountState::Waiting)
+                    && let Some(bid) = &account.bid
+                    && account.expires_at.is_some()
+                {
+                    account.expires_at = Some(now.plus(bid.duration()));
+                }
+                effects.push(Effect::Activate { account: id.clone() });
+            }
+            _ => {}
+        }
+        account.state = state;
+        account.held.clone_from(&verdict.held);
+        account.shares.clone_from(&verdict.shares);
+        account.paid.clone_from(&verdict.paid);
+    }
+
+    /// The prices, what each account gets, and whether more is held than there is.
+    fn plan(&self) -> (BTreeMap<ResourceKind, Rate>, Vec<(HostAccountId, Verdict)>, bool) {
         let mut seats: Vec<Seat<'_>> = self.accounts.iter().map(|(id, account)| self.seat(id, account)).collect();
         self.entitle(&mut seats);
         self.hand_over(&mut seats);
-        let prices = self.divide(&mut seats);
+        let (prices, is_overfull) = self.divide(&mut seats);
         let verdict = |seat: Seat<'_>| {
             let Seat { id, entitled, role, held, shares, paid, .. } = seat;
             (id.clone(), Verdict { entitled, role, held, shares, paid })
         };
-        (prices, seats.into_iter().map(verdict).collect())
+        (prices, seats.into_iter().map(verdict).collect(), is_overfull)
     }
 
     fn seat<'a>(&self, id: &'a HostAccountId, account: &'a Account) -> Seat<'a> {
@@ -276,9 +300,10 @@ impl Auctioneer {
     }
 
     /// Question 3.
-    fn divide(&self, seats: &mut [Seat<'_>]) -> BTreeMap<ResourceKind, Rate> {
+    fn divide(&self, seats: &mut [Seat<'_>]) -> (BTreeMap<ResourceKind, Rate>, bool) {
         let mut prices = BTreeMap::new();
-        for &kind in self.config.capacity.keys() {
+        let mut is_overfull = false;
+        for (&kind, &capacity) in &self.config.capacity {
             let mut takers = Vec::new();
             let mut bidders = Vec::new();
             for (index, seat) in seats.iter().enumerate() {
@@ -287,16 +312,14 @@ impl Auctioneer {
                     bidders.push(bidder);
                 }
             }
+            is_overfull |= exceeds(&bidders, capacity);
             let outcome = self.auction(kind, &bidders);
             prices.insert(kind, outcome.price);
             for ((index, bidder), (share, rate)) in
                 takers.into_iter().zip(bidders).zip(outcome.shares.into_iter().zip(outcome.rates))
             {
                 let seat = &mut seats[index];
-                let rate = match seat.role {
-                    Role::Active => self.at_most_quoted(seat.id, kind, bidder, rate),
-                    _ => bidder.rate,
-                };
+                let rate = self.rate_to_pay(seat.id, kind, seat.role, bidder, rate);
                 if share > Quantity::ZERO {
                     seat.shares.insert(kind, share);
                 }
@@ -305,7 +328,19 @@ impl Auctioneer {
                 }
             }
         }
-        prices
+        (prices, is_overfull)
+    }
+
+    /// What an account pays of the rate that the auction asks for: who is in its grace pays its bid only.
+    pub(super) fn rate_to_pay(
+        &self,
+        id: &HostAccountId,
+        kind: ResourceKind,
+        role: Role,
+        bidder: Bidder,
+        rate: Rate,
+    ) -> Rate {
+        if role == Role::Active { self.at_most_quoted(id, kind, bidder, rate) } else { bidder.rate }
     }
 
     /// How an account bids for `kind` in its role, where `held` of it is kept for the account.
@@ -330,13 +365,13 @@ impl Auctioneer {
     }
 
     /// What a quote holds of `kind` for `id`.
-    fn quoted(&self, id: &HostAccountId, kind: ResourceKind) -> Quantity {
+    pub(super) fn quoted(&self, id: &HostAccountId, kind: ResourceKind) -> Quantity {
         self.quotes.get(id).and_then(|quote| quote.minima.get(&kind)).copied().unwrap_or_default()
     }
 
     /// What quotes hold of `kind` for accounts that are not open yet.
     fn quoted_by_strangers(&self, kind: ResourceKind) -> u128 {
-        let strangers = self.quotes.iter().filter(|(id, _)| !self.accounts.contains_key(*id));
+        let strangers = self.quotes.iter().filter(|(id, _)| !self.accounts.contains_key(id));
         strangers.filter_map(|(_, quote)| quote.minima.get(&kind)).map(|minimum| u128::from(minimum.amount())).sum()
     }
 
@@ -355,7 +390,7 @@ impl Auctioneer {
             })
             .sum();
         let strangers =
-            self.quotes.iter().filter(|(other, _)| Some(*other) != id && !self.accounts.contains_key(*other));
+            self.quotes.iter().filter(|(other, _)| Some(*other) != id && !self.accounts.contains_key(other));
         let quoted: u128 = strangers
             .filter_map(|(_, quote)| quote.minima.get(&kind))
             .map(|minimum| u128::from(minimum.amount()))
@@ -368,7 +403,7 @@ impl Auctioneer {
     pub(super) fn price_with(&self, kind: ResourceKind, id: &HostAccountId, minimum: Quantity) -> Rate {
         let mut bidders: Vec<Bidder> = Vec::new();
         let mut own = Bidder { rate: Rate::ZERO, min: minimum, max: minimum };
-        for (other, account) in &self.accounts {
+        for (other, account) in self.accounts.iter() {
             let Some(bidder) = self.bidder(account, kind, Role::of(account.state), account.held_of(kind)) else {
                 continue;
             };
@@ -410,6 +445,11 @@ impl PartialEq for RatePerUnit {
 }
 
 impl Eq for RatePerUnit {}
+
+/// True where the minima of the bidders are more than there is.
+pub(super) fn exceeds(bidders: &[Bidder], capacity: Quantity) -> bool {
+    bidders.iter().map(|bidder| u128::from(bidder.min.amount())).sum::<u128>() > u128::from(capacity.amount())
+}
 
 /// The minimum of an account's bid for `kind`.
 pub(super) fn minimum(account: &Account, kind: ResourceKind, capacity: Quantity) -> Quantity {

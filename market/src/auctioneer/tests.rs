@@ -5,6 +5,7 @@ use crate::{AccountId, Amount, Bid, PoolName, Preference, PublicKey};
 
 mod bad_input;
 mod displacement;
+mod one_bid;
 mod passing_time;
 mod unique;
 
@@ -279,6 +280,49 @@ fn a_bid_below_what_the_domains_have_is_refused() {
     scene.apply(Event::Tick { usage: BTreeMap::from([(account("pool"), usage)]), downtime_limit: None });
     assert!(scene.bid("pool", bid(HOUR, &[memory(3)])).is_ok());
     assert!(matches!(scene.bid("pool", bid(HOUR, &[memory(2)])), Err(Refusal::BelowUse { .. })));
+}
+
+#[test]
+fn money_that_brings_a_bid_below_what_the_domains_have_into_force_is_refused() {
+    let mut scene = Scene::new();
+    scene.fund("pool", 1, 1);
+    scene.bid("pool", bid(HOUR, &[memory(4)])).unwrap();
+    scene.now += 3600;
+    let usage = Usage { memory: Quantity::from_bytes(3 * GIB), ..Usage::default() };
+    scene.apply(Event::Tick { usage: BTreeMap::from([(account("pool"), usage)]), downtime_limit: None });
+    assert!(matches!(scene.view("pool").state, AccountState::Warned { .. }), "its money is used up");
+    // Without money the bid has no effect, and in her grace she keeps what she has.
+    scene.bid("pool", bid(HOUR, &[memory(2)])).unwrap();
+    assert_eq!(scene.share("pool", ResourceKind::Memory), Quantity::from_bytes(4 * GIB));
+    let fund = |number| Event::Fund {
+        account: account("pool"),
+        receipt: receipt(number),
+        amount: credits(1),
+        highest_rate: None,
+    };
+    let (used, share) = (Quantity::from_bytes(3 * GIB), Quantity::from_bytes(2 * GIB));
+    assert_eq!(scene.try_apply(fund(2)), Err(Refusal::BelowUse { kind: ResourceKind::Memory, used, share }));
+    // The same money is welcome for a bid that leaves them what they have.
+    scene.bid("pool", bid(HOUR, &[memory(3)])).unwrap();
+    scene.apply(fund(2));
+    assert_eq!(scene.view("pool").state, AccountState::Active);
+}
+
+#[test]
+fn a_refund_that_leaves_less_than_the_domains_have_is_refused() {
+    let mut scene = Scene::new();
+    for (pool, number) in [("pool", 1), ("other", 2)] {
+        scene.fund(pool, number, 10);
+        let memory = Preference::new(1.0, Amount::Quantity(Quantity::from_bytes(GIB)), Amount::ALL);
+        scene.bid(pool, bid(HOUR, &[(ResourceKind::Memory, memory)])).unwrap();
+    }
+    assert_eq!(scene.share("pool", ResourceKind::Memory), Quantity::from_bytes(8 * GIB));
+    let usage = Usage { memory: Quantity::from_bytes(6 * GIB), ..Usage::default() };
+    scene.apply(Event::Tick { usage: BTreeMap::from([(account("pool"), usage)]), downtime_limit: None });
+    let refund = |whole| Event::Refund { account: account("pool"), amount: credits(whole) };
+    assert!(matches!(scene.try_apply(refund(8)), Err(Refusal::BelowUse { kind: ResourceKind::Memory, .. })));
+    scene.apply(refund(2));
+    assert!(scene.share("pool", ResourceKind::Memory) > Quantity::from_bytes(7 * GIB));
 }
 
 #[test]

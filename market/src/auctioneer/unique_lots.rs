@@ -263,13 +263,24 @@ impl Auctioneer {
     /// Notes who is losing, and withdraws who did for an interval; true where somebody was withdrawn.
     fn withdraw_losers(&mut self, bids: &[UniqueBid], now: Timestamp) -> bool {
         let interval = self.config.interval;
-        for (id, account) in &mut self.accounts {
-            let counts = |wish: &UniqueWish| bids.iter().any(|bid| bid.account == *id && bid.wish == *wish);
-            account.unique.losing_since.retain(|wish, _| counts(wish));
+        let counts =
+            |id: &HostAccountId, wish: &UniqueWish| bids.iter().any(|bid| bid.account == *id && bid.wish == *wish);
+        let loses_no_more = |(id, account): (&HostAccountId, &Account)| {
+            account.unique.losing_since.keys().any(|wish| !counts(id, wish)).then(|| id.clone())
+        };
+        let freed: Vec<HostAccountId> = self.accounts.iter().filter_map(loses_no_more).collect();
+        for id in freed {
+            if let Some(account) = self.accounts.get_mut(&id) {
+                account.unique.losing_since.retain(|wish, _| counts(&id, wish));
+            }
         }
         let mut withdrawn = false;
         for bid in bids {
             let loses = self.loses(bid);
+            let Some(account) = self.accounts.get(&bid.account) else { continue };
+            if !loses && !account.unique.losing_since.contains_key(&bid.wish) {
+                continue;
+            }
             let Some(account) = self.accounts.get_mut(&bid.account) else { continue };
             if !loses {
                 account.unique.losing_since.remove(&bid.wish);
@@ -281,6 +292,8 @@ impl Auctioneer {
                 account.unique.withdrawn.insert(bid.wish);
                 withdrawn = true;
             }
+            // Until when it may lose is known only now.
+            self.index.quiet_until = None;
         }
         withdrawn
     }
@@ -301,26 +314,30 @@ impl Auctioneer {
 
     /// Notes for each account what it holds and pays.
     fn note_unique(&mut self, bids: &[UniqueBid]) {
-        for account in self.accounts.values_mut() {
-            account.unique.held.clear();
-            account.unique.paid = Rate::ZERO;
-        }
-        let mut paid: Vec<(HostAccountId, Rate)> = Vec::new();
+        let mut noted: BTreeMap<HostAccountId, (BTreeMap<UniqueWish, UniqueId>, Rate)> = BTreeMap::new();
+        let mut pays = |id: &HostAccountId, rate: Rate, lot: Option<(UniqueWish, UniqueId)>| {
+            let (held, paid) = noted.entry(id.clone()).or_default();
+            held.extend(lot);
+            *paid = paid.checked_add(rate).unwrap_or(Rate::from_picos_per_second(u64::MAX));
+        };
         for (&id, lot) in &self.lots {
-            if let Some(account) = self.accounts.get_mut(&lot.holder) {
-                account.unique.held.insert(lot.wish, id);
-            }
-            paid.push((lot.holder.clone(), lot.price));
+            pays(&lot.holder, lot.price, Some((lot.wish, id)));
         }
         for bid in bids {
             if matches!(bid.wish, UniqueWish::This(_)) && !self.holds(bid) {
-                paid.push((bid.account.clone(), bid.rate));
+                pays(&bid.account, bid.rate, None);
             }
         }
-        for (id, rate) in paid {
-            if let Some(account) = self.accounts.get_mut(&id) {
-                let sum = account.unique.paid.checked_add(rate);
-                account.unique.paid = sum.unwrap_or(Rate::from_picos_per_second(u64::MAX));
+        let changed = |(id, account): (&HostAccountId, &Account)| {
+            let (held, paid) = noted.get(id).cloned().unwrap_or_default();
+            let is_same = account.unique.held == held && account.unique.paid == paid;
+            (!is_same).then(|| (id.clone(), held, paid))
+        };
+        let changed: Vec<_> = self.accounts.iter().filter_map(changed).collect();
+        for (id, held, paid) in changed {
+            if let Some(account) = self.changing(&id) {
+                account.unique.held = held;
+                account.unique.paid = paid;
             }
         }
     }
@@ -332,8 +349,8 @@ impl Auctioneer {
         }
     }
 
-    /// The next time at which a challenge succeeds, a loser is withdrawn, or an idle day is over.
-    pub(super) fn next_unique_change(&self) -> Option<Timestamp> {
+    /// The next time at which a challenge succeeds or an idle day is over.
+    pub(super) fn next_lot_change(&self) -> Option<Timestamp> {
         let lots = self.lots.values().flat_map(|lot| {
             let succeeds = lot.challenge.as_ref().map(|challenge| challenge.since.plus(self.challenge_time()));
             let day = lot
@@ -342,14 +359,16 @@ impl Auctioneer {
                 .map(|since| since.plus(TimeSpan::from_micros(DAY.micros().saturating_mul(lot.idle_days + 1))));
             [succeeds, day].into_iter().flatten()
         });
-        let losers = self.accounts.values().flat_map(|account| {
-            let stands = |wish: &UniqueWish| {
-                account.bid.as_ref().and_then(|bid| bid.unique().get(wish)).is_none_or(|preference| preference.stand)
-            };
-            let losing = account.unique.losing_since.iter();
-            losing.filter(move |(wish, _)| !stands(wish)).map(|(_, since)| since.plus(self.config.interval))
-        });
-        lots.chain(losers).min()
+        lots.min()
+    }
+
+    /// The next time at which a losing bid of an account is withdrawn.
+    pub(super) fn next_withdrawal(&self, account: &Account) -> Option<Timestamp> {
+        let stands = |wish: &UniqueWish| {
+            account.bid.as_ref().and_then(|bid| bid.unique().get(wish)).is_none_or(|preference| preference.stand)
+        };
+        let losing = account.unique.losing_since.iter().filter(|(wish, _)| !stands(wish));
+        losing.map(|(_, since)| since.plus(self.config.interval)).min()
     }
 }
 

@@ -69,7 +69,7 @@ pub enum UniqueStanding {
 impl Auctioneer {
     /// Notes who began and who ceased to hold what, and forgets what has been free for long.
     pub(super) fn note_holders(&mut self, before: &BTreeMap<UniqueId, HostAccountId>, now: Timestamp) {
-        self.unique_records.retain(|_, record| !record.is_free || now.since(record.since) < REMEMBERED);
+        self.forget_long_free(now);
         for (id, lot) in &self.lots {
             if before.get(id) != Some(&lot.holder) {
                 let prices = self.unique_records.remove(id).map(|record| record.prices).unwrap_or_default();
@@ -94,6 +94,14 @@ impl Auctioneer {
                 self.unique_records.remove(id);
             }
         }
+    }
+
+    /// Forgets what has been free for long.
+    pub(super) fn forget_long_free(&mut self, now: Timestamp) {
+        if self.config.unique.is_empty() && self.lots.is_empty() {
+            return;
+        }
+        self.unique_records.retain(|_, record| !record.is_free || now.since(record.since) < REMEMBERED);
     }
 
     /// Notes what the holders paid for `span`.

@@ -20,7 +20,7 @@ pub struct AccountView {
     pub state: AccountState,
     /// All the money it was funded with.
     pub funded: Credits,
-    /// What was charged.
+    /// What was charged, up to the last tick or change of this account.
     pub charged: Credits,
     /// What went back.
     pub refunded: Credits,
@@ -118,7 +118,7 @@ impl Auctioneer {
             charged: money.charged(),
             refunded: money.refunded(),
             balance: money.balance(),
-            refundable: account.refundable(),
+            refundable: self.as_if_settled(id, account).refundable(),
             contingency: money.contingency.whole(),
             rate: account.rate(),
             rates: account.rates.clone(),
@@ -194,6 +194,7 @@ impl Auctioneer {
     /// What the bid itself would be refused for.
     pub fn preview(&self, id: &HostAccountId, bid: Bid, extra_funds: Credits) -> Result<Preview, Refusal> {
         let mut market = self.clone();
+        market.make_index();
         let now = self.accounted_at;
         let mut effects = Vec::new();
         if !market.accounts.contains_key(id) {
@@ -226,7 +227,7 @@ impl Auctioneer {
     /// # Errors
     /// What does not hold.
     pub fn audit(&self) -> Result<(), String> {
-        for (id, account) in &self.accounts {
+        for (id, account) in self.accounts.iter() {
             if let Some(wrong) = account.money.audit() {
                 return Err(format!("{id}: {wrong}"));
             }
@@ -244,7 +245,7 @@ impl Auctioneer {
             if shares > limit {
                 return Err(format!("{shares} of {kind} are given out, of {limit}"));
             }
-            for (id, account) in &self.accounts {
+            for (id, account) in self.accounts.iter() {
                 let share = account.share_of(kind);
                 let active = account.state == AccountState::Active;
                 if active && !kind.is_reserved() && share < minimum(account, kind, capacity) {

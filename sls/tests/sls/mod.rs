@@ -9,3 +9,4 @@ mod records;
 mod registry;
 mod restart;
 mod scene;
+mod watching;

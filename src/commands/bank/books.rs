@@ -235,7 +235,10 @@ pub fn restore(arguments: &RestoreArgs, output: &Output) -> Result<Exit, Failure
     let books = bank.start_epoch().map_err(|error| failed(&error))?;
     bank.flush().map_err(|error| failed(&error))?;
     told(output, "restored", head, folder);
-    output.message(&format!("epoch {} has begun: receipts from before it are not taken any more", books.epoch));
+    output.message(&format!(
+        "epoch {} has begun: hosts take no receipt of an escrow that the backup does not know",
+        books.epoch
+    ));
     Ok(Exit::Ok)
 }
 

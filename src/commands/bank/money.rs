@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use tycoon_bank::api::{IssueRequest, Paid, TransferRequest};
-use tycoon_bank::ledger::{Reservation, ReservationEnd, ReservationOrder, Resolution, Resolver};
+use tycoon_bank::ledger::{RefundOrder, Reservation, ReservationEnd, ReservationOrder, Resolution, Resolver};
 use tycoon_bank::transfer_receipt::TransferReceipt;
 use tycoon_market::{AccountId, Credits, TimeSpan, TransferId};
 
@@ -37,6 +37,29 @@ pub struct TransferArgs {
     #[arg(long, value_name = "ACCOUNT")]
     pub from: Option<Party>,
     /// The transfer's id: the same id pays once, however often it is asked for
+    #[arg(long, value_name = "ID")]
+    pub id: Option<TransferId>,
+}
+
+/// Arguments of `tycoon bank refund`.
+#[derive(Args, Debug)]
+pub struct RefundArgs {
+    /// The transfer that paid
+    #[arg(value_name = "ID")]
+    pub of: TransferId,
+    /// Who paid
+    #[arg(long, value_name = "ACCOUNT")]
+    pub payer: Party,
+    /// How much to give back; all that was not given back yet where nothing is said
+    #[arg(long, value_name = "CREDITS")]
+    pub amount: Option<Credits>,
+    /// What for
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    pub memo: String,
+    /// Who gives back: yours where none is given, or a sub-account of yours
+    #[arg(long, value_name = "ACCOUNT")]
+    pub from: Option<Party>,
+    /// The refund's id: the same id gives back once, however often it is asked for
     #[arg(long, value_name = "ID")]
     pub id: Option<TransferId>,
 }
@@ -201,6 +224,21 @@ fn show_reservation(reservation: &Reservation, output: &Output) {
 pub fn transfer(access: &Access, arguments: &TransferArgs, output: &Output) -> Result<Exit, Failure> {
     let order = order(access, arguments)?;
     let paid = access.client().transfer(&order).map_err(|error| failed_order(&error, order.id))?;
+    show_paid(&paid, output);
+    Ok(Exit::Ok)
+}
+
+/// Gives back what a transfer paid.
+pub fn refund(access: &Access, arguments: &RefundArgs, output: &Output) -> Result<Exit, Failure> {
+    let order = RefundOrder {
+        id: new_id(arguments.id)?,
+        payer: payer_of(access, arguments.from)?,
+        payee: arguments.payer.0,
+        of: arguments.of,
+        amount: arguments.amount,
+        memo: arguments.memo.clone(),
+    };
+    let paid = access.client().refund(&order).map_err(|error| failed_order(&error, order.id))?;
     show_paid(&paid, output);
     Ok(Exit::Ok)
 }

@@ -139,6 +139,8 @@ fn describe(entry: &Entry) -> String {
         Cause::Issued { memo, .. } => format!("issued: {memo}"),
         Cause::Sent { to, memo, .. } => format!("to {}: {memo}", to.short()),
         Cause::Received { from, memo, .. } => format!("from {}: {memo}", from.short()),
+        Cause::Refund { to, memo, .. } => format!("given back to {}: {memo}", to.short()),
+        Cause::Refunded { from, memo, .. } => format!("given back by {}: {memo}", from.short()),
         Cause::Deposit { account } => format!("deposit of a new account: {}", account.short()),
         Cause::Reserved { to, memo, .. } => format!("reserved for {}: {memo}", to.short()),
         Cause::Unreserved { to, .. } => format!("back from a reservation for {}", to.short()),

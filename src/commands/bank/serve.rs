@@ -20,7 +20,8 @@ use crate::site::world::Surroundings;
 /// Where a bank listens unless told otherwise.
 pub const USUAL_PORT: u16 = 7401;
 /// The settings of a bank beside those of every service.
-const SETTINGS: &[&str] = &["store", "key", "issuer", "registration", "accounts-max", "in-flight-per-key"];
+const SETTINGS: &[&str] =
+    &["store", "key", "issuer", "registration", "accounts-max", "accounts-per-opener", "in-flight-per-key"];
 
 /// Who may open accounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -64,6 +65,9 @@ pub struct ServeArgs {
     /// The most accounts that the bank takes [1000000]
     #[arg(long, value_name = "NUMBER", env = "TYCOON_BANK_ACCOUNTS_MAX")]
     pub accounts_max: Option<u64>,
+    /// The most accounts that one account opens for others; the issuer opens any number [1000]
+    #[arg(long, value_name = "NUMBER", env = "TYCOON_BANK_ACCOUNTS_PER_OPENER")]
+    pub accounts_per_opener: Option<u64>,
     /// The most calls of one key that are worked on at a time [64]
     #[arg(long, value_name = "NUMBER", env = "TYCOON_BANK_IN_FLIGHT_PER_KEY")]
     pub in_flight_per_key: Option<usize>,
@@ -93,6 +97,8 @@ pub fn run(arguments: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
     let in_flight =
         arguments.in_flight_per_key.map_or_else(|| settings.parsed("in-flight-per-key"), |n| Ok(Some(n)))?;
     let accounts_max = arguments.accounts_max.map_or_else(|| settings.parsed("accounts-max"), |n| Ok(Some(n)))?;
+    let per_opener =
+        arguments.accounts_per_opener.map_or_else(|| settings.parsed("accounts-per-opener"), |n| Ok(Some(n)))?;
     let bank = Arc::new(bank);
     let mut bank_service =
         BankService::new(bank.clone(), signer.clone(), clock, policy, registration).with_receiver(|receiver| {
@@ -102,6 +108,9 @@ pub fn run(arguments: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
                 None => receiver,
             }
         });
+    if let Some(per_opener) = per_opener {
+        bank_service = bank_service.with_accounts_per_opener_max(per_opener);
+    }
     if let Some(accounts_max) = accounts_max {
         bank_service = bank_service.with_accounts_max(accounts_max);
     }
@@ -124,10 +133,10 @@ pub fn run(arguments: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
 
 /// What the bank's server publishes.
 fn published(bank: &Arc<Bank>, bank_service: BankService) -> Published {
-    let (health, gauges) = (bank.clone(), bank.clone());
-    Published::new(Arc::new(bank_service))
+    let (bank_service, gauges) = (Arc::new(bank_service), bank.clone());
+    Published::new(bank_service.clone())
         .with_openapi(&service::openapi())
-        .with_health(move || health.check().map_err(|error| error.to_string()))
+        .with_health(move || bank_service.check())
         .with_gauges(move |text| {
             // Where the books cannot be read, /healthz says why.
             let Ok(books) = gauges.books() else { return };
@@ -142,6 +151,7 @@ fn published(bank: &Arc<Bank>, bank_service: BankService) -> Published {
             );
             text.gauge("tycoon_bank_accounts", "Accounts.", count(books.accounts));
             text.gauge("tycoon_bank_escrows_open", "Open escrows.", count(books.escrows_open));
+            text.gauge("tycoon_bank_waiting", "Operations that wait to be written.", count(gauges.waiting() as u64));
             text.gauge("tycoon_bank_records", "The last record of the journal.", count(gauges.last_record()));
         })
 }

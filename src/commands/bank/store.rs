@@ -1,5 +1,6 @@
 //! Where a bank keeps its books, and how they are opened.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -125,6 +126,25 @@ fn not_opened(error: &dyn std::error::Error) -> Failure {
     Failure::from_error(Exit::Failed, error).context("the bank's books cannot be opened")
 }
 
+/// Why the index cannot be opened, which holds nothing that the journal does not.
+fn index_not_opened(error: &sled::Error, index: &Path) -> Failure {
+    let failure = not_opened(error);
+    match error {
+        sled::Error::Io(cause) if cause.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            failure.help("the disk can only be read, and a bank writes; an audit, an export and a backup are possible")
+        }
+        sled::Error::Io(cause) if cause.kind() == io::ErrorKind::StorageFull => {
+            failure.help("the disk is full: make room, and start the bank again")
+        }
+        sled::Error::Io(_) => failure.help("another process may have it open; only one may"),
+        _ => failure.help(format!(
+            "the index {} is damaged; no money is in it: check the journal with `tycoon bank audit`, compare its last \
+             record with a backup's, remove the index, and start the bank, which makes it anew",
+            index.display()
+        )),
+    }
+}
+
 fn no_issuer(place: &str) -> Failure {
     Failure::new(Exit::Usage, format!("there is no bank {place} yet")).help(
         "to found one, say who puts credits into circulation: --issuer 'ssh-ed25519 AAAA…' (`tycoon user export` \
@@ -156,12 +176,8 @@ pub fn open_journal(
     if issuer.is_none() && !journal.exists() {
         return Err(no_issuer(&format!("in {}", folder.display())));
     }
-    let database = sled::Config::new()
-        .path(folder.join("index"))
-        .flush_every_ms(None)
-        .open()
-        .map_err(|error| not_opened(&error).help("another process may have it open; only one may"))?;
-    let store = Arc::new(SledStore::open(&database, "bank").map_err(|error| not_opened(&error))?);
+    let index = folder.join("index");
+    let store = Arc::new(SledStore::open_folder(&index).map_err(|error| index_not_opened(&error, &index))?);
     let clock = Surroundings::find()?.clock;
     let options = Options { hook: world::bank_hook(), ..Options::new(journal) };
     // A bank that exists has its issuer in its books.

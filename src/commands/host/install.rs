@@ -76,6 +76,8 @@ pub fn run(arguments: &InstallArgs, output: &Output) -> Result<Exit, Failure> {
             outcomes.push(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         }
     });
+    let named = |(host, outcome): (&String, Result<(), Failure>)| outcome.map_err(|failure| failure.of(host));
+    let outcomes: Vec<_> = arguments.hosts.iter().zip(outcomes).map(named).collect();
     report(&arguments.hosts, &outcomes, arguments.prepare.dry_run, output)
 }
 
@@ -99,7 +101,7 @@ fn report(
                 let _ = writeln!(installed, "    xen-host {} {{ ssh \"{host}\"; }}", component_name(host));
             }
             Err(failure) if !output.json => {
-                output.error(&format!("{host}:\n{}", failure.render(output.stderr)));
+                output.error(&failure.render(output.stderr));
             }
             Err(_) => {}
         }
@@ -156,8 +158,20 @@ fn prepare(connection: &SshConnection, words: &[String], say: &dyn Fn(&str)) -> 
         lines.filter(|line| !line.is_empty()).for_each(say);
         return Ok(());
     }
-    let text: Vec<&str> = lines.collect();
-    Err(Failure::new(Exit::Failed, format!("the machine could not be prepared:\n{}", text.join("\n"))))
+    // What the program said there before it failed, and then its error, which is ours to tell.
+    let (mut error, mut is_error) = (Vec::new(), false);
+    for line in lines.filter(|line| !line.trim().is_empty()) {
+        match line.strip_prefix("error: ") {
+            Some(message) if !is_error => {
+                is_error = true;
+                error.push(message);
+            }
+            _ if is_error => error.push(line),
+            _ => say(line),
+        }
+    }
+    let message = if is_error { error.join("\n") } else { format!("the preparation there {}", done.exit) };
+    Err(Failure::new(Exit::Failed, message))
 }
 
 /// The program that is installed.

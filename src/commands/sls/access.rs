@@ -215,8 +215,8 @@ pub fn failed(problem: &SlsProblem) -> Failure {
     }
 }
 
-/// The hosts in the query's order.
-fn first(hosts: Vec<SeenHost>, query: &HostQuery, most: Option<usize>) -> Vec<SeenHost> {
+/// The hosts in the query's order, at most `most`.
+pub fn first(hosts: Vec<SeenHost>, query: &HostQuery, most: Option<usize>) -> Vec<SeenHost> {
     let mut texts = Texts::default();
     let seen: Vec<(SeenHost, Facts)> = hosts
         .into_iter()

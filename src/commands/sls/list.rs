@@ -8,10 +8,13 @@ use tycoon_sls::facts::{Facts, Texts};
 use tycoon_sls::fields::{Field, FieldKind, Measure};
 use tycoon_sls::{Filter, HostQuery, Sort};
 
-use super::access::SlsChoice;
+use super::access::{self, Access, SlsChoice};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::folders::Folders;
 use crate::output::{Output, table};
+use crate::parties::Parties;
+use crate::site::directory::Directory;
 use crate::time;
 
 /// Which hosts, and in which order.
@@ -26,6 +29,9 @@ pub struct WhichArgs {
     /// The most hosts
     #[arg(long, value_name = "NUMBER")]
     pub limit: Option<usize>,
+    /// Only hosts on which pools are planned: admitted by the pinned site, and verified
+    #[arg(long)]
+    pub planned: bool,
 }
 
 impl WhichArgs {
@@ -34,6 +40,21 @@ impl WhichArgs {
         let sort: Sort =
             self.sort.parse().map_err(|error| Failure::new(Exit::Usage, format!("--sort {}: {error}", self.sort)))?;
         Ok(HostQuery { filter: filter(self.filter.as_deref())?, sort, ..HostQuery::default() })
+    }
+
+    /// The hosts.
+    fn hosts(&self, access: &Access, query: &HostQuery, output: &Output) -> Result<Vec<SeenHost>, Failure> {
+        if !self.planned {
+            return access.hosts(query, self.limit, output);
+        }
+        let Access::Remote { client, .. } = access else {
+            return Err(Failure::new(Exit::Usage, "which hosts are planned is said by services on the network")
+                .help("name them with --sls URL, or pin them with `tycoon init --sls URL`"));
+        };
+        let parties = Parties::read(&Folders::find("remote")?.config)?;
+        let planned = Directory::of(client.clone(), &parties)?.hosts(query);
+        let planned = planned.map_err(|error| Failure::from_error(Exit::Failed, &error))?;
+        Ok(access::first(planned, query, self.limit))
     }
 }
 
@@ -61,7 +82,7 @@ pub fn run(arguments: &ListArgs, choice: &SlsChoice, output: &Output) -> Result<
     let query = arguments.which.query()?;
     let fields = fields(&arguments.fields)?;
     let access = choice.open(output, "tycoon sls list")?;
-    let hosts = access.hosts(&query, arguments.which.limit, output)?;
+    let hosts = arguments.which.hosts(&access, &query, output)?;
     access.close()?;
     match (output.json, fields.is_empty()) {
         (true, true) => output.print_json(&hosts.iter().map(host_json).collect::<Vec<_>>()),
@@ -199,7 +220,7 @@ pub struct UptimeArgs {
 pub fn uptime(arguments: &UptimeArgs, choice: &SlsChoice, output: &Output) -> Result<Exit, Failure> {
     let query = HostQuery { with_remembered: arguments.all, ..arguments.which.query()? };
     let access = choice.open(output, "tycoon sls uptime")?;
-    let hosts = access.hosts(&query, arguments.which.limit, output)?;
+    let hosts = arguments.which.hosts(&access, &query, output)?;
     access.close()?;
     if output.json {
         let rows: Vec<Value> = hosts
@@ -247,7 +268,7 @@ pub struct ExportArgs {
 pub fn export(arguments: &ExportArgs, choice: &SlsChoice, output: &Output) -> Result<Exit, Failure> {
     let query = arguments.which.query()?;
     let access = choice.open(output, "tycoon sls export")?;
-    let hosts = access.hosts(&query, arguments.which.limit, output)?;
+    let hosts = arguments.which.hosts(&access, &query, output)?;
     access.close()?;
     for host in &hosts {
         let line = serde_json::to_string(host.record.signed());

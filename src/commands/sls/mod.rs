@@ -1,9 +1,9 @@
 //! `tycoon sls`: the hosts that are known, and the service that knows them.
 
 pub mod access;
-mod list;
+pub mod list;
 pub mod serve;
-mod show;
+pub mod show;
 mod watch;
 
 use clap::{Args, Subcommand};

@@ -86,10 +86,21 @@ impl HostDaemon {
         // What is as old as this may have been credited before, and forgotten with the account or with a whole memory
         // that was lost. Then the bank has heard of it.
         let is_remembered = terms.opened_at >= founded_at && now.since(terms.opened_at) < memory;
+        let info = match self.bank.escrow(&terms.escrow) {
+            Ok(info) => info,
+            // Its signature holds, and it is in nobody's books: they were restored from a copy that is older, and the
+            // payer has the money back.
+            Err(error) if error.problem().is_some_and(|problem| problem.code == "bank.no-escrow") => {
+                return refused("the bank does not know its escrow any more; open a new one");
+            }
+            // The receipt holds by itself, and what this host knows suffices. Where it is wrong all the same, the first
+            // statement that reaches the bank ends it.
+            Err(error) if is_remembered && error.problem().is_none() => return Ok(()),
+            Err(error) => return Err(MarketError::Unchecked(error.to_string())),
+        };
         if is_remembered {
             return Ok(());
         }
-        let info = self.bank.escrow(&terms.escrow).map_err(|error| MarketError::Unchecked(error.to_string()))?;
         if info.escrow.end.is_some() || info.escrow.statement.is_some() {
             return refused(
                 "it is older than what this host remembers, and was credited before; what is left of it returns to the \

@@ -1,6 +1,6 @@
 //! Which receipts a host takes, and how often.
 
-use tycoon_market::{Credits, HostId, Rate, Receipt, TimeSpan};
+use tycoon_market::{Credits, EscrowId, HostId, Rate, Receipt, TimeSpan};
 use tycoon_rpc::Signer as _;
 use tycoon_xen::spec::DomainSpec;
 
@@ -21,7 +21,7 @@ fn a_receipt_for_anybody_else_is_refused() {
         receipt.terms.bank = STRANGER.key();
         Receipt::sign(receipt.terms, |bytes| STRANGER.secret().sign(bytes))
     };
-    let table: [(&str, Receipt); 7] = [
+    let table: [(&str, Receipt); 8] = [
         ("another host", signed(good(), |r| r.terms.host = HostId::of(&STRANGER.key()))),
         ("another owner", signed(good(), |r| r.terms.beneficiary = BOB.account())),
         ("another pool", scene.receipt(ALICE, "other", "10")),
@@ -32,6 +32,9 @@ fn a_receipt_for_anybody_else_is_refused() {
             forged
         }),
         ("another bank", other_bank()),
+        ("an escrow that a restored bank does not know", {
+            signed(good(), |r| r.terms.escrow = EscrowId::from_bytes([0xee; 16]))
+        }),
         ("an escrow whose time is over", signed(good(), |r| r.terms.longest = TimeSpan::ZERO)),
     ];
     for (what, receipt) in table {
