@@ -111,21 +111,33 @@ impl Component {
 
     /// The name with its key: `web.0`, `edge.cern`, `head`.
     pub fn label(&self) -> String {
-        match &self.key {
-            Some(key) => format!("{}.{key}", self.name),
-            None => self.name.to_string(),
+        let mut label = String::with_capacity(self.name.len() + self.key.as_ref().map_or(0, |key| key.len() + 1));
+        self.write_label(&mut label);
+        label
+    }
+
+    /// Appends the label to a text.
+    pub(crate) fn write_label(&self, text: &mut String) {
+        text.push_str(&self.name);
+        if let Some(key) = &self.key {
+            text.push('.');
+            text.push_str(key);
         }
     }
 
     /// Visits this node and all below it with their paths, which start with this node's own label.
     pub fn walk<'a>(&'a self, visitor: &mut dyn FnMut(&str, &'a Component)) {
-        self.walk_from(self.label(), visitor);
+        self.walk_from(&mut self.label(), visitor);
     }
 
-    fn walk_from<'a>(&'a self, path: String, visitor: &mut dyn FnMut(&str, &'a Component)) {
-        visitor(&path, self);
+    fn walk_from<'a>(&'a self, path: &mut String, visitor: &mut dyn FnMut(&str, &'a Component)) {
+        visitor(path, self);
+        let length = path.len();
         for child in self.children.iter() {
-            child.walk_from(format!("{path}.{}", child.label()), visitor);
+            path.push('.');
+            child.write_label(path);
+            child.walk_from(path, visitor);
+            path.truncate(length);
         }
     }
 

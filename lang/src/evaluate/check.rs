@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::compose::{Assertion, Content, Flavor};
+use crate::compose::{Assertion, Content, Flavor, LeafState};
 use crate::condition::Condition;
 use crate::condition::Residue;
 use crate::diagnostic::Diagnostic;
@@ -37,7 +37,8 @@ impl Resolver<'_> {
             let span = self.class(class).members[index].span;
             match &self.class(class).members[index].content {
                 Content::Leaf(leaf) => {
-                    if !matches!(leaf.state, crate::compose::LeafState::Constant(..)) {
+                    // Constants were checked once for all instances, and what the pool reads while it runs is not known yet.
+                    if !matches!(leaf.state, LeafState::Constant(..) | LeafState::Source) {
                         // What is wrong has been reported.
                         let _ = self.value(id, index, span);
                     }
@@ -184,8 +185,8 @@ impl Resolver<'_> {
             match &self.class_of(at).members[index].content {
                 Content::Leaf(leaf) => {
                     let write = match &leaf.state {
-                        crate::compose::LeafState::Constant(_, Some(write)) => *write,
-                        crate::compose::LeafState::Computed(deciding) => *deciding.first()?,
+                        LeafState::Constant(_, Some(write)) => *write,
+                        LeafState::Computed(deciding) => *deciding.first()?,
                         _ => return Some(self.class_of(at).members[index].span),
                     };
                     return Some(self.statements[leaf.writes[write].holder].value_span());

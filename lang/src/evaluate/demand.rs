@@ -185,54 +185,60 @@ impl Resolver<'_> {
         if write.first >= write.end && holder.has_block && declaration.is_none() {
             return self.table(id, write, write.holder, true);
         }
-        let literals = holder.arguments[write.first..write.end].to_vec();
-        let mut values = Vec::with_capacity(literals.len());
-        for literal in &literals {
-            let is_text = matches!(literal.token, Token::Text(_));
-            let element = ty.element();
-            let value = match literal.reading {
-                Reading::Wrong => return Err(Poison),
-                Reading::Plain if is_text && *element == Type::Condition => {
-                    self.condition(id, write, literal, declaration)?
+        // Most often there is one value, which needs no list.
+        let single = write.end - write.first == 1 && !matches!(ty, Type::List(_));
+        let value = if single {
+            let literal = holder.arguments[write.first].clone();
+            self.written_literal(id, write, &literal, ty, declaration)?
+        } else {
+            let literals = holder.arguments[write.first..write.end].to_vec();
+            let mut values = Vec::with_capacity(literals.len());
+            for literal in &literals {
+                match (self.written_literal(id, write, literal, ty, declaration)?, ty) {
+                    (Value::List(more), Type::List(_)) => values.extend(more.iter().cloned()),
+                    (value, _) => values.push(value),
                 }
-                Reading::Plain if !(is_text && element.reads_expressions()) => match self.read_literal(literal, ty) {
-                    Ok(value) => value,
-                    Err(mismatch) => {
-                        self.report_literal(mismatch, literal, write, declaration);
-                        return Err(Poison);
-                    }
-                },
-                Reading::Foreign => match self.read_literal(literal, ty) {
-                    Ok(value) => value,
-                    Err(mismatch) => {
-                        self.report_mismatch(&mismatch, literal.span, declaration);
-                        return Err(Poison);
-                    }
-                },
-                Reading::Plain | Reading::Compute | Reading::Fill => {
-                    let expression = self
-                        .compile(literal, write.scope, &write.frames, &[], self.instance(id).class)
-                        .ok_or(Poison)?;
-                    let context = Context::new(id, Arc::clone(&write.frames));
-                    self.compute(&expression, &context)?
-                }
-            };
-            match (value, ty) {
-                (Value::List(more), Type::List(_)) => values.extend(more.iter().cloned()),
-                (value, _) => values.push(value),
             }
-        }
+            Value::List(values.into())
+        };
         let mut span = self.statements[write.holder].value_span();
         if self.is_standard(span.file) {
             // A default of the standard library went wrong here because of what is around it.
             span = self.class_of(id).created;
         }
-        let value = match (ty, values.len()) {
-            (Type::List(_), _) => Value::List(values.into()),
-            (_, 1) => values.remove(0),
-            _ => Value::List(values.into()),
-        };
         self.accept(value, ty, span, declaration)
+    }
+
+    /// What one literal says.
+    fn written_literal(
+        &mut self,
+        id: InstanceId,
+        write: &Write,
+        literal: &Literal,
+        ty: &Type,
+        declaration: Option<&Declaration>,
+    ) -> Result<Value, Poison> {
+        let is_text = matches!(literal.token, Token::Text(_));
+        let element = ty.element();
+        match literal.reading {
+            Reading::Wrong => Err(Poison),
+            Reading::Plain if is_text && *element == Type::Condition => self.condition(id, write, literal, declaration),
+            Reading::Plain if !(is_text && element.reads_expressions()) => {
+                self.read_literal(literal, ty).map_err(|mismatch| {
+                    self.report_literal(mismatch, literal, write, declaration);
+                    Poison
+                })
+            }
+            Reading::Foreign => self.read_literal(literal, ty).map_err(|mismatch| {
+                self.report_mismatch(&mismatch, literal.span, declaration);
+                Poison
+            }),
+            Reading::Plain | Reading::Compute | Reading::Fill => {
+                let class = self.instance(id).class;
+                let expression = self.compile(literal, write.scope, &write.frames, &[], class).ok_or(Poison)?;
+                self.compute(&expression, &Context::new(id, Arc::clone(&write.frames)))
+            }
+        }
     }
 
     /// Reports a literal that is not of its type. A name where a value is expected was to be computed.

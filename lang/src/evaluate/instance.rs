@@ -139,23 +139,30 @@ impl Resolver<'_> {
 
     /// The instance's path, its pool's name first: `physics.edge.cern.head`.
     pub(crate) fn instance_path(&self, id: InstanceId) -> String {
-        let mut parts: Vec<String> = Vec::new();
-        let mut at = Some(id);
-        while let Some(id) = at {
-            let instance = self.instance(id);
-            let class = self.class(instance.class);
-            if class.flavor != Flavor::File {
-                match &instance.key {
-                    Some(Key::Index(index)) => parts.push(index.to_string()),
-                    Some(Key::Row(key, _)) => parts.push(key.to_string()),
-                    None => {}
-                }
-                parts.push(self.text(class.name).to_owned());
-            }
-            at = instance.parent;
+        let mut path = String::new();
+        self.write_path(id, &mut path);
+        path
+    }
+
+    /// Writes the path of an instance, that of its parent first. The depth of a description is limited.
+    fn write_path(&self, id: InstanceId, path: &mut String) {
+        let instance = self.instance(id);
+        if let Some(parent) = instance.parent {
+            self.write_path(parent, path);
         }
-        parts.reverse();
-        parts.join(".")
+        let class = self.class(instance.class);
+        if class.flavor == Flavor::File {
+            return;
+        }
+        if !path.is_empty() {
+            path.push('.');
+        }
+        path.push_str(self.text(class.name));
+        match &instance.key {
+            Some(Key::Index(index)) => path.extend([".", &index.to_string()]),
+            Some(Key::Row(key, _)) => path.extend([".", key]),
+            None => {}
+        }
     }
 
     /// Title and path for messages: "the domain `batch.wn.0`".

@@ -254,8 +254,8 @@ impl Resolver<'_> {
             let values = Arc::clone(values);
             return values.iter().all(|value| self.within_bounds(declaration, value, span));
         }
-        let name = self.text(declaration.name).to_owned();
         if !declaration.one_of.is_empty() && !declaration.one_of.iter().any(|(allowed, _)| allowed == value) {
+            let name = self.text(declaration.name);
             let allowed: Vec<String> = declaration.one_of.iter().map(|(value, _)| value.to_string()).collect();
             let error =
                 Diagnostic::new("E0404", format!("`{name}` cannot be `{value}`"), span, "not among the choices");
@@ -280,6 +280,7 @@ impl Resolver<'_> {
             (_, Some(bound)) => (bound, "most"),
             _ => return true,
         };
+        let name = self.text(declaration.name);
         let message = format!("`{name}` is {value}, but must be at {word} {}", bound.0);
         let error = Diagnostic::new("E0403", message, span, "out of range").label(bound.1, "the bound is set here");
         let help = match (&declaration.least, &declaration.most) {

@@ -147,9 +147,14 @@ impl Function {
                 self.text(parts?.join(separator))
             }
             (Self::Fill, parts) => {
-                let parts: Result<Vec<String>, OperationError> =
-                    parts.iter().map(|value| self.text_of(value)).collect();
-                self.text(parts?.concat())
+                let mut text = String::with_capacity(64);
+                for part in parts {
+                    match part {
+                        Value::Text(part) => text.push_str(part),
+                        part => text.push_str(&self.text_of(part)?),
+                    }
+                }
+                self.text(text)
             }
             (Self::Format, [Value::Text(template), rest @ ..]) => self.format(template, rest),
             (Self::Range, [Value::Integer(end)]) => self.range(0, *end),

@@ -97,8 +97,15 @@ fn outputs(path: &str, component: &Component, pool: &mut Pool) {
 }
 
 fn visit(path: &str, parent: &Component, around: &Around, pool: &mut Pool, root: &str) {
+    // Domains of one class share what they contain, and stand one after another.
+    let mut contents: Option<(&Arc<[Component]>, Contents)> = None;
     for child in parent.children.iter().filter(|child| child.node == NodeKind::Component) {
-        let own_path = if path.is_empty() { child.label() } else { format!("{path}.{}", child.label()) };
+        let mut own_path = String::with_capacity(path.len() + 24);
+        if !path.is_empty() {
+            own_path.push_str(path);
+            own_path.push('.');
+        }
+        child.write_label(&mut own_path);
         if let Some(need) = child.need {
             let count = parent.children.iter().filter(|other| other.name == child.name && other.key.is_some()).count();
             let component = if path.is_empty() { child.name.to_string() } else { format!("{path}.{}", child.name) };
@@ -106,7 +113,14 @@ fn visit(path: &str, parent: &Component, around: &Around, pool: &mut Pool, root:
         }
         outputs(&own_path, child, pool);
         match &*child.kind {
-            "domain" => pool.domains.push(domain(&own_path, child, around, root)),
+            "domain" => {
+                let known = match contents.take() {
+                    Some((of, known)) if Arc::ptr_eq(of, &child.children) => known,
+                    _ => Contents::of(child, around, root),
+                };
+                pool.domains.push(domain(own_path, child, around, known.clone()));
+                contents = Some((&child.children, known));
+            }
             "group" => {
                 let own = placement(child, root);
                 let inner = within(around, child, &own, root);
@@ -255,19 +269,68 @@ fn start_after(component: &Component, root: &str) -> Vec<StartAfter> {
     items.collect()
 }
 
-fn domain(path: &str, node: &Component, around: &Around, root: &str) -> Domain {
-    let own = placement(node, root);
-    let mut all = joined(&around.placement, &own);
-    all.max_per_host = own.max_per_host;
-    let mut volumes: Vec<Volume> = children_of_kind(node, "volume").map(volume).collect();
-    volumes.sort_by_key(|volume| volume.name != "root");
-    let mut nics: Vec<Nic> = children_of_kind(node, "nic").map(nic).collect();
-    nics.sort_by_key(|nic| nic.name != "eth0");
-    let mut after = around.start_after.clone();
-    after.extend(start_after(node, root));
-    let kernel_args = node.value("kernel-args").as_list().iter().map(Value::to_string).collect();
+/// What follows from what a domain contains and what is around it, whatever its own values are.
+#[derive(Clone)]
+struct Contents {
+    volumes: Vec<Volume>,
+    nics: Vec<Nic>,
+    save_image: Option<SaveImage>,
+    liveness: Liveness,
+    restart: Option<Restart>,
+    ready: Option<Ready>,
+    cloud_init: Option<CloudInit>,
+    start_after: Vec<StartAfter>,
+    placement: Placement,
+}
+
+impl Contents {
+    fn of(node: &Component, around: &Around, root: &str) -> Self {
+        let own = placement(node, root);
+        let mut all = joined(&around.placement, &own);
+        all.max_per_host = own.max_per_host;
+        let mut volumes: Vec<Volume> = children_of_kind(node, "volume").map(volume).collect();
+        volumes.sort_by_key(|volume| volume.name != "root");
+        let mut nics: Vec<Nic> = children_of_kind(node, "nic").map(nic).collect();
+        nics.sort_by_key(|nic| nic.name != "eth0");
+        let mut after = around.start_after.clone();
+        after.extend(start_after(node, root));
+        Self {
+            volumes,
+            nics,
+            save_image: node.child("save-image").map(|save| SaveImage {
+                to: text(save, "to").unwrap_or_default(),
+                format: text(save, "format").unwrap_or_default(),
+                name: text(save, "name"),
+            }),
+            liveness: node.child("liveness").map_or_else(Liveness::default, |liveness| Liveness {
+                every: span_of(liveness, "every"),
+                misses: whole(liveness, "misses").unwrap_or(2),
+            }),
+            restart: node.child("restart").map(|restart| Restart {
+                when: match word(restart, "when") {
+                    "always" => RestartWhen::Always,
+                    "never" => RestartWhen::Never,
+                    _ => RestartWhen::OnFailure,
+                },
+                times: whole(restart, "times").unwrap_or(3),
+                backoff: span_of(restart, "backoff"),
+                max_backoff: span_of(restart, "max-backoff"),
+            }),
+            ready: node.child("ready").map(|ready| Ready {
+                tcp: whole(ready, "tcp").and_then(|port| u16::try_from(port).ok()),
+                within: span_of(ready, "within"),
+            }),
+            cloud_init: node.child("cloud-init").map(cloud_init),
+            start_after: after,
+            placement: all,
+        }
+    }
+}
+
+fn domain(path: String, node: &Component, around: &Around, contents: Contents) -> Domain {
+    let Contents { volumes, nics, save_image, liveness, restart, ready, cloud_init, start_after, placement } = contents;
     Domain {
-        path: path.to_owned(),
+        path,
         component: node.name.to_string(),
         image: text(node, "image").unwrap_or_default(),
         memory_bytes: node.value("memory").as_bytes().unwrap_or_default(),
@@ -277,7 +340,7 @@ fn domain(path: &str, node: &Component, around: &Around, root: &str) -> Domain {
         nics,
         kernel: text(node, "kernel"),
         ramdisk: text(node, "ramdisk"),
-        kernel_args,
+        kernel_args: node.value("kernel-args").as_list().iter().map(Value::to_string).collect(),
         burst: flag(node, "burst"),
         weight: number(node, "weight"),
         starts_by_workflow: around.by_workflow || word(node, "start") == "by-workflow",
@@ -286,32 +349,13 @@ fn domain(path: &str, node: &Component, around: &Around, root: &str) -> Domain {
             "if-preexisting" => KeepVolumes::IfPreexisting,
             _ => KeepVolumes::Never,
         },
-        save_image: node.child("save-image").map(|save| SaveImage {
-            to: text(save, "to").unwrap_or_default(),
-            format: text(save, "format").unwrap_or_default(),
-            name: text(save, "name"),
-        }),
-        liveness: node.child("liveness").map_or_else(Liveness::default, |liveness| Liveness {
-            every: span_of(liveness, "every"),
-            misses: whole(liveness, "misses").unwrap_or(2),
-        }),
-        restart: node.child("restart").map(|restart| Restart {
-            when: match word(restart, "when") {
-                "always" => RestartWhen::Always,
-                "never" => RestartWhen::Never,
-                _ => RestartWhen::OnFailure,
-            },
-            times: whole(restart, "times").unwrap_or(3),
-            backoff: span_of(restart, "backoff"),
-            max_backoff: span_of(restart, "max-backoff"),
-        }),
-        ready: node.child("ready").map(|ready| Ready {
-            tcp: whole(ready, "tcp").and_then(|port| u16::try_from(port).ok()),
-            within: span_of(ready, "within"),
-        }),
-        cloud_init: node.child("cloud-init").map(cloud_init),
-        start_after: after,
-        placement: all,
+        save_image,
+        liveness,
+        restart,
+        ready,
+        cloud_init,
+        start_after,
+        placement,
         host: around.host.clone(),
         span: node.span,
     }
@@ -408,6 +452,7 @@ fn scheduler(path: &str, node: &Component) -> Scheduler {
 pub(crate) fn stores(root: &Component, pool: &mut Pool) {
     let mut known: std::collections::BTreeMap<String, Store> = std::collections::BTreeMap::new();
     let mut wanted: std::collections::BTreeMap<String, Vec<(String, String)>> = std::collections::BTreeMap::new();
+    let mut unkept: Option<&Arc<[Component]>> = None;
     root.walk(&mut |path, node| match &*node.kind {
         "loopback" => {
             known.insert(path.to_owned(), Store::Loopback { directory: text(node, "directory").unwrap_or_default() });
@@ -416,12 +461,18 @@ pub(crate) fn stores(root: &Component, pool: &mut Pool) {
             known.insert(path.to_owned(), Store::Lvm { group: text(node, "group").unwrap_or_default() });
         }
         "domain" => {
+            // Domains of one class share their volumes: what was found in one is not looked for in the next.
+            if unkept.is_some_and(|unkept| Arc::ptr_eq(unkept, &node.children)) {
+                return;
+            }
             let volumes = children_of_kind(node, "volume").filter_map(|volume| match volume.value("on") {
                 Value::Component(store) => Some((volume.label(), store.path().to_owned())),
                 _ => None,
             });
             let volumes: Vec<(String, String)> = volumes.collect();
-            if !volumes.is_empty() {
+            if volumes.is_empty() {
+                unkept = Some(&node.children);
+            } else {
                 let inner = path.strip_prefix(&*root.name).unwrap_or(path).trim_start_matches('.');
                 wanted.insert(inner.to_owned(), volumes);
             }
