@@ -6,7 +6,7 @@
 //!
 //! Records are signed, and our service checks every signature; etcd is asked to check nothing.
 //!
-//! `cargo bench --bench sls` prints it all. `TYCOON_BENCH_HOSTS` (100000) is how many hosts there are, and
+//! `cargo bench -p tycoon-sls` prints it all. `TYCOON_BENCH_HOSTS` (100000) is how many hosts there are, and
 //! `TYCOON_BENCH_SECONDS` (10) how long each measurement of queries takes.
 
 #[path = "sls/etcd.rs"]
@@ -14,16 +14,18 @@ mod etcd;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use etcd::Etcd;
 use tycoon_market::price_statistics::{PriceSummary, WindowSummary};
-use tycoon_market::{AccountId, HostId, Quantity, Rate, ResourceKind};
-use tycoon_rpc::{Clock as _, SecretKey, Signer as _, SystemClock};
-use tycoon_sls::{HostRecord, PublishedOffer, SignedRecord};
+use tycoon_market::{AccountId, HostId, Quantity, Rate, ResourceKind, TimeSpan};
+use tycoon_rpc::{Clock as _, Published, ReplayPolicy, SecretKey, Server, ServerSettings, Signer as _, SystemClock};
+use tycoon_sls::store::Store;
+use tycoon_sls::{HostRecord, Policy, PublishedOffer, SignedRecord, SlsService};
 
 /// Connections that register.
 const CONNECTIONS: usize = 16;
@@ -37,7 +39,13 @@ fn number(variable: &str, usual: usize) -> usize {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
+/// The word with which this program serves, as a process of its own.
+const SERVE: &str = "serve-the-bench";
+
 fn main() {
+    if std::env::args().nth(1).as_deref() == Some(SERVE) {
+        return serve(&std::env::args().nth(2).expect("a folder"));
+    }
     let hosts = number("TYCOON_BENCH_HOSTS", 100_000);
     let seconds = Duration::from_secs(number("TYCOON_BENCH_SECONDS", 10) as u64);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -206,6 +214,24 @@ fn fresh_values(hosts: usize) -> Vec<(String, Vec<u8>)> {
     (0..hosts).map(value).collect()
 }
 
+/// Serves as `tycoon sls serve --verify no` does, until it is killed.
+fn serve(folder: &str) {
+    let database = sled::Config::new().path(folder).cache_capacity(32 << 20).open().expect("a database");
+    let store = Store::new(database.open_tree("hosts").expect("a tree"));
+    let hour = TimeSpan::from_seconds(3600);
+    let policy = Policy { expiry: hour, hosts_max: 1_000_000, ..Policy::default() };
+    let key = Arc::new(SecretKey::from_seed(&[1; 32]));
+    let sls = SlsService::open(key, Arc::new(SystemClock), ReplayPolicy::IN_PROCESS, policy, Some(store));
+    let sls = Arc::new(sls.expect("a service"));
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    let server = Server::start(ServerSettings::on(listen), Published::new(sls.clone())).expect("a server");
+    println!("{}", server.address());
+    loop {
+        std::thread::sleep(Duration::from_secs(1));
+        sls.maintain(200).expect("it is stored");
+    }
+}
+
 /// The service as a process.
 struct ServedSls {
     child: Child,
@@ -214,24 +240,17 @@ struct ServedSls {
 
 impl ServedSls {
     fn start(folder: &std::path::Path) -> Self {
-        let store = folder.join("sls").display().to_string();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tycoon"))
-            .args(["sls", "serve", "--store", &store, "--listen", "127.0.0.1:0", "--verify", "no"])
-            .args(["--hosts-max", "1000000", "--expiry", "1h", "--log-level", "error"])
-            .stderr(Stdio::piped())
+        let program = std::env::current_exe().expect("this program");
+        let mut child = Command::new(program)
+            .arg(SERVE)
+            .arg(folder.join("sls"))
+            .stdout(Stdio::piped())
             .stdin(Stdio::null())
             .spawn()
             .expect("the service starts");
-        let mut stderr = BufReader::new(child.stderr.take().expect("its messages"));
-        let mut line = String::new();
-        loop {
-            line.clear();
-            assert!(stderr.read_line(&mut line).expect("its messages can be read") > 0, "the service did not open");
-            let told = line.trim().strip_prefix("tycoon init --sls http://");
-            if let Some((address, _)) = told.and_then(|rest| rest.split_once(" --sls-key ")) {
-                return Self { child, address: address.to_owned() };
-            }
-        }
+        let mut address = String::new();
+        BufReader::new(child.stdout.take().expect("its output")).read_line(&mut address).expect("its address");
+        Self { child, address: address.trim().to_owned() }
     }
 
     fn connect(&self) -> BufReader<TcpStream> {
