@@ -18,12 +18,15 @@ pub fn render(plan: &Plan, style: Style) -> String {
     domains(&mut text, plan, style);
     market(&mut text, plan, style);
     hosts(&mut text, plan, style);
-    for note in &plan.report.notes {
-        let _ = writeln!(text, "{}: {note}", style.yellow("note"));
-    }
+    text.push_str(&notes(plan, style));
     text.push_str(&unreached(plan, &style.yellow("note")));
     money(&mut text, plan, style);
     text
+}
+
+/// What else is worth saying of a plan, a line each: above all what it does not carry out.
+pub fn notes(plan: &Plan, style: Style) -> String {
+    plan.report.notes.iter().map(|note| format!("{}: {note}\n", style.yellow("note"))).collect()
 }
 
 /// One line that says what a plan does.

@@ -17,7 +17,17 @@ pub fn render(status: &PoolStatus, now: Timestamp, style: Style) -> String {
         text.push_str(&style.dim("These hosts are simulated: no real machine was started.\n"));
     }
     for (host, why) in &status.unknown {
-        let _ = writeln!(text, "{}: {host} cannot be asked ({why}); what it holds is not shown", style.yellow("note"));
+        let _ = writeln!(text, "{}: {host} {why}; what it holds is not shown", style.yellow("note"));
+    }
+    if !status.waiting.is_zero() {
+        let _ = writeln!(
+            text,
+            "{}: {} credits wait in escrow, left by a run that was interrupted; `tycoon up` goes on, `tycoon down {}` \
+             fetches them back",
+            style.yellow("note"),
+            status.waiting.rounded(2),
+            status.pool
+        );
     }
     if !status.hosts.is_empty() {
         let _ = writeln!(
@@ -105,6 +115,7 @@ pub fn to_json(status: &PoolStatus) -> Value {
             "balance_micro": micros(host.balance),
             "expires_at_unix_us": host.expires_at.map(|end| end.micros()),
         })).collect::<Vec<_>>(),
+        "waiting_micro": micros(status.waiting),
         "unknown_hosts": status.unknown.iter().map(|(host, why)| json!({ "host": host, "reason": why })).collect::<Vec<_>>(),
         "credits_per_hour_max": status.rate().credits_per_hour(),
         "charged_micro": micros(status.charged()),

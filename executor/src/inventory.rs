@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tycoon_market::bid::{Amount, Bid};
 use tycoon_market::ids::EscrowId;
-use tycoon_market::{HostId, PoolName, Quantity, ResourceKind};
+use tycoon_market::{HostId, HostName, PoolName, Quantity, ResourceKind};
 use tycoon_planner::world::{History, HostAccountView, HostView, Offer, Unredeemed, World};
 use tycoon_xen::market::{AccountReport, OffersReport};
 use tycoon_xen::protocol::{Answer, Request};
@@ -45,7 +45,8 @@ pub fn collect(
     let own = site.bank().account().map_err(bank("the account"))?;
     let escrows = site.bank().escrows(pool).map_err(bank("the pool's escrows"))?;
     let hosts = site.hosts().map_err(ExecutorError::Hosts)?;
-    let views = ask_all(&hosts, |host| view(host, pool, &escrows, excluded.get(&host.id)));
+    let mut views = ask_all(&hosts, |host| view(host, pool, &escrows, excluded.get(&host.id)));
+    views.extend(unlisted(&hosts, &escrows, &history).into_iter().filter_map(unlisted_view));
     let world = World {
         collected_at: site.clock().now(),
         account: site.account(),
@@ -76,6 +77,43 @@ pub fn ask_all<H: Sync, T: Send>(hosts: &[H], ask: impl Fn(&H) -> T + Sync) -> V
         });
     }
     answers
+}
+
+/// Hosts that may hold something of the pool, for it was last there or the bank has its credits in escrow for them, and
+/// that are not among those that this site lists.
+pub(crate) fn unlisted(hosts: &[SiteHost], escrows: &[BankEscrow], history: &History) -> BTreeSet<HostId> {
+    let funded = escrows.iter().filter(|escrow| escrow.is_open).map(|escrow| escrow.host);
+    let mut ids: BTreeSet<HostId> = funded.chain(history.placements.values().copied()).collect();
+    for host in hosts {
+        ids.remove(&host.id);
+    }
+    ids
+}
+
+/// What a host that is not listed is called, and why it cannot be asked.
+pub(crate) fn unlisted_name(id: &HostId) -> Option<(HostName, String)> {
+    let reason = "is not among the hosts that were given; give the list that names it, or wait until it is found again";
+    Some((format!("host-{}", id.short()).parse().ok()?, reason.to_owned()))
+}
+
+fn unlisted_view(id: HostId) -> Option<HostView> {
+    let (name, reason) = unlisted_name(&id)?;
+    Some(HostView {
+        id,
+        name,
+        is_simulated: false,
+        architecture: String::new(),
+        labels: BTreeMap::new(),
+        images: Vec::new(),
+        offers: BTreeMap::new(),
+        is_inspected: false,
+        closed: Some(reason),
+        domains: Vec::new(),
+        account: None,
+        unredeemed: Vec::new(),
+        has_escrow: true,
+        is_unsettled: false,
+    })
 }
 
 /// What one host tells.

@@ -5,12 +5,13 @@ use std::net::Ipv4Addr;
 
 use serde::Serialize;
 use tycoon_market::{Credits, HostName, PoolName, Quantity, Rate, ResourceKind, Timestamp};
+use tycoon_planner::world::History;
 use tycoon_xen::market::AccountReport;
 use tycoon_xen::spec::DomainPath;
 use tycoon_xen::status::{DomainState, DomainStatus};
 
 use crate::error::ExecutorError;
-use crate::inventory::{ask_all, domains};
+use crate::inventory::{ask_all, domains, unlisted, unlisted_name};
 use crate::link::{LinkError, Site, SiteHost};
 
 /// The state of one pool.
@@ -22,8 +23,11 @@ pub struct PoolStatus {
     pub domains: Vec<DomainRow>,
     /// The hosts it has an account on, ordered by name.
     pub hosts: Vec<HostRow>,
-    /// Hosts that could not be asked, and why: what they hold of the pool is not known.
+    /// Hosts that could not be asked, and why, as the rest of a sentence that begins with the name: what they hold of
+    /// the pool is not known.
     pub unknown: Vec<(HostName, String)>,
+    /// Credits in escrow at the bank for hosts that have no account of the pool: a run that was interrupted left them.
+    pub waiting: Credits,
     /// True where any of its hosts is simulated.
     pub is_simulated: bool,
 }
@@ -31,7 +35,7 @@ pub struct PoolStatus {
 impl PoolStatus {
     /// True where there is nothing of this pool anywhere.
     pub fn is_absent(&self) -> bool {
-        self.domains.is_empty() && self.hosts.is_empty()
+        self.domains.is_empty() && self.hosts.is_empty() && self.waiting.is_zero()
     }
 
     /// What the pool pays at most, all hosts together.
@@ -107,12 +111,24 @@ pub fn pool_status(site: &dyn Site, pool: &PoolName) -> Result<PoolStatus, Execu
         domains: Vec::new(),
         hosts: Vec::new(),
         unknown: Vec::new(),
+        waiting: Credits::ZERO,
         is_simulated: false,
     };
+    let escrows =
+        site.bank().escrows(pool).map_err(|source| ExecutorError::Bank { what: "the pool's escrows", source })?;
+    let unlisted = unlisted(&hosts, &escrows, &History::default());
+    status.unknown.extend(unlisted.iter().filter_map(unlisted_name));
     for (host, answer) in hosts.iter().zip(answers) {
         match answer {
-            Ok((account, domains)) => add_host(&mut status, host, account.as_ref(), &domains),
-            Err(error) => status.unknown.push((host.name.clone(), error.to_string())),
+            Ok((account, domains)) => {
+                if account.is_none() {
+                    let its = escrows.iter().filter(|escrow| escrow.host == host.id && escrow.is_open);
+                    let left = its.map(|escrow| escrow.amount.saturating_sub_at_zero(escrow.drawn));
+                    status.waiting = sum([status.waiting].into_iter().chain(left));
+                }
+                add_host(&mut status, host, account.as_ref(), &domains);
+            }
+            Err(error) => status.unknown.push((host.name.clone(), format!("cannot be asked: {error}"))),
         }
     }
     status.domains.sort_by(|a, b| a.path.natural_order().cmp(&b.path.natural_order()));
@@ -129,7 +145,7 @@ pub fn all_pools(site: &dyn Site) -> Result<Vec<PoolStatus>, ExecutorError> {
         let (accounts, domains) = match answer {
             Ok(answer) => answer,
             Err(error) => {
-                unknown.push((host.name.clone(), error.to_string()));
+                unknown.push((host.name.clone(), format!("cannot be asked: {error}")));
                 continue;
             }
         };
@@ -144,6 +160,7 @@ pub fn all_pools(site: &dyn Site) -> Result<Vec<PoolStatus>, ExecutorError> {
                 domains: Vec::new(),
                 hosts: Vec::new(),
                 unknown: Vec::new(),
+                waiting: Credits::ZERO,
                 is_simulated: false,
             });
             add_host(status, host, account, &its);

@@ -108,7 +108,7 @@ pub enum BestResponseError {
         max: f64,
     },
     /// The least shares cost more than the budget.
-    #[error("the least shares cost {needed} credits per second, more than the budget of {budget}")]
+    #[error("the least shares cost {} credits per second, more than the budget of {}", shown(*needed), shown(*budget))]
     Budget {
         /// The smallest budget that would do.
         needed: f64,
@@ -217,6 +217,14 @@ pub fn budget_for_deadline(work: f64, time: f64, hosts: &[HostOffer]) -> Result<
 fn check_number(what: &'static str, host: Option<usize>, value: f64) -> Result<(), BestResponseError> {
     let fits = value == 0.0 || (1.0 / MAGNITUDE_MAX..=MAGNITUDE_MAX).contains(&value);
     if fits { Ok(()) } else { Err(BestResponseError::Number { what, host, value }) }
+}
+
+/// A number as people read it: six digits that say something, without the noise of binary fractions.
+fn shown(value: f64) -> String {
+    let magnitude = value.abs().log10().floor();
+    let decimals = if magnitude.is_finite() { (5.0 - magnitude).clamp(0.0, 12.0) as usize } else { 0 };
+    let text = format!("{value:.decimals$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 #[cfg(test)]

@@ -301,7 +301,8 @@ impl Field {
         }
     }
 
-    /// The value of a host. Of texts that are made anew, `id` and `owner`, there is none here: see [`Field::text`].
+    /// The value of a host. Of texts that are made anew, `id` and `owner`, and of images, of which there may be several,
+    /// there is none here: see [`Field::texts`].
     pub fn value<'f>(&self, seen: &Seen<'f, '_>) -> Value<'f> {
         let facts = seen.facts;
         match self {

@@ -4,11 +4,13 @@ use std::fmt::Write as _;
 
 use clap::Args;
 use serde_json::json;
+use tycoon_executor::journal::Outcome;
 use tycoon_executor::run::Run;
 use tycoon_executor::status::{PoolStatus, pool_status};
 use tycoon_lang::pool::Pool;
 use tycoon_market::Credits;
 use tycoon_planner::Plan;
+use tycoon_planner::plan::Action;
 
 use crate::cli::DescriptionArgs;
 use crate::description;
@@ -38,6 +40,9 @@ pub fn run(arguments: &UpArgs, output: &Output) -> Result<Exit, Failure> {
     let mut approve = |plan: &Plan| {
         if !plan.is_empty() {
             output.message(plan_view::headline(plan, output.stderr).trim_end());
+            if !plan.report.notes.is_empty() {
+                output.message(plan_view::notes(plan, output.stderr).trim_end());
+            }
         }
         arguments.yes || approved(plan, output)
     };
@@ -82,12 +87,8 @@ pub fn exit_of(run: &Run) -> Exit {
     if run.report.succeeded() {
         return if run.plan.report.unreached.is_empty() { Exit::Ok } else { Exit::Partly };
     }
-    let did_something = run
-        .report
-        .outcomes
-        .iter()
-        .flatten()
-        .any(|outcome| matches!(outcome, tycoon_executor::journal::Outcome::Done { changed: true }));
+    let did_something =
+        run.report.outcomes.iter().flatten().any(|outcome| matches!(outcome, Outcome::Done { changed: true }));
     if did_something { Exit::Partly } else { Exit::Failed }
 }
 
@@ -119,13 +120,13 @@ fn render(run: &Run, pool: &Pool, status: &PoolStatus, style: Style) -> String {
     if run.plan.is_empty() {
         let _ = writeln!(text, "Nothing was paid. Balance {}.", run.balance.rounded(2));
     } else {
-        let money = &run.plan.money;
-        if !money.escrow.is_zero() {
+        let (paid, back) = moved(run);
+        if !paid.is_zero() {
             let duration = run.plan.period.map_or_else(String::new, |period| format!(" for {}", period.duration));
-            let _ = write!(text, "Paid {} credits into escrow{duration}. ", money.escrow.rounded(2));
+            let _ = write!(text, "Paid {} credits into escrow{duration}. ", paid.rounded(2));
         }
-        if !money.refund.is_zero() {
-            let _ = write!(text, "About {} credits came back. ", money.refund.rounded(2));
+        if !back.is_zero() {
+            let _ = write!(text, "About {} credits came back. ", back.rounded(2));
         }
         let rate = status.rate().credits_per_hour();
         let _ = writeln!(text, "Costs at most {rate:.4} per hour. Balance {}.", run.balance.rounded(2));
@@ -134,12 +135,29 @@ fn render(run: &Run, pool: &Pool, status: &PoolStatus, style: Style) -> String {
     text
 }
 
+/// What was paid into escrow, and about what came back: by the steps that were done, not by those that were planned.
+fn moved(run: &Run) -> (Credits, Credits) {
+    let done = run.plan.steps.iter().zip(&run.report.outcomes);
+    let done = done.filter(|(_, outcome)| matches!(outcome, Some(Outcome::Done { .. }))).map(|(step, _)| step);
+    let (mut paid, mut back) = (Vec::new(), Vec::new());
+    for step in done {
+        match &step.action {
+            Action::OpenEscrow { escrow } => paid.push(escrow.amount),
+            Action::Refund { amount, .. } => back.push(*amount),
+            Action::CloseAccount => back.extend(run.plan.host(&step.host).map(|host| host.refund)),
+            _ => {}
+        }
+    }
+    let sum = |amounts: Vec<Credits>| Credits::checked_sum(amounts).unwrap_or_default();
+    (sum(paid), sum(back))
+}
+
 fn to_json(run: &Run, status: &PoolStatus, exit: Exit) -> serde_json::Value {
     let mut value = status_view::to_json(status);
     value["changed"] = json!(!run.plan.is_empty());
     value["plan"] = json!(run.plan.id);
     value["generation"] = json!(run.plan.generation);
-    value["paid_micro"] = json!(run.plan.money.escrow.micros());
+    value["paid_micro"] = json!(moved(run).0.micros());
     value["balance_micro"] = json!(run.balance.micros());
     value["failures"] = failures_json(run);
     value["unreached_hosts"] = unreached_json(run);

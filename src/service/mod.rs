@@ -42,10 +42,10 @@ pub struct ServiceArgs {
     /// A proxy in front speaks TLS: listen beyond this machine without it
     #[arg(long, env = "TYCOON_BEHIND_PROXY")]
     pub behind_proxy: bool,
-    /// How the log on standard error is written [text]
+    /// How the log on standard error is written [default: text]
     #[arg(long, value_enum, value_name = "FORM", env = "TYCOON_LOG_FORM")]
     pub log: Option<LogForm>,
-    /// What is logged: error, warn, info or debug, also by part of the program (info,tycoon_rpc=debug) [info]
+    /// What is logged: error, warn, info or debug, also by part of the program (info,tycoon_rpc=debug) [default: info]
     #[arg(long, value_name = "LEVEL", env = "TYCOON_LOG")]
     pub log_level: Option<String>,
 }

@@ -2,7 +2,7 @@
 //! declared, and what could be written there.
 //!
 //! Places are bytes of the file's text. Every question resolves the file anew, through the same [`Loader`] that
-//! knows the editor's unsaved texts. [`complete`] works on texts that are not KDL yet as well; see [`mend`].
+//! knows the editor's unsaved texts. [`complete`] works on texts that are not KDL yet as well; see `mend`.
 
 mod complete;
 mod definition;

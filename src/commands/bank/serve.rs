@@ -62,13 +62,13 @@ pub struct ServeArgs {
     /// Who may open accounts [by-members]
     #[arg(long, value_enum, value_name = "WHO", env = "TYCOON_BANK_REGISTRATION")]
     pub registration: Option<RegistrationChoice>,
-    /// The most accounts that the bank takes [1000000]
+    /// The most accounts that the bank takes [default: 1000000]
     #[arg(long, value_name = "NUMBER", env = "TYCOON_BANK_ACCOUNTS_MAX")]
     pub accounts_max: Option<u64>,
-    /// The most accounts that one account opens for others; the issuer opens any number [1000]
+    /// The most accounts that one account opens for others; the issuer opens any number [default: 1000]
     #[arg(long, value_name = "NUMBER", env = "TYCOON_BANK_ACCOUNTS_PER_OPENER")]
     pub accounts_per_opener: Option<u64>,
-    /// The most calls of one key that are worked on at a time [64]
+    /// The most calls of one key that are worked on at a time [default: 64]
     #[arg(long, value_name = "NUMBER", env = "TYCOON_BANK_IN_FLIGHT_PER_KEY")]
     pub in_flight_per_key: Option<usize>,
 }

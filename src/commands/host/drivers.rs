@@ -43,19 +43,19 @@ impl FromStr for DriverChoice {
 /// What a simulated host has.
 #[derive(Args, Debug, Clone, Default)]
 pub struct SimulatedArgs {
-    /// CPUs of a simulated host [4]
+    /// CPUs of a simulated host [default: 4]
     #[arg(long, value_name = "NUMBER")]
     pub cpus: Option<u32>,
-    /// Memory of a simulated host [8GiB]
+    /// Memory of a simulated host [default: 8GiB]
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<String>,
-    /// Disk of a simulated host [100GiB]
+    /// Disk of a simulated host [default: 100GiB]
     #[arg(long, value_name = "SIZE")]
     pub disk: Option<String>,
     /// Images of a simulated host, separated by commas [debian-12]
     #[arg(long, value_name = "NAMES")]
     pub images: Option<String>,
-    /// How long a domain of a simulated host takes to start [0s]
+    /// How long a domain of a simulated host takes to start [default: 0s]
     #[arg(long, value_name = "TIME")]
     pub boot_time: Option<String>,
 }

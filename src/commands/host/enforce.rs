@@ -59,10 +59,10 @@ pub struct EnforceArgs {
     /// The socket to listen on [/run/tycoon/enforce.sock]
     #[arg(long, value_name = "SOCKET", env = "TYCOON_ENFORCE_SOCKET")]
     socket: Option<PathBuf>,
-    /// What has the domains: libvirt (this machine's), or memory (a simulated one) [libvirt]
+    /// What has the domains: libvirt (this machine's), or memory (a simulated one) [default: libvirt]
     #[arg(long, value_name = "DRIVER")]
     driver: Option<EnforcedDriver>,
-    /// Who may ask, besides root: names or numbers of users, separated by commas [tycoon]
+    /// Who may ask, besides root: names or numbers of users, separated by commas [default: tycoon]
     #[arg(long, value_name = "USERS", value_delimiter = ',')]
     user: Vec<String>,
     /// The folder of a simulated machine's state

@@ -45,13 +45,13 @@ pub struct ServeArgs {
     /// The service's own key; made at the first start. `sls_key` in the store's folder where none is given
     #[arg(long, value_name = "FILE", env = "TYCOON_SLS_KEY_FILE")]
     pub key: Option<PathBuf>,
-    /// How long a host is listed after it registered last [120s]
+    /// How long a host is listed after it registered last [default: 120s]
     #[arg(long, value_name = "TIME")]
     pub expiry: Option<String>,
-    /// The most hosts that are kept [20000]
+    /// The most hosts that are kept [default: 20000]
     #[arg(long, value_name = "NUMBER")]
     pub hosts_max: Option<usize>,
-    /// Whether hosts are called back at their addresses: yes or no [yes]
+    /// Whether hosts are called back at their addresses: yes or no [default: yes]
     #[arg(long, value_name = "YES|NO")]
     pub verify: Option<String>,
     /// A site whose roll of admitted hosts is kept; may be given several times
