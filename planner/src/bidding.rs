@@ -70,7 +70,7 @@ impl Need {
     /// The least that has to be held of each resource.
     pub fn minima(&self) -> BTreeMap<ResourceKind, Quantity> {
         BTreeMap::from([
-            (ResourceKind::Cpu, Quantity::new(self.vcpus.saturating_mul(LEAST_CPU_PER_VCPU))),
+            (ResourceKind::Cpu, Quantity::new(least_cpu(self))),
             (ResourceKind::Memory, Quantity::from_bytes(self.memory_bytes)),
             (ResourceKind::Disk, Quantity::from_bytes(self.disk_bytes)),
         ])
@@ -142,17 +142,40 @@ fn price_of_all(kind: ResourceKind, offer: &Offer) -> f64 {
     offer.base_price.picos_per_second() as f64 * units + offer.others.picos_per_second() as f64
 }
 
-/// What the need would cost on a host at full CPU, in pico-credits per second; `None` where the host cannot give
-/// it. Used to compare hosts.
-pub fn full_rate(offers: &BTreeMap<ResourceKind, Offer>, need: &Need) -> Option<f64> {
+/// What of its wishes a host is compared by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// All the CPU that the domains can use.
+    Full,
+    /// The least CPU that they are content with: for a budget that reaches no further.
+    Least,
+}
+
+/// What the need would cost on a host, in pico-credits per second; `None` where the host cannot give it. Used to
+/// compare hosts.
+///
+/// The cost rises faster and faster with the share s that is wanted, also beyond what can be bought: there the price of
+/// the next part is the last one that can be paid, times (s / largest share)². So equal domains are the cheapest where
+/// they are spread evenly, however many they are.
+pub fn cost_rate(offers: &BTreeMap<ResourceKind, Offer>, need: &Need, aim: Aim) -> Option<f64> {
     let cpu_offer = offers.get(&ResourceKind::Cpu)?;
-    let most = Quantity::new((cpu_offer.capacity.amount() as f64 * LARGEST_SHARE) as u64);
-    let wanted = Quantity::from_cpus(need.vcpus);
-    let cpu = rate_for(ResourceKind::Cpu, cpu_offer, wanted.min(most))?;
-    // What cannot be bought is counted at the price of the last part that can: a crowded host is not a cheap one.
-    let last_price = price_of_all(ResourceKind::Cpu, cpu_offer) / (1.0 - LARGEST_SHARE).powi(2);
-    let beyond = wanted.saturating_sub(most).amount() as f64 / cpu_offer.capacity.amount().max(1) as f64;
-    Some(cpu + beyond * last_price.max(LEAST_RATE) + reservation_rates(offers, need)?.values().sum::<f64>())
+    let cpu = match aim {
+        Aim::Least => rate_for(ResourceKind::Cpu, cpu_offer, Quantity::new(least_cpu(need)))?,
+        Aim::Full => {
+            let share = need.vcpus as f64 * 1e6 / cpu_offer.capacity.amount().max(1) as f64;
+            let can_be_bought = share.min(LARGEST_SHARE);
+            let price = price_of_all(ResourceKind::Cpu, cpu_offer).max(LEAST_RATE);
+            let last_price = price / (1.0 - LARGEST_SHARE).powi(2);
+            let beyond = last_price * LARGEST_SHARE / 3.0 * ((share.max(LARGEST_SHARE) / LARGEST_SHARE).powi(3) - 1.0);
+            can_be_bought * price / (1.0 - can_be_bought) + beyond
+        }
+    };
+    Some(cpu + reservation_rates(offers, need)?.values().sum::<f64>())
+}
+
+/// The least CPU of a need in micro-CPUs.
+const fn least_cpu(need: &Need) -> u64 {
+    need.vcpus.saturating_mul(LEAST_CPU_PER_VCPU)
 }
 
 /// The rates that hold the need's memory and disk.
@@ -177,15 +200,15 @@ pub fn bid(hosts: &[(&BTreeMap<ResourceKind, Offer>, Need)], budget: f64) -> Res
     let unbounded = TooLittle { needed: f64::INFINITY };
     let mut all_rates = Vec::with_capacity(hosts.len());
     let mut problem = Vec::with_capacity(hosts.len());
-    let (mut reserved, mut least_cpu) = (0.0, 0.0);
+    let (mut reserved, mut minima) = (0.0, 0.0);
     for (offers, need) in hosts {
         let rates = reservation_rates(offers, need).ok_or(unbounded)?;
         reserved += rates.values().sum::<f64>();
         all_rates.push(rates);
         let cpu = offers.get(&ResourceKind::Cpu).ok_or(unbounded)?;
         let capacity = cpu.capacity.amount() as f64;
-        let least = Quantity::new(need.vcpus.saturating_mul(LEAST_CPU_PER_VCPU));
-        least_cpu += rate_for(ResourceKind::Cpu, cpu, least).ok_or(unbounded)?;
+        let least = Quantity::new(least_cpu(need));
+        minima += rate_for(ResourceKind::Cpu, cpu, least).ok_or(unbounded)?;
         problem.push(HostOffer {
             // The worth of all of a host's CPU is its number of CPUs: utility counts CPUs.
             weight: capacity,
@@ -195,11 +218,11 @@ pub fn bid(hosts: &[(&BTreeMap<ResourceKind, Offer>, Need)], budget: f64) -> Res
             max_share: Some((need.vcpus as f64 * 1e6 / capacity).min(LARGEST_SHARE)),
         });
     }
-    if reserved + least_cpu > budget {
-        return Err(TooLittle { needed: reserved + least_cpu });
+    if reserved + minima > budget {
+        return Err(TooLittle { needed: reserved + minima });
     }
     let solution = solve(&Problem { budget: budget - reserved, hosts: problem })
-        .map_err(|_| TooLittle { needed: reserved + least_cpu * ROUNDING_MARGIN })?;
+        .map_err(|_| TooLittle { needed: reserved + minima * ROUNDING_MARGIN })?;
     let bids = hosts.iter().zip(all_rates).zip(solution.bids.iter().zip(&solution.shares));
     Ok(bids
         .map(|(((offers, need), mut rates), (cpu_rate, cpu_share))| {

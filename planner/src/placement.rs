@@ -1,13 +1,14 @@
 //! Which host each new domain goes to.
 //!
 //! A domain sits on one host. Domains are placed one after the other, the largest first, each where it adds least
-//! to what the pool pays for full CPU, seen through its wishes (`prefer`). Prices rise with every share that is taken,
-//! so that for equal domains this is the cheapest placement, and it spreads a pool by itself. Then single domains are
-//! moved for as long as that makes the whole cheaper. A scheduler's policy takes the place of the price.
+//! to what the pool pays for full CPU, seen through its wishes (`prefer`); where the budget does not reach for what the
+//! pool is content with there, to what it pays for that. Prices rise with every share that is taken, so that for equal
+//! domains this is the cheapest placement, and it spreads a pool by itself. Then single domains are moved for as long as
+//! that makes the whole cheaper. A scheduler's policy takes the place of the price.
 
 use tycoon_lang::pool::SchedulerPolicy;
 
-use crate::bidding::{Need, full_rate};
+use crate::bidding::{Aim, Need, cost_rate};
 use crate::fit::{Candidate, Misfit, Room, Rules, need_of};
 use crate::world::HostView;
 
@@ -35,6 +36,7 @@ pub fn place(
     hosts: &[HostView],
     rooms: &mut [Room],
     candidates: &[&Candidate<'_>],
+    aim: Aim,
 ) -> Result<Vec<usize>, NoHost> {
     let mut order: Vec<usize> = (0..candidates.len()).collect();
     order.sort_by_key(|&number| {
@@ -44,12 +46,12 @@ pub fn place(
     let mut chosen = vec![0; candidates.len()];
     for number in order {
         let candidate = candidates[number];
-        let host = best(rules, hosts, rooms, candidate).map_err(|reasons| NoHost { domain: number, reasons })?;
+        let host = best(rules, hosts, rooms, candidate, aim).map_err(|reasons| NoHost { domain: number, reasons })?;
         rooms[host].add(candidate);
         chosen[number] = host;
     }
     if candidates.len() * hosts.len() <= MOST_MOVES_TRIED {
-        while improve(rules, hosts, rooms, candidates, &mut chosen) {}
+        while improve(rules, hosts, rooms, candidates, &mut chosen, aim) {}
     }
     Ok(chosen)
 }
@@ -60,6 +62,7 @@ pub fn best(
     hosts: &[HostView],
     rooms: &[Room],
     candidate: &Candidate<'_>,
+    aim: Aim,
 ) -> Result<usize, Vec<Misfit>> {
     let mut reasons = Vec::new();
     let mut best: Option<(f64, usize)> = None;
@@ -68,7 +71,7 @@ pub fn best(
             reasons.push(reason);
             continue;
         }
-        let Some(cost) = cost(rules, host, number, &rooms[number], candidate) else { continue };
+        let Some(cost) = cost(rules, (number, host), &rooms[number], candidate, aim) else { continue };
         if best.is_none_or(|(least, _)| cost < least) {
             best = Some((cost, number));
         }
@@ -77,8 +80,14 @@ pub fn best(
 }
 
 /// What counts against a host: the lower, the better.
-fn cost(rules: &Rules<'_>, host: &HostView, number: usize, room: &Room, candidate: &Candidate<'_>) -> Option<f64> {
-    let added = added_rate(host, &room.need, &need_of(&candidate.spec))?;
+fn cost(
+    rules: &Rules<'_>,
+    (number, host): (usize, &HostView),
+    room: &Room,
+    candidate: &Candidate<'_>,
+    aim: Aim,
+) -> Option<f64> {
+    let added = added_rate(host, &room.need, &need_of(&candidate.spec), aim)?;
     let by_policy = match candidate.policy() {
         SchedulerPolicy::Cheapest => added,
         SchedulerPolicy::LeastLoaded => load(host, &room.need.plus(need_of(&candidate.spec))),
@@ -112,10 +121,10 @@ fn scattered(host: &HostView, candidate: &Candidate<'_>) -> f64 {
     1.0 + f64::from(u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]])) / f64::from(u32::MAX)
 }
 
-/// What `need` adds to the cost of a host, in pico-credits per second at full CPU.
-pub fn added_rate(host: &HostView, present: &Need, need: &Need) -> Option<f64> {
-    let before = if present.domains == 0 { 0.0 } else { full_rate(&host.offers, present)? };
-    Some(full_rate(&host.offers, &present.plus(*need))? - before)
+/// What `need` adds to the cost of a host, in pico-credits per second.
+pub fn added_rate(host: &HostView, present: &Need, need: &Need, aim: Aim) -> Option<f64> {
+    let before = if present.domains == 0 { 0.0 } else { cost_rate(&host.offers, present, aim)? };
+    Some(cost_rate(&host.offers, &present.plus(*need), aim)? - before)
 }
 
 /// Moves the first domain whose move makes the whole cheaper. False where there is none.
@@ -125,6 +134,7 @@ fn improve(
     rooms: &mut [Room],
     candidates: &[&Candidate<'_>],
     chosen: &mut [usize],
+    aim: Aim,
 ) -> bool {
     for (number, candidate) in candidates.iter().enumerate() {
         if candidate.policy() != SchedulerPolicy::Cheapest {
@@ -132,9 +142,9 @@ fn improve(
         }
         let from = chosen[number];
         rooms[from].remove(candidate);
-        let here = cost(rules, &hosts[from], from, &rooms[from], candidate);
-        let target = best(rules, hosts, rooms, candidate).ok().filter(|&to| {
-            let there = cost(rules, &hosts[to], to, &rooms[to], candidate);
+        let here = cost(rules, (from, &hosts[from]), &rooms[from], candidate, aim);
+        let target = best(rules, hosts, rooms, candidate, aim).ok().filter(|&to| {
+            let there = cost(rules, (to, &hosts[to]), &rooms[to], candidate, aim);
             to != from && here.zip(there).is_some_and(|(here, there)| there < here * (1.0 - LEAST_GAIN))
         });
         rooms[target.unwrap_or(from)].add(candidate);

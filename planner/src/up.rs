@@ -10,6 +10,7 @@ use tycoon_market::{Credits, Quantity, Rate, ResourceKind};
 use tycoon_xen::spec::{DomainPath, DomainSpec};
 use tycoon_xen::status::{DomainState, DomainStatus};
 
+use crate::bidding::Aim;
 use crate::desired::spec_of;
 use crate::difference;
 use crate::error::{PlanError, rate_of};
@@ -31,12 +32,19 @@ pub fn plan_up(pool: &pool::Pool, world: &World) -> Result<Plan, PlanError> {
     let rules = Rules::of(pool);
     let wanted = pool.domains.iter().map(|domain| Ok(rules.candidate(domain, spec_of(domain, &world.keys)?)));
     let wanted = wanted.collect::<Result<Vec<_>, PlanError>>()?;
-    let mut draft = Draft::of(world, &rules, &wanted);
-    draft.notes = notes::not_carried_out(pool);
-    draft.settle();
-    draft.place_new(pool)?;
-    let (period, is_new) = period(world, budget);
-    draft.finish(pool, budget, period, is_new)
+    let draft = |aim| -> Result<Plan, PlanError> {
+        let mut draft = Draft::of(world, &rules, &wanted, aim);
+        draft.notes = notes::not_carried_out(pool);
+        draft.settle();
+        draft.place_new(pool)?;
+        let (period, is_new) = period(world, budget);
+        draft.finish(pool, budget, period, is_new)
+    };
+    match draft(Aim::Full) {
+        // Where all wishes together would cost least is not where the least does.
+        Err(PlanError::BudgetTooSmall { .. }) => draft(Aim::Least),
+        plan => plan,
+    }
 }
 
 /// The running period where it still fits the budget that is described, a new one otherwise; and whether it is new.
@@ -74,6 +82,8 @@ struct Draft<'a> {
     /// What the pool will have on each host.
     rooms: Vec<Room>,
     notes: Vec<String>,
+    /// What hosts are compared by.
+    aim: Aim,
 }
 
 /// A domain that has its host.
@@ -88,7 +98,7 @@ struct Placed<'a> {
 
 impl<'a> Draft<'a> {
     /// Sorts what exists into what is wanted and what goes.
-    fn of(world: &'a World, rules: &'a Rules<'a>, wanted: &'a [Candidate<'a>]) -> Self {
+    fn of(world: &'a World, rules: &'a Rules<'a>, wanted: &'a [Candidate<'a>], aim: Aim) -> Self {
         let paths: BTreeSet<&DomainPath> = wanted.iter().map(|candidate| &candidate.spec.path).collect();
         let mut draft = Self {
             world,
@@ -98,6 +108,7 @@ impl<'a> Draft<'a> {
             leaving: Vec::new(),
             rooms: vec![Room::default(); world.hosts.len()],
             notes: Vec::new(),
+            aim,
         };
         let is_wanted = |status: &DomainStatus| status.ownership.as_ref().is_some_and(|own| paths.contains(&own.path));
         for (number, host) in world.hosts.iter().enumerate() {
@@ -161,7 +172,8 @@ impl<'a> Draft<'a> {
             let host = &self.world.hosts[from];
             let Some(reason) = too_little(host, &self.rooms[from].need) else { continue };
             self.rooms[from].remove(candidate);
-            let target = best(self.rules, &self.world.hosts, &self.rooms, candidate).ok().filter(|&to| to != from);
+            let target =
+                best(self.rules, &self.world.hosts, &self.rooms, candidate, self.aim).ok().filter(|&to| to != from);
             let to = target.unwrap_or(from);
             self.rooms[to].add(candidate);
             if to != from
@@ -179,7 +191,7 @@ impl<'a> Draft<'a> {
     fn place_new(&mut self, pool: &pool::Pool) -> Result<(), PlanError> {
         let is_new = |candidate: &&'a Candidate<'a>| !self.domains.contains_key(&candidate.spec.path);
         let new: Vec<&'a Candidate<'a>> = self.wanted.iter().filter(is_new).collect();
-        let hosts = place(self.rules, &self.world.hosts, &mut self.rooms, &new);
+        let hosts = place(self.rules, &self.world.hosts, &mut self.rooms, &new, self.aim);
         let hosts = hosts.map_err(|none| self.no_host(&none, &new))?;
         for (candidate, host) in new.into_iter().zip(hosts) {
             let placed = Placed { candidate, change: Change::Create, host, leaves: None, now: None };
@@ -332,7 +344,7 @@ impl<'a> Draft<'a> {
             let misfit = sample.and_then(|candidate| self.rules.misfit(host, room, candidate));
             let price = sample
                 .filter(|_| misfit.is_none())
-                .and_then(|candidate| added_rate(host, &room.need, &need_of(&candidate.spec)));
+                .and_then(|candidate| added_rate(host, &room.need, &need_of(&candidate.spec), self.aim));
             HostVerdict {
                 id: host.id,
                 name: host.name.clone(),

@@ -303,6 +303,45 @@ fn many_machines_fill_large_hosts_before_they_crowd_a_small_one() {
 }
 
 #[test]
+fn more_machines_than_cpus_are_spread_evenly_all_the_same() {
+    let hosts = vec![host(1, 4, 64, 0.5), host(2, 8, 64, 0.5), host(3, 2, 64, 0.5), host(4, 16, 64, 0.5)];
+    let text =
+        HELLO.replace("count=3", "count=30").replace("memory", "vcpus 2; memory").replace("budget 10", "budget 900");
+    let plan = plan_up(&pool(&text), &world(hosts)).expect("a plan");
+    let on = |name: &str| places(&plan).iter().filter(|(_, host, _)| host == name).count();
+    assert_eq!((on("host3"), on("host1"), on("host2"), on("host4")), (2, 4, 8, 16));
+}
+
+/// The budget that a description would need.
+fn budget_needed(text: &str, world: &World) -> Option<Credits> {
+    match plan_up(&pool(text), world) {
+        Err(PlanError::BudgetTooSmall { needed, .. }) => Some(needed),
+        Err(PlanError::NoHost { .. }) => None,
+        other => panic!("a budget of a thousandth of a credit would do: {other:?}"),
+    }
+}
+
+#[test]
+fn the_budget_that_would_do_is_that_of_the_cheapest_placement() {
+    let world = world(vec![host(1, 4, 8, 0.5), host(2, 8, 16, 0.9), host(3, 4, 4, 0.2)]);
+    let poor = |domains: &str| format!("pool hello {{ budget 0.001 for=\"1h\"; {domains} }}");
+    let image = "image \"std:tiny\"; memory \"64MiB\"; vcpus 4";
+    let free = budget_needed(&poor(&format!("domain web count=9 {{ {image}; }}")), &world).expect("hosts");
+    let forced = (0..=9_u32).flat_map(|first| (0..=9 - first).map(move |second| [first, second, 9 - first - second]));
+    let cheapest = forced.filter_map(|counts| {
+        let hosts = counts.iter().enumerate().filter(|(_, count)| **count > 0);
+        let hosts = hosts.map(|(number, count)| {
+            let name = number + 1;
+            format!("host host{name} {{ address \"host{name}\"; domain web{name} count={count} {{ {image}; }} }};")
+        });
+        budget_needed(&poor(&hosts.collect::<String>()), &world)
+    });
+    let cheapest = cheapest.min().expect("a placement");
+    let (free, cheapest) = (free.micros() as f64, cheapest.micros() as f64);
+    assert!((free / cheapest - 1.0).abs() < 0.001, "{free} is not the least, which is {cheapest}");
+}
+
+#[test]
 fn a_stopped_domain_is_started_and_nothing_else() {
     let first = plan_up(&pool(HELLO), &three_hosts()).expect("a plan");
     let mut world = after(&first, three_hosts());
