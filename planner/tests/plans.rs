@@ -351,7 +351,7 @@ fn a_bid_that_others_outbid_is_made_anew_and_an_eviction_is_said() {
         world.hosts[1].account.as_mut().expect("an account").state = state;
         plan_up(&pool(HELLO), &world).expect("a plan")
     };
-    let bids = |plan: &Plan| number_of(plan, |action| matches!(action, Action::Bid { .. }));
+    let bids = |plan: &Plan| plan.steps.iter().filter(|step| matches!(step.action, Action::Bid { .. })).count();
     let at = Timestamp::from_seconds(2_000_000);
     assert_eq!(bids(&with(AccountState::Active)), 0);
     assert_eq!(bids(&with(AccountState::Waiting)), 1);

@@ -49,9 +49,13 @@ const fn is_pressed(account: &HostAccountView) -> bool {
 }
 
 impl Draft<'_> {
-    /// Says where the owner of a host puts the pool out: no bid helps there.
-    pub(super) fn note_evictions(&mut self) {
+    /// Says where the owner of a host puts the pool out, as no bid helps there, and where the pool stays on a host that
+    /// takes nothing new.
+    pub(super) fn note_hosts(&mut self) {
         for host in &self.world.hosts {
+            if let Some(why) = host.closed.as_ref().filter(|_| host.is_inspected && !host.domains.is_empty()) {
+                self.notes.push(format!("{} {why}: what the pool has there stays, and nothing is added", host.name));
+            }
             let Some(account) = &host.account else { continue };
             let note = match account.state {
                 AccountState::Warned { reason: Reason::Evicted, .. } => {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tycoon_executor::link::{BankLink, LinkError};
 use tycoon_market::duration_text::parse_duration;
 use tycoon_market::ids::EscrowId;
-use tycoon_market::{Credits, PoolName, Rate, TimeSpan, Timestamp};
+use tycoon_market::{Credits, PoolName, Quantity, Rate, ResourceKind, TimeSpan, Timestamp};
 use tycoon_planner::plan::PlannedEscrow;
 use tycoon_xen::market::{AccountReport, CloseReport, QuoteRequest, RefundRequest};
 
@@ -145,7 +145,9 @@ fn put_into(
         return refused("host.draining", message, "choose another host; `tycoon hosts` lists them".to_owned());
     }
     // A host that takes nothing from this account says so now, before any money is on its way.
-    link.quote(&QuoteRequest { pool: pool.clone(), minima: BTreeMap::new() })?;
+    // The least that there is is held for a minute.
+    let least = BTreeMap::from([(ResourceKind::Cpu, Quantity::new(1))]);
+    link.quote(&QuoteRequest { pool: pool.clone(), minima: least })?;
     let unsettled = offers.unsettled;
     let is_known = |id: &EscrowId| {
         let credited = account.iter().flat_map(|account| &account.escrows).any(|escrow| escrow.escrow == *id);
