@@ -5,13 +5,25 @@
 
 use crate::diagnostic::Diagnostic;
 use crate::source::{FileId, Span};
-use crate::syntax::lexer::{LexicalError, LexicalErrorKind, Token, TokenKind, tokens};
+use crate::syntax::lexer::{LexicalError, LexicalErrorKind, Token, TokenKind, tokens_before_error};
+use crate::syntax::quotes::missing_quote;
 
 /// The first syntax error of `text`, if there is one. What passes is sound KDL 2 nested at most `max_depth` deep.
 pub(crate) fn check(file: FileId, text: &str, max_depth: usize) -> Result<(), Box<Diagnostic>> {
-    let tokens = tokens(text, max_depth).map_err(|error| Box::new(lexical_diagnostic(file, text, error, max_depth)))?;
-    let mut checker = Checker { file, text, tokens: &tokens, at: 0, open: Vec::new(), suspect: None, max_depth };
-    checker.run()
+    let (tokens, error) = tokens_before_error(text, max_depth);
+    let found = match error {
+        Some(error) => Err(Box::new(lexical_diagnostic(file, text, error, max_depth))),
+        None => {
+            let mut checker =
+                Checker { file, text, tokens: &tokens, at: 0, open: Vec::new(), suspect: None, max_depth };
+            checker.run()
+        }
+    };
+    found.map_err(|error| {
+        let at = error.primary().map_or(0, |span| span.start);
+        let cause = (error.code == "E0105").then(|| missing_quote(file, text, &tokens, at)).flatten();
+        cause.map_or(error, Box::new)
+    })
 }
 
 /// An error of this file. Boxed, because it is large and rare.
@@ -24,8 +36,7 @@ fn lexical_diagnostic(file: FileId, text: &str, error: LexicalError, max_depth: 
     let found = &text[error.start..error.end];
     let syntax = |message: String, label: &str| Diagnostic::new("E0105", message, span, label);
     match error.kind {
-        LexicalErrorKind::UnclosedString => syntax("this text is not closed".into(), "opened here")
-            .help("close it with `\"` on the same line; a text of several lines stands between `\"\"\"`"),
+        LexicalErrorKind::UnclosedString => unclosed_text(file, text, error),
         LexicalErrorKind::UnclosedComment => {
             syntax("this comment is not closed".into(), "opened here").help("close it with `*/`")
         }
@@ -77,6 +88,22 @@ fn lexical_diagnostic(file: FileId, text: &str, error: LexicalError, max_depth: 
         LexicalErrorKind::UnknownEscape => syntax(format!("`{found}` means nothing in a text"), "unexpected")
             .help("known are \\n \\r \\t \\b \\f \\s \\\" \\\\ and \\u{1F4B0}; write `\\\\` for one backslash"),
     }
+}
+
+/// A text whose closing quotes are missing.
+fn unclosed_text(file: FileId, text: &str, error: LexicalError) -> Diagnostic {
+    let opening = &text[error.start..error.end];
+    let hashes = "#".repeat(opening.bytes().take_while(|letter| *letter == b'#').count());
+    let several_lines = text[error.start + hashes.len()..].starts_with("\"\"\"");
+    let (quotes, place) = if several_lines { ("\"\"\"", "the file") } else { ("\"", "the line") };
+    let closing = format!("{quotes}{hashes}");
+    let label = format!("it begins here, and {place} ends without a `{closing}`");
+    let span = Span::new(file, error.start, error.start + hashes.len() + quotes.len());
+    Diagnostic::new("E0105", "this text has no end", span, label).help(if several_lines {
+        format!("close it with `{closing}` on a line of its own")
+    } else {
+        format!("close it with `{closing}` on the same line; a text of several lines stands between `\"\"\"`")
+    })
 }
 
 /// A `{` that waits for its `}`.
