@@ -31,3 +31,16 @@ fn every_error_code_can_be_explained() {
     }
     insta::assert_snapshot!("no_such_code", environment.run(&["explain", "E9999"]).ends_with(1));
 }
+
+#[test]
+fn a_file_that_is_not_sound_passes_no_test() {
+    let environment = Environment::new();
+    environment.write("pool.kdl", &HELLO.replace("memory", "memroy"));
+    let checked = environment.run(&["check", "pool.kdl"]).ends_with(1);
+    let tested = environment.run(&["test", "pool.kdl"]).ends_with(1);
+    assert_eq!(checked.stderr, tested.stderr);
+    let ran = environment.run(&["test", "pool.kdl", "--json"]).ends_with(1);
+    assert!(ran.stdout.contains("\"E0201\""), "{ran}");
+    environment.run(&["test", "missing.kdl"]).ends_with(1);
+    insta::assert_snapshot!("no_tests", environment.run(&["test", "hello.kdl"]).ok());
+}
