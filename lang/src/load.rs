@@ -179,7 +179,12 @@ impl Resolver<'_> {
     pub(crate) fn check_file(&mut self, main: FileId, live: &mut Vec<LiveAssertion>) {
         let top = self.file_class(main);
         self.compile_class(top);
-        self.compose_templates(main);
+        // Those of imports, too, so that the errors of all files come in one run.
+        let files: Vec<FileId> =
+            self.units.iter().filter(|(_, unit)| !unit.is_standard).map(|(file, _)| *file).collect();
+        for file in files {
+            self.compose_templates(file);
+        }
         if let Ok(root) = self.root_instance(main) {
             self.check_instance(root, live);
         }

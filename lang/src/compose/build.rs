@@ -36,6 +36,7 @@ impl Class {
             asserts: Vec::new(),
             contains: Vec::new(),
             order: None,
+            lacks_prototype: false,
             plan: None,
         }
     }
@@ -126,7 +127,16 @@ impl Resolver<'_> {
                 remaining.push(line);
             }
         }
-        for line in remaining {
+        // A wrong name is read as what was meant (see `mend`): so all that is right comes first, and what may speak of
+        // a component with a wrong name comes last.
+        let known = |resolver: &Self, line: &Line| {
+            let path = &resolver.statements[line.statement].path;
+            resolver.class(id).index.contains_key(&path[line.offset].0)
+        };
+        let (right, others): (Vec<_>, Vec<_>) = remaining.into_iter().partition(|line| known(self, line));
+        let (single, paths): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|line| self.statements[line.statement].is_single());
+        for line in right.into_iter().chain(single).chain(paths) {
             if self.form(line.statement) != Form::Wrong {
                 self.place(id, &line);
             }

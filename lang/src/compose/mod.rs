@@ -15,6 +15,7 @@ pub(crate) mod choose;
 pub(crate) mod create;
 pub(crate) mod declare;
 pub(crate) mod layers;
+pub(crate) mod mend;
 pub(crate) mod names;
 pub(crate) mod parts;
 pub(crate) mod prototypes;
@@ -70,6 +71,8 @@ pub(crate) struct Class {
     pub(crate) contains: Vec<Symbol>,
     /// Where an ordered item stands among all ordered items of its component: layer and statement.
     pub(crate) order: Option<(usize, StatementId)>,
+    /// A prototype could not be found, which has been said; so nothing is said about what it may have brought.
+    pub(crate) lacks_prototype: bool,
     /// What does not depend on instances; made when the first instance is.
     pub(crate) plan: Option<Plan>,
 }
