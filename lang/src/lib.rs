@@ -44,7 +44,9 @@ pub use diagnostic::{Diagnostic, Edit, Label, Severity};
 pub use explain::{Explanation, explain};
 pub use expression::ast::Operator;
 pub use expression::functions::Function;
-pub use load::{Checked, Failure, Loaded, LoadedMachine, LoadedSite, check, load, load_machine, load_site};
+pub use load::{
+    Checked, CheckedPool, Failure, Loaded, LoadedMachine, LoadedSite, check, load, load_machine, load_site,
+};
 pub use options::{Options, PARAM_VARIABLE};
 pub use quantity::bytes_of;
 pub use source::{FileId, LoadError, Loader, MemoryLoader, Source, Sources, Span};

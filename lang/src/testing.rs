@@ -45,7 +45,7 @@ pub fn run_tests(path: &str, loader: &dyn Loader, options: &Options) -> Result<V
         let main = first.prepare(path);
         let tests = first.tests(main);
         if tests.is_empty() && !first.problems.has_errors() {
-            first.check_file(main, &mut Vec::new());
+            first.check_whole(main);
         }
         if first.problems.has_errors() {
             return Err(first.failure());
@@ -68,7 +68,7 @@ fn run_test(path: &str, loader: &dyn Loader, options: &Options, test: Test) -> T
     let mut resolver = Resolver::new(options, loader);
     let main = resolver.prepare(path);
     resolver.add_given(main, &test.given);
-    resolver.check_file(main, &mut Vec::new());
+    resolver.check_whole(main);
     let mut failures = Vec::new();
     if test.expect_error.is_empty() {
         if !resolver.problems.has_errors() {

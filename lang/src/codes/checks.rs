@@ -61,6 +61,22 @@ pub(super) const CODES: &[Code] = &[
         library: "",
     },
     Code {
+        code: "E0508",
+        title: "domains that start after each other",
+        explanation: "`start-after` says what must be up before a domain starts; of a group or host it holds for all domains in it. Where that leads in a circle none of them can be the first. Every step of the circle is shown.",
+        example: "pool p {\n    domain web { image \"std:tiny\"; memory \"64MiB\"; start-after db; }\n    domain db { image \"std:tiny\"; memory \"64MiB\"; start-after files; }\n    group files {\n        start-after web\n        domain nfs { image \"std:tiny\"; memory \"64MiB\"; }\n    }\n}\n",
+        cure: "pool p {\n    domain web { image \"std:tiny\"; memory \"64MiB\"; start-after db; }\n    domain db { image \"std:tiny\"; memory \"64MiB\"; start-after files; }\n    group files {\n        domain nfs { image \"std:tiny\"; memory \"64MiB\"; }\n    }\n}\n",
+        library: "",
+    },
+    Code {
+        code: "E0509",
+        title: "an address given twice",
+        explanation: "A fixed `ip` or `mac` belongs to one interface of the pool. An interface without one asks by DHCP. `nth-address` counts addresses up where one line is that of several domains.",
+        example: "pool p {\n    domain web { image \"std:tiny\"; memory \"64MiB\"; eth0 ip=\"192.0.2.7\"; }\n    domain db { image \"std:tiny\"; memory \"64MiB\"; eth0 ip=\"192.0.2.7\"; }\n}\n",
+        cure: "pool p {\n    domain web { image \"std:tiny\"; memory \"64MiB\"; eth0 ip=\"192.0.2.7\"; }\n    domain db { image \"std:tiny\"; memory \"64MiB\"; eth0 ip=\"192.0.2.8\"; }\n    domain wn count=3 {\n        image \"std:tiny\"\n        memory \"64MiB\"\n        eth0 ip=($)\"nth-address(192.0.2.10, index)\"\n    }\n}\n",
+        library: "",
+    },
+    Code {
         code: "E0601",
         title: "too many components",
         explanation: "A pool may have 1,000,000 components, records and items.",
@@ -114,6 +130,14 @@ pub(super) const CODES: &[Code] = &[
         explanation: "`TYCOON_PARAM_NAME` sets the param `name`. Variables for other descriptions are ignored; one that looks like a slip is told.",
         example: "// TYCOON_PARAM_WORKER=3 tycoon up pool.kdl\nparam workers type=integer default=1\npool p {\n    domain web count=($)workers { image \"std:tiny\"; memory \"64MiB\"; }\n}\n",
         cure: "// TYCOON_PARAM_WORKERS=3 tycoon up pool.kdl\nparam workers type=integer default=1\npool p {\n    domain web count=($)workers { image \"std:tiny\"; memory \"64MiB\"; }\n}\n",
+        library: "",
+    },
+    Code {
+        code: "W0004",
+        title: "a host that is not there",
+        explanation: "`tycoon check` looks whether the site, the one that is given with `--site` or the embedded one, has the hosts that the description names: those of `host`, of schedulers, and those that `place` avoids, requires or prefers by their name. Of real sites that register their hosts nothing is known beforehand.",
+        example: "pool p {\n    domain web {\n        image \"std:tiny\"\n        memory \"64MiB\"\n        place { avoid \"simm1\"; }\n    }\n}\n",
+        cure: "pool p {\n    domain web {\n        image \"std:tiny\"\n        memory \"64MiB\"\n        place { avoid \"sim1\"; }\n    }\n}\n",
         library: "",
     },
 ];
