@@ -24,6 +24,7 @@ pub mod testing;
 pub mod tree;
 pub mod types;
 pub mod value;
+pub mod words;
 
 mod compose;
 mod evaluate;
@@ -31,6 +32,7 @@ mod excerpt;
 mod expression;
 mod files;
 mod load;
+pub mod lookup;
 pub mod machine;
 mod nearest;
 mod quantity;
