@@ -91,11 +91,17 @@ impl Resolver<'_> {
 
     /// Reads the statements of a text; says what is wrong with it.
     pub(crate) fn read_text(&mut self, file: FileId, text: &str) -> (Vec<StatementId>, bool) {
-        let mut problems = Vec::new();
-        let statements = read::read(file, text, self.options, &mut self.names, &mut self.statements, &mut problems);
+        let (statements, problems) = self.parse_text(file, text);
         let broken = statements.is_empty() && !problems.is_empty();
         problems.into_iter().for_each(|problem| self.report(problem));
         (statements, broken)
+    }
+
+    /// The statements of a text, and what is wrong with it, which is not reported yet.
+    pub(crate) fn parse_text(&mut self, file: FileId, text: &str) -> (Vec<StatementId>, Vec<Diagnostic>) {
+        let mut problems = Vec::new();
+        let statements = read::read(file, text, self.options, &mut self.names, &mut self.statements, &mut problems);
+        (statements, problems)
     }
 
     fn read_unit(

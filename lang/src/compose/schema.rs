@@ -258,7 +258,10 @@ impl Resolver<'_> {
             error = error.label(declaration.span, format!("declared here as {}", declaration.ty));
         }
         error = match &mismatch.instead {
-            Some(instead) => error.help(format!("write `{instead}`")).suggest(span, instead.clone()),
+            Some(instead) => {
+                let because = mismatch.because.as_ref().map(|because| format!("; {because}")).unwrap_or_default();
+                error.help(format!("write `{instead}`{because}")).suggest(span, instead.clone())
+            }
             None => error.help(mismatch.help.clone()),
         };
         self.report(error);

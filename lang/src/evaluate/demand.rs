@@ -241,23 +241,6 @@ impl Resolver<'_> {
         }
     }
 
-    /// Reports a literal that is not of its type. A name where a value is expected was to be computed.
-    pub(crate) fn report_literal(
-        &mut self,
-        mut mismatch: Mismatch,
-        literal: &Literal,
-        write: &Write,
-        declaration: Option<&Declaration>,
-    ) {
-        if let Token::Text(text) = &literal.token
-            && literal.reading == Reading::Plain
-            && self.is_visible(text, write.scope, literal.span.file)
-        {
-            mismatch.instead = Some(format!("($){text}"));
-        }
-        self.report_mismatch(&mismatch, literal.span, declaration);
-    }
-
     /// Makes a value one of a type, or says why it is none.
     pub(crate) fn accept(
         &mut self,

@@ -5,7 +5,7 @@
 
 use crate::diagnostic::Diagnostic;
 use crate::source::{FileId, Span};
-use crate::syntax::lexer::{LexicalError, LexicalErrorKind, Token, TokenKind, tokens_before_error};
+use crate::syntax::lexer::{LexicalError, LexicalErrorKind, Token, TokenKind, is_newline, tokens_before_error};
 use crate::syntax::quotes::missing_quote;
 
 /// The first syntax error of `text`, if there is one. What passes is sound KDL 2 nested at most `max_depth` deep.
@@ -301,6 +301,9 @@ impl Checker<'_> {
                     return Ok(());
                 }
                 Some(TokenKind::CloseBrace) => return Ok(()),
+                Some(TokenKind::OpenBrace) if !spaced && self.text_of(previous).ends_with('$') => {
+                    return refuse(self.bare_fill(previous, token));
+                }
                 Some(TokenKind::OpenBrace) => {
                     self.at += 1;
                     self.open.push(Open { brace: token, node: first, slashed: was_slashed });
@@ -353,6 +356,23 @@ impl Checker<'_> {
             }
             None => error.help(format!("write `{node} value`")),
         }
+    }
+
+    /// `web-${index}` without quotes, which would open a block.
+    fn bare_fill(&self, word: usize, brace: usize) -> Diagnostic {
+        let start = self.span(word).start;
+        let rest = &self.text[start..];
+        let line = rest.find(is_newline).unwrap_or(rest.len());
+        let close = rest[..line].find('}');
+        let length = close.map_or(line, |close| close + rest[close..line].find([' ', ';']).unwrap_or(line - close));
+        let bare = &rest[..length];
+        let error = self.error(brace, "`${…}` stands inside a text between quotes", "here it would open a block");
+        if bare.contains('"') || close.is_none() {
+            return error.help("write for example `(f)\"web-${index}\"`");
+        }
+        let fixed = format!("(f)\"{bare}\"");
+        let span = Span::new(self.file, start, start + length);
+        error.help(format!("write `{fixed}`")).suggest(span, fixed)
     }
 
     fn not_separated(&self, previous: usize, token: usize) -> Diagnostic {

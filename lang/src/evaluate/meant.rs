@@ -1,0 +1,73 @@
+//! Literals that are not of their type, and what was most likely meant by them.
+
+use crate::compose::Write;
+use crate::compose::schema::Declaration;
+use crate::expression::parser::{Place, parse};
+use crate::resolver::Resolver;
+use crate::source::{FileId, Span};
+use crate::statement::{Literal, Reading, Token};
+use crate::symbol::Interner;
+use crate::types::{Mismatch, Type};
+
+impl Resolver<'_> {
+    /// Reports a literal that is not of its type. A name where a value is expected was to be computed.
+    pub(crate) fn report_literal(
+        &mut self,
+        mut mismatch: Mismatch,
+        literal: &Literal,
+        write: &Write,
+        declaration: Option<&Declaration>,
+    ) {
+        if let Token::Text(text) = &literal.token
+            && literal.reading == Reading::Plain
+        {
+            self.propose_annotation(&mut mismatch, text, literal, write, declaration);
+        }
+        self.report_mismatch(&mismatch, literal.span, declaration);
+    }
+
+    /// Proposes the annotation that a text lacks: `($)` before an expression of names that are declared here, `(f)`
+    /// before a text with `${…}`.
+    fn propose_annotation(
+        &self,
+        mismatch: &mut Mismatch,
+        text: &str,
+        literal: &Literal,
+        write: &Write,
+        declaration: Option<&Declaration>,
+    ) {
+        let ty = declaration.map_or(&Type::Integer, |declaration| declaration.ty.element());
+        let is_never_text = matches!(ty, Type::Boolean | Type::Integer | Type::Number);
+        let file = literal.span.file;
+        let written = self.sources.text(literal.span);
+        if self.is_visible(text, write.scope, file) {
+            mismatch.instead = Some(format!("($){text}"));
+            mismatch.because = Some(format!("`{text}` is declared here, and only `($)` computes"));
+        } else if let Some(inside) = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'))
+            && !inside.contains(['{', '}', '"'])
+        {
+            mismatch.instead = Some(format!("($)\"{inside}\""));
+            mismatch.because = Some("plain text is not filled in; `($)` computes".to_owned());
+        } else if text.contains("${") && !is_never_text {
+            mismatch.instead = Some(format!("(f){written}"));
+            mismatch.because = Some("`${…}` is filled in only where `(f)` stands before the text".to_owned());
+        } else if text.contains([' ', '.', '(']) && self.is_expression_of_names(text, write, file) {
+            mismatch.instead = Some(format!("($){written}"));
+            mismatch.because = Some("plain text never computes; `($)` does".to_owned());
+        }
+    }
+
+    /// True for an expression with a name that is declared in the text around.
+    fn is_expression_of_names(&self, text: &str, write: &Write, file: FileId) -> bool {
+        let is_part = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
+        let mut words = text.split(|letter| !is_part(letter)).filter(|word| !word.is_empty());
+        let sees_a_name = words.any(|word| {
+            let first = word.split('.').next().unwrap_or_default();
+            matches!(first, "index" | "each" | "this" | "parent") || self.is_visible(first, write.scope, file)
+        });
+        sees_a_name && {
+            let place = Place { literal: Span::new(file, 0, 0), text_start: None };
+            parse(text, place, &mut Interner::default()).is_ok()
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The advice of an error is what the writer meant: applied as it stands, it mends the text.
+
+mod support;
+
+use support::{load_files, refused};
+use tycoon_lang::{Diagnostic, MemoryLoader, Options, check};
+
+/// The text after the edit that its first error proposes.
+#[track_caller]
+fn mended(text: &str) -> String {
+    let found = refused(text);
+    let edit = found[0].suggestion.as_ref().unwrap_or_else(|| panic!("no edit: {:?}", found[0]));
+    format!("{}{}{}", &text[..edit.span.start], edit.replacement, &text[edit.span.end..])
+}
+
+/// Checks that `wrong` is turned into `right` by the advice, and that this is sound.
+#[track_caller]
+fn turns_into(around: &str, wrong: &str, right: &str) {
+    let fixed = mended(&around.replace("HERE", wrong));
+    assert_eq!(fixed, around.replace("HERE", right));
+    if let Err(failure) = load_files(&fixed, &[], &Options::default()) {
+        panic!("{}", failure.to_text());
+    }
+}
+
+const DOMAIN: &str = "param n type=integer default=2\nparam size type=bytes default=\"64MiB\"\nparam name default=\"web\"\n\
+                      assert \"n > 0 && size > 0B && len(name) > 0\"\n\
+                      pool p {\n    domain web count=2 {\n        image \"std:tiny\"\n        HERE\n    }\n}\n";
+const MEMORY: &str = "param n type=integer default=2\nassert \"n > 0\"\n\
+                      pool p {\n    domain web count=2 image=\"std:tiny\" memory=\"64MiB\" {\n        HERE\n    }\n}\n";
+
+#[test]
+fn a_text_to_be_filled_in_gets_its_annotation() {
+    turns_into(MEMORY, "hostname \"web-${index}\"", "hostname (f)\"web-${index}\"");
+    turns_into(MEMORY, "hostname web-${index}", "hostname (f)\"web-${index}\"");
+    turns_into(MEMORY, "hostname web-${index}.example.org;", "hostname (f)\"web-${index}.example.org\";");
+    turns_into(DOMAIN, "memory \"${n * 64}MiB\"", "memory (f)\"${n * 64}MiB\"");
+    // A number is never read from text.
+    turns_into(MEMORY, "vcpus \"${n}\"", "vcpus ($)\"n\"");
+}
+
+#[test]
+fn a_name_or_an_expression_gets_its_annotation() {
+    turns_into(DOMAIN, "memory size", "memory ($)size");
+    turns_into(DOMAIN, "memory \"2 * size\"", "memory ($)\"2 * size\"");
+    turns_into(MEMORY, "vcpus n", "vcpus ($)n");
+    turns_into(MEMORY, "vcpus \"index + 1\"", "vcpus ($)\"index + 1\"");
+    let count =
+        "param n type=integer default=2\npool p {\n    domain web HERE image=\"std:tiny\" memory=\"64MiB\"\n}\n";
+    turns_into(count, "count=n", "count=($)n");
+    turns_into(count, "count=\"n + 1\"", "count=($)\"n + 1\"");
+    turns_into(count, "count=\"${n}\"", "count=($)\"n\"");
+}
+
+#[test]
+fn a_count_below_zero_is_told_what_there_is_for_none() {
+    let found = refused("pool p {\n    domain web count=-1 image=\"std:tiny\" memory=\"64MiB\"\n}\n");
+    let help = found[0].help.as_deref().expect("help");
+    assert!(help.contains("if=#false") && !help.contains("smaller"), "{help}");
+}
+
+/// What is said of a file of params.
+#[track_caller]
+fn params(text: &str) -> Vec<Diagnostic> {
+    let description = "param workers type=integer default=2\nparam size type=bytes\nparam key\n\
+                       pool p {\n    domain wn count=($)workers image=\"std:tiny\" memory=($)size hostname=($)key\n}\n";
+    let loader = MemoryLoader::new().with("pool.kdl", description).with("params.kdl", text);
+    let options = Options {
+        params_files: vec!["params.kdl".into()],
+        params: vec![("size".into(), "64MiB".into()), ("key".into(), "a".into())],
+        ..Options::default()
+    };
+    check("pool.kdl", &loader, &options).map_or_else(|failure| failure.diagnostics, |checked| checked.warnings)
+}
+
+#[test]
+fn a_file_of_params_in_another_form_is_shown_the_right_one() {
+    for text in ["{\"workers\": 3}\n", "param workers 3 {\n", "params { workers 3; }\n", "[workers]\n"] {
+        let found = params(text);
+        let help = found[0].help.as_deref().unwrap_or_else(|| panic!("{found:?}"));
+        assert!(
+            help.contains("`workers 2` and, on a line of its own, `size \"2GiB\"`, `key \"text\"`"),
+            "{text}: {help}"
+        );
+    }
+    let found = params("workers\nsize { a; }\n");
+    let help: Vec<&str> = found.iter().filter_map(|error| error.help.as_deref()).collect();
+    assert!(help[0].starts_with("write for example `workers 2`"), "{help:?}");
+    assert!(help[1].starts_with("write for example `size \"2GiB\"`"), "{help:?}");
+}
