@@ -141,6 +141,8 @@ impl Resolver<'_> {
                 self.place(id, &line);
             }
         }
+        // There may be a class for every instance.
+        self.class_mut(id).members.shrink_to_fit();
     }
 
     /// Notes that a line was meant for an attribute but is wrong; so nothing is said about the attribute's lack,

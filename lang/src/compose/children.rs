@@ -88,6 +88,7 @@ impl Resolver<'_> {
         if let Some((common, indexed)) = &composed {
             self.compose_children(*common);
             for (_, _, class) in indexed.iter() {
+                self.share_untouched(*common, *class);
                 self.compose_children(*class);
             }
         }

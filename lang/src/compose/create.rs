@@ -51,7 +51,7 @@ impl Resolver<'_> {
                     condition: Leaf::new(Role::Attribute, None, line.layer),
                     composed: Composed::No,
                 };
-                self.add_member(id, name, span, Content::Child(child));
+                self.add_member(id, name, span, Content::Child(Box::new(child)));
                 self.class(id).members.len() - 1
             }
         };

@@ -20,6 +20,7 @@ pub(crate) mod names;
 pub(crate) mod parts;
 pub(crate) mod prototypes;
 pub(crate) mod schema;
+pub(crate) mod share;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -103,7 +104,8 @@ pub(crate) enum Content {
     Leaf(Leaf),
     Record(RecordMember),
     Items(ItemsMember),
-    Child(ChildMember),
+    /// Boxed: it is much larger than the others, and there are few.
+    Child(Box<ChildMember>),
 }
 
 /// What part a leaf plays.

@@ -11,7 +11,7 @@ use crate::evaluate::instance::{Children, InstanceId, Slot};
 use crate::resolver::{Poison, Resolver};
 use crate::source::Span;
 use crate::statement::{Literal, Reading, StatementId, Token};
-use crate::types::{Mismatch, Type};
+use crate::types::Type;
 use crate::value::{Table, Value};
 
 /// Something that is being computed, and the place that asked for it.
