@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use tycoon_executor::status::PoolStatus;
+use tycoon_executor::status::{HostRow, PoolStatus};
+use tycoon_market::auctioneer::{AccountState, Reason};
 use tycoon_market::{Credits, ResourceKind, Timestamp, resource::show_bytes};
 
 use crate::output::{Style, table};
@@ -29,6 +30,18 @@ pub fn render(status: &PoolStatus, now: Timestamp, style: Style) -> String {
             status.pool
         );
     }
+    if let Some(problem) = &status.bank_problem {
+        let _ = writeln!(
+            text,
+            "{}: the bank cannot be asked ({problem}); what may wait in escrow is not shown",
+            style.yellow("note")
+        );
+    }
+    for row in &status.hosts {
+        if let Some(warning) = warning(row) {
+            let _ = writeln!(text, "{}: {warning}", style.yellow("warning"));
+        }
+    }
     if !status.hosts.is_empty() {
         let _ = writeln!(
             text,
@@ -47,6 +60,33 @@ pub fn render(status: &PoolStatus, now: Timestamp, style: Style) -> String {
         }
     }
     text
+}
+
+/// What threatens the pool on a host, and what to do about it.
+fn warning(row: &HostRow) -> Option<String> {
+    let host = &row.host;
+    let cure = |reason: &Reason| match reason {
+        Reason::OutOfFunds => "`tycoon up` pays again",
+        Reason::Displaced => "`tycoon up` bids anew, with more money where the budget is raised",
+        Reason::Evicted => "save what you need, and take the pool down or bring it up elsewhere",
+    };
+    match &row.state {
+        AccountState::Active => None,
+        AccountState::Idle => Some(format!("nothing is paid on {host} now; `tycoon up` pays again")),
+        AccountState::Waiting => Some(format!(
+            "the bid on {host} has to wait: others hold what it needs, or bid more; `tycoon up` bids anew"
+        )),
+        AccountState::Warned { reason, stop_at } => Some(format!(
+            "{host} shuts down what the pool has there on {} ({reason}); {}",
+            local(*stop_at),
+            cure(reason)
+        )),
+        AccountState::Stopped { reason, delete_at } => Some(format!(
+            "{host} has shut down what the pool has there ({reason}), and deletes its disks on {}; {}",
+            local(*delete_at),
+            cure(reason)
+        )),
+    }
 }
 
 /// The table of domains.
@@ -75,20 +115,33 @@ pub fn render_list(pools: &[PoolStatus], style: Style) -> String {
     let rows: Vec<Vec<String>> = pools
         .iter()
         .map(|pool| {
+            let is_pressed = pool.hosts.iter().any(|row| warning(row).is_some());
+            let state = match () {
+                () if pool.hosts.is_empty() && !pool.waiting.is_zero() => "left behind",
+                () if is_pressed => "in danger",
+                () if !pool.unknown.is_empty() => "partly known",
+                () => "good",
+            };
             let running = pool.domains.iter().filter(|domain| domain.state.is_active()).count();
             vec![
                 pool.pool.to_string(),
+                state.to_owned(),
                 format!("{running}/{}", pool.domains.len()),
                 pool.hosts.len().to_string(),
                 format!("{:.4}", pool.rate().credits_per_hour()),
                 pool.charged().rounded(4),
-                pool.left().rounded(2),
+                sum_left(pool).rounded(2),
                 pool.expires_at().map_or("–".to_owned(), local),
             ]
         })
         .collect();
-    let header = ["POOL", "RUNNING", "HOSTS", "COST/H AT MOST", "CHARGED", "LEFT", "PAID UNTIL"];
-    table(&header, &rows, &[1, 2, 3, 4, 5], style)
+    let header = ["POOL", "STATE", "RUNNING", "HOSTS", "COST/H AT MOST", "CHARGED", "LEFT", "PAID UNTIL"];
+    table(&header, &rows, &[2, 3, 4, 5, 6], style)
+}
+
+/// What is left with the hosts, and what waits in escrow for them.
+fn sum_left(pool: &PoolStatus) -> Credits {
+    pool.left().checked_add(pool.waiting).unwrap_or(Credits::MAX)
 }
 
 /// The same as data. Money is in micro-credits, rates in credits per hour, amounts in base units.
@@ -109,6 +162,7 @@ pub fn to_json(status: &PoolStatus) -> Value {
         })).collect::<Vec<_>>(),
         "hosts": status.hosts.iter().map(|host| json!({
             "host": host.host,
+            "state": host.state,
             "credits_per_hour_max": host.rate.credits_per_hour(),
             "funded_micro": micros(host.funded),
             "charged_micro": micros(host.charged),
@@ -116,6 +170,7 @@ pub fn to_json(status: &PoolStatus) -> Value {
             "expires_at_unix_us": host.expires_at.map(|end| end.micros()),
         })).collect::<Vec<_>>(),
         "waiting_micro": micros(status.waiting),
+        "bank_problem": status.bank_problem,
         "unknown_hosts": status.unknown.iter().map(|(host, why)| json!({ "host": host, "reason": why })).collect::<Vec<_>>(),
         "credits_per_hour_max": status.rate().credits_per_hour(),
         "charged_micro": micros(status.charged()),

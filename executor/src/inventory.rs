@@ -13,6 +13,8 @@ use tycoon_xen::status::DomainStatus;
 use crate::error::ExecutorError;
 use crate::link::{BankEscrow, LinkError, Site, SiteHost};
 
+/// Why nothing is put on a host to which only a way is known, as the rest of a sentence that begins with its name.
+const NOT_LISTED: &str = "is not listed by the site now";
 /// How many hosts are asked at once.
 const HOSTS_AT_ONCE: usize = 16;
 
@@ -43,10 +45,14 @@ pub fn collect(
 ) -> Result<Inventory, ExecutorError> {
     let bank = |what| move |source| ExecutorError::Bank { what, source };
     let own = site.bank().account().map_err(bank("the account"))?;
-    let escrows = site.bank().escrows(pool).map_err(bank("the pool's escrows"))?;
-    let hosts = site.hosts().map_err(ExecutorError::Hosts)?;
+    let escrows = site.bank().escrows(Some(pool)).map_err(bank("the pool's escrows"))?;
+    let mut hosts = site.hosts().map_err(ExecutorError::Hosts)?;
+    let Unlisted { reachable, lost } = unlisted(site, &hosts, &escrows, &history);
+    let mut excluded = excluded.clone();
+    excluded.extend(reachable.iter().map(|host| (host.id, NOT_LISTED.to_owned())));
+    hosts.extend(reachable);
     let mut views = ask_all(&hosts, |host| view(host, pool, &escrows, excluded.get(&host.id)));
-    views.extend(unlisted(&hosts, &escrows, &history).into_iter().filter_map(unlisted_view));
+    views.extend(lost.into_iter().filter_map(lost_view));
     let world = World {
         collected_at: site.clock().now(),
         account: site.account(),
@@ -79,25 +85,40 @@ pub fn ask_all<H: Sync, T: Send>(hosts: &[H], ask: impl Fn(&H) -> T + Sync) -> V
     answers
 }
 
-/// Hosts that may hold something of the pool, for it was last there or the bank has its credits in escrow for them, and
-/// that are not among those that this site lists.
-pub(crate) fn unlisted(hosts: &[SiteHost], escrows: &[BankEscrow], history: &History) -> BTreeSet<HostId> {
+/// Hosts that may hold something of a pool and are not among those that the site lists.
+pub(crate) struct Unlisted {
+    /// Those to which a way is known.
+    pub(crate) reachable: Vec<SiteHost>,
+    /// The others.
+    pub(crate) lost: Vec<HostId>,
+}
+
+/// Hosts that may hold something, for a pool was last there or the bank has its credits in escrow for them, and that are
+/// not among those that this site lists.
+pub(crate) fn unlisted(site: &dyn Site, hosts: &[SiteHost], escrows: &[BankEscrow], history: &History) -> Unlisted {
     let funded = escrows.iter().filter(|escrow| escrow.is_open).map(|escrow| escrow.host);
     let mut ids: BTreeSet<HostId> = funded.chain(history.placements.values().copied()).collect();
     for host in hosts {
         ids.remove(&host.id);
     }
-    ids
+    let mut unlisted = Unlisted { reachable: Vec::new(), lost: Vec::new() };
+    for id in ids {
+        match site.other_host(&id) {
+            Some(host) => unlisted.reachable.push(host),
+            None => unlisted.lost.push(id),
+        }
+    }
+    unlisted
 }
 
-/// What a host that is not listed is called, and why it cannot be asked.
-pub(crate) fn unlisted_name(id: &HostId) -> Option<(HostName, String)> {
+/// What a host is called to which no way is known, and why it cannot be asked.
+pub(crate) fn lost_name(id: &HostId) -> Option<(HostName, String)> {
     let reason = "is not among the hosts that were given; give the list that names it, or wait until it is found again";
     Some((format!("host-{}", id.short()).parse().ok()?, reason.to_owned()))
 }
 
-fn unlisted_view(id: HostId) -> Option<HostView> {
-    let (name, reason) = unlisted_name(&id)?;
+fn lost_view(id: HostId) -> Option<HostView> {
+    let (name, reason) = lost_name(&id)?;
     Some(HostView {
         id,
         name,
@@ -198,6 +219,7 @@ fn account_view(account: AccountReport) -> HostAccountView {
         charged: account.charged,
         balance: account.balance,
         rate: account.rate,
+        state: account.state,
         expires_at: account.expires_at,
         minima: account.bid.iter().flat_map(minima).collect(),
         allocation: account.allocation,

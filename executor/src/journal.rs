@@ -305,6 +305,20 @@ pub fn history(records: &[(Timestamp, Record)]) -> History {
     history
 }
 
+/// When the pool was last taken down completely, by the clock of these records; `None` where it never was.
+pub fn gone_since(records: &[(Timestamp, Record)]) -> Option<Timestamp> {
+    let mut goal = None;
+    let mut gone = None;
+    for (at, record) in records {
+        match record {
+            Record::PlanBegun { plan } => goal = Some((plan.id, plan.goal)),
+            Record::PlanEnded { plan, succeeded: true, .. } if goal == Some((*plan, Goal::Down)) => gone = Some(*at),
+            _ => {}
+        }
+    }
+    gone
+}
+
 /// The last plan of these records, where it was begun and has not ended: its run was killed or interrupted.
 pub fn unfinished(records: &[(Timestamp, Record)]) -> Option<&Plan> {
     records.iter().rev().find_map(|(_, record)| match record {

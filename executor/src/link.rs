@@ -8,7 +8,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use tycoon_market::ids::EscrowId;
 use tycoon_market::receipt::Receipt;
-use tycoon_market::{AccountId, Credits, HostId, HostName, PoolName, PublicKey};
+use tycoon_market::{AccountId, Credits, HostId, HostName, PoolName, PublicKey, Timestamp};
 use tycoon_planner::plan::PlannedEscrow;
 pub use tycoon_rpc::Clock;
 use tycoon_xen::market::{
@@ -51,6 +51,13 @@ pub enum LinkError {
     },
 }
 
+impl BankEscrow {
+    /// What the host may still draw of it, where it is open.
+    pub fn left(&self) -> Credits {
+        if self.is_open { self.amount.saturating_sub_at_zero(self.drawn) } else { Credits::ZERO }
+    }
+}
+
 impl LinkError {
     /// True where the same call may succeed later without any change.
     pub fn is_transient(&self) -> bool {
@@ -81,12 +88,16 @@ pub struct BankAccount {
 }
 
 /// An escrow of this account at the bank.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BankEscrow {
     /// Its id.
     pub id: EscrowId,
+    /// The pool it is for.
+    pub pool: PoolName,
     /// The host it is for.
     pub host: HostId,
+    /// When it was opened, by the bank's clock.
+    pub opened_at: Timestamp,
     /// Its amount.
     pub amount: Credits,
     /// What the host has drawn.
@@ -102,8 +113,8 @@ pub trait BankLink: Send + Sync {
     /// What the account holds and who may use it.
     fn account(&self) -> Result<BankAccount, LinkError>;
 
-    /// The account's escrows for one pool, open and closed.
-    fn escrows(&self, pool: &PoolName) -> Result<Vec<BankEscrow>, LinkError>;
+    /// The account's escrows for one pool or for all, open and closed.
+    fn escrows(&self, pool: Option<&PoolName>) -> Result<Vec<BankEscrow>, LinkError>;
 
     /// Has the escrow open. The same escrow again is no error.
     fn open_escrow(&self, pool: &PoolName, host: &SiteHost, escrow: &PlannedEscrow) -> Result<Receipt, LinkError>;
@@ -176,6 +187,12 @@ pub trait Site: Send + Sync {
 
     /// The hosts, ordered by name.
     fn hosts(&self) -> Result<Vec<SiteHost>, LinkError>;
+
+    /// A host that is not among them now, where a way to it is known all the same: one that was stopped, say, or that the
+    /// site does not admit any more. What a pool has there can be looked at and taken away; nothing is put there.
+    fn other_host(&self, _id: &HostId) -> Option<SiteHost> {
+        None
+    }
 
     /// The clock.
     fn clock(&self) -> &dyn Clock;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tycoon_lang::pool;
-use tycoon_market::{Credits, HostId, PoolName};
+use tycoon_market::{Credits, HostId, PoolName, Timestamp};
 use tycoon_planner::plan::{Goal, Plan};
 use tycoon_planner::{plan_down, plan_up};
 use tycoon_xen::market::QuoteRequest;
@@ -15,7 +15,7 @@ use crate::engine::{self, StopFlag};
 use crate::error::ExecutorError;
 use crate::inventory::{self, Inventory};
 use crate::journal::{self, AfterRecord, Journal, Record};
-use crate::link::{LinkError, Site};
+use crate::link::{LinkError, Site, SiteHost};
 use crate::lock::Lock;
 use crate::perform::SitePerformer;
 use crate::progress::{Event, Observer};
@@ -55,6 +55,13 @@ pub struct Run {
     pub balance: Credits,
     /// True where neither the journal nor the bank has ever heard of the pool.
     pub is_unknown: bool,
+}
+
+/// What was known before a run began.
+struct Before<'a> {
+    hosts: &'a [SiteHost],
+    /// When the pool was last taken down completely.
+    gone_since: Option<Timestamp>,
 }
 
 impl Runner {
@@ -134,11 +141,12 @@ impl Runner {
         let plan = Arc::new(plan);
         let clock = self.site.clock();
         let interrupted = journal::unfinished(journal.records()).is_some();
+        let before = Before { hosts: &inventory.hosts, gone_since: journal::gone_since(journal.records()) };
         // A pool that is gone although nobody saw it go is noted to be gone.
         let is_gone = plan.goal == Goal::Down && inventory.world.hosts.iter().all(|host| host.is_inspected);
         let is_news = is_gone && !journal.history().placements.is_empty();
         if plan.is_empty() && !interrupted && !is_news {
-            return self.finished(plan, engine::Report::default());
+            return self.finished(plan, engine::Report::default(), &before);
         }
         journal.write(clock.now(), Record::PlanBegun { plan: Box::new((*plan).clone()) })?;
         self.observer.observe(&Event::PlanBegun { plan: &plan });
@@ -149,7 +157,7 @@ impl Runner {
             .map_err(ExecutorError::Runtime)?;
         let performer = Arc::new(SitePerformer::new(self.site.clone(), &inventory.hosts));
         let report = runtime.block_on(engine::run(&plan, performer, journal, clock, &*self.observer, &self.stop))?;
-        let run = self.finished(plan.clone(), report)?;
+        let run = self.finished(plan.clone(), report, &before)?;
         if !run.report.was_stopped {
             // What a host that could not be asked holds is not known to be gone.
             let succeeded = run.report.succeeded() && plan.report.unreached.is_empty();
@@ -159,24 +167,23 @@ impl Runner {
     }
 
     /// What everything has cost and left once the steps are done.
-    fn finished(&self, plan: Arc<Plan>, report: engine::Report) -> Result<Run, ExecutorError> {
+    fn finished(&self, plan: Arc<Plan>, report: engine::Report, before: &Before<'_>) -> Result<Run, ExecutorError> {
         let bank = |what| move |source| ExecutorError::Bank { what, source };
         let balance = self.site.bank().account().map_err(bank("the balance"))?.balance;
-        let charged = self.charged(&plan)?;
-        let escrows = self.site.bank().escrows(&plan.pool).map_err(bank("the pool's escrows"))?;
+        let charged = self.charged(&plan, before)?;
+        let escrows = self.site.bank().escrows(Some(&plan.pool)).map_err(bank("the pool's escrows"))?;
         let is_unknown = plan.parent.is_none() && escrows.is_empty();
         Ok(Run { plan, report, charged, balance, is_unknown })
     }
 
     /// What the pool has cost: what open host accounts have charged, and what closed escrows were drawn for.
-    fn charged(&self, plan: &Plan) -> Result<Credits, ExecutorError> {
+    fn charged(&self, plan: &Plan, before: &Before<'_>) -> Result<Credits, ExecutorError> {
         let escrows = self
             .site
             .bank()
-            .escrows(&plan.pool)
+            .escrows(Some(&plan.pool))
             .map_err(|source| ExecutorError::Bank { what: "the pool's escrows", source })?;
-        let hosts = self.site.hosts().map_err(ExecutorError::Hosts)?;
-        let accounts = inventory::ask_all(&hosts, |host| host.link.account(&plan.pool).ok().flatten());
+        let accounts = inventory::ask_all(before.hosts, |host| host.link.account(&plan.pool).ok().flatten());
         let accounts: Vec<_> = accounts.into_iter().flatten().collect();
         let in_accounts: Vec<_> = accounts.iter().flat_map(|account| &account.escrows).map(|own| own.escrow).collect();
         let since_up = match plan.goal {
@@ -187,6 +194,8 @@ impl Runner {
         let closed = escrows
             .iter()
             .filter(|escrow| !in_accounts.contains(&escrow.id) && since_up.contains(&escrow.host))
+            // What an earlier life of the pool cost was told when that ended.
+            .filter(|escrow| before.gone_since.is_none_or(|gone| escrow.opened_at > gone))
             .map(|escrow| escrow.drawn);
         Ok(Credits::checked_sum(open.chain(closed)).unwrap_or(Credits::MAX))
     }

@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use serde::Serialize;
-use tycoon_market::{Credits, HostName, PoolName, Quantity, Rate, ResourceKind, Timestamp};
+use tycoon_market::auctioneer::AccountState;
+use tycoon_market::{Credits, HostId, HostName, PoolName, Quantity, Rate, ResourceKind, Timestamp};
 use tycoon_planner::world::History;
 use tycoon_xen::market::AccountReport;
 use tycoon_xen::spec::DomainPath;
 use tycoon_xen::status::{DomainState, DomainStatus};
 
 use crate::error::ExecutorError;
-use crate::inventory::{ask_all, domains, unlisted, unlisted_name};
-use crate::link::{LinkError, Site, SiteHost};
+use crate::inventory::{Unlisted, ask_all, domains, lost_name, unlisted};
+use crate::link::{BankEscrow, LinkError, Site, SiteHost};
 
 /// The state of one pool.
 #[derive(Clone, Debug, Serialize)]
@@ -28,11 +29,26 @@ pub struct PoolStatus {
     pub unknown: Vec<(HostName, String)>,
     /// Credits in escrow at the bank for hosts that have no account of the pool: a run that was interrupted left them.
     pub waiting: Credits,
+    /// Why the bank could not be asked, where it could not: then escrows are not known.
+    pub bank_problem: Option<String>,
     /// True where any of its hosts is simulated.
     pub is_simulated: bool,
 }
 
 impl PoolStatus {
+    /// Of a pool of which nothing is known yet.
+    const fn new(pool: PoolName) -> Self {
+        Self {
+            pool,
+            domains: Vec::new(),
+            hosts: Vec::new(),
+            unknown: Vec::new(),
+            waiting: Credits::ZERO,
+            bank_problem: None,
+            is_simulated: false,
+        }
+    }
+
     /// True where there is nothing of this pool anywhere.
     pub fn is_absent(&self) -> bool {
         self.domains.is_empty() && self.hosts.is_empty() && self.waiting.is_zero()
@@ -89,6 +105,10 @@ pub struct DomainRow {
 pub struct HostRow {
     /// The host.
     pub host: HostName,
+    /// Its id.
+    pub id: HostId,
+    /// Whether the account runs, and why not.
+    pub state: AccountState,
     /// What the bid pays at most.
     pub rate: Rate,
     /// What was put in.
@@ -101,47 +121,36 @@ pub struct HostRow {
     pub expires_at: Option<Timestamp>,
 }
 
-/// The state of `pool`, from what the hosts say.
-pub fn pool_status(site: &dyn Site, pool: &PoolName) -> Result<PoolStatus, ExecutorError> {
-    let hosts = site.hosts().map_err(ExecutorError::Hosts)?;
-    let answers =
-        ask_all(&hosts, |host| -> Result<_, LinkError> { Ok((host.link.account(pool)?, domains(host, Some(pool))?)) });
-    let mut status = PoolStatus {
-        pool: pool.clone(),
-        domains: Vec::new(),
-        hosts: Vec::new(),
-        unknown: Vec::new(),
-        waiting: Credits::ZERO,
-        is_simulated: false,
-    };
-    let escrows =
-        site.bank().escrows(pool).map_err(|source| ExecutorError::Bank { what: "the pool's escrows", source })?;
-    let unlisted = unlisted(&hosts, &escrows, &History::default());
-    status.unknown.extend(unlisted.iter().filter_map(unlisted_name));
-    for (host, answer) in hosts.iter().zip(answers) {
+/// The state of `pool`, from what the hosts say. `history` is what the pool's journal remembers.
+pub fn pool_status(site: &dyn Site, pool: &PoolName, history: &History) -> Result<PoolStatus, ExecutorError> {
+    let found = Found::of(site, Some(pool), history)?;
+    let answers = ask_all(&found.hosts, |host| -> Result<_, LinkError> {
+        Ok((host.link.account(pool)?, domains(host, Some(pool))?))
+    });
+    let mut status = PoolStatus::new(pool.clone());
+    status.unknown.extend(found.lost.iter().filter_map(lost_name));
+    for (host, answer) in found.hosts.iter().zip(answers) {
         match answer {
-            Ok((account, domains)) => {
-                if account.is_none() {
-                    let its = escrows.iter().filter(|escrow| escrow.host == host.id && escrow.is_open);
-                    let left = its.map(|escrow| escrow.amount.saturating_sub_at_zero(escrow.drawn));
-                    status.waiting = sum([status.waiting].into_iter().chain(left));
-                }
-                add_host(&mut status, host, account.as_ref(), &domains);
-            }
+            Ok((account, domains)) => add_host(&mut status, host, account.as_ref(), &domains),
             Err(error) => status.unknown.push((host.name.clone(), format!("cannot be asked: {error}"))),
         }
     }
-    status.domains.sort_by(|a, b| a.path.natural_order().cmp(&b.path.natural_order()));
+    found.finish(&mut status);
     Ok(status)
 }
 
 /// The state of every pool of the account, ordered by name.
 pub fn all_pools(site: &dyn Site) -> Result<Vec<PoolStatus>, ExecutorError> {
-    let hosts = site.hosts().map_err(ExecutorError::Hosts)?;
-    let answers = ask_all(&hosts, |host| -> Result<_, LinkError> { Ok((host.link.accounts()?, domains(host, None)?)) });
+    let found = Found::of(site, None, &History::default())?;
+    let answers =
+        ask_all(&found.hosts, |host| -> Result<_, LinkError> { Ok((host.link.accounts()?, domains(host, None)?)) });
     let mut pools: BTreeMap<PoolName, PoolStatus> = BTreeMap::new();
-    let mut unknown = Vec::new();
-    for (host, answer) in hosts.iter().zip(answers) {
+    // A pool of which only escrows are left is one all the same.
+    for escrow in found.escrows.iter().filter(|escrow| escrow.is_open) {
+        pools.entry(escrow.pool.clone()).or_insert_with(|| PoolStatus::new(escrow.pool.clone()));
+    }
+    let mut unknown: Vec<(HostName, String)> = found.lost.iter().filter_map(lost_name).collect();
+    for (host, answer) in found.hosts.iter().zip(answers) {
         let (accounts, domains) = match answer {
             Ok(answer) => answer,
             Err(error) => {
@@ -155,23 +164,58 @@ pub fn all_pools(site: &dyn Site) -> Result<Vec<PoolStatus>, ExecutorError> {
             let account = accounts.iter().find(|account| account.pool == pool);
             let is_its = |status: &&DomainStatus| status.ownership.as_ref().is_some_and(|own| own.pool == pool);
             let its: Vec<DomainStatus> = domains.iter().filter(is_its).cloned().collect();
-            let status = pools.entry(pool.clone()).or_insert_with(|| PoolStatus {
-                pool,
-                domains: Vec::new(),
-                hosts: Vec::new(),
-                unknown: Vec::new(),
-                waiting: Credits::ZERO,
-                is_simulated: false,
-            });
+            let status = pools.entry(pool.clone()).or_insert_with(|| PoolStatus::new(pool));
             add_host(status, host, account, &its);
         }
     }
     let mut pools: Vec<PoolStatus> = pools.into_values().collect();
     for pool in &mut pools {
         pool.unknown.clone_from(&unknown);
-        pool.domains.sort_by(|a, b| a.path.natural_order().cmp(&b.path.natural_order()));
+        found.finish(pool);
     }
     Ok(pools)
+}
+
+/// Where what a pool has can be.
+struct Found {
+    hosts: Vec<SiteHost>,
+    lost: Vec<HostId>,
+    escrows: Vec<BankEscrow>,
+    /// Why the bank could not be asked.
+    bank_problem: Option<String>,
+}
+
+impl Found {
+    fn of(site: &dyn Site, pool: Option<&PoolName>, history: &History) -> Result<Self, ExecutorError> {
+        let mut hosts = site.hosts().map_err(ExecutorError::Hosts)?;
+        // The hosts know most of it: a bank that is down keeps nobody from looking.
+        let (escrows, bank_problem) = match site.bank().escrows(pool) {
+            Ok(escrows) => (escrows, None),
+            Err(error) => (Vec::new(), Some(error.to_string())),
+        };
+        let Unlisted { reachable, lost } = unlisted(site, &hosts, &escrows, history);
+        hosts.extend(reachable);
+        Ok(Self { hosts, lost, escrows, bank_problem })
+    }
+
+    /// What the bank knows of a pool, and the order.
+    fn finish(&self, status: &mut PoolStatus) {
+        status.domains.sort_by(|a, b| a.path.natural_order().cmp(&b.path.natural_order()));
+        status.hosts.sort_by(|a, b| a.host.cmp(&b.host));
+        status.bank_problem.clone_from(&self.bank_problem);
+        let is_unreached = |id: &HostId| {
+            let name = self.hosts.iter().find(|host| host.id == *id).map(|host| &host.name);
+            name.is_none_or(|name| status.unknown.iter().any(|(unknown, _)| unknown == name))
+        };
+        let mut waiting = Credits::ZERO;
+        for escrow in self.escrows.iter().filter(|escrow| escrow.pool == status.pool && escrow.is_open) {
+            let has_account = status.hosts.iter().any(|row| row.id == escrow.host);
+            if !has_account && !is_unreached(&escrow.host) {
+                waiting = sum([waiting, escrow.left()].into_iter());
+            }
+        }
+        status.waiting = waiting;
+    }
 }
 
 fn add_host(status: &mut PoolStatus, host: &SiteHost, account: Option<&AccountReport>, domains: &[DomainStatus]) {
@@ -197,6 +241,8 @@ fn add_host(status: &mut PoolStatus, host: &SiteHost, account: Option<&AccountRe
     if let Some(account) = account {
         status.hosts.push(HostRow {
             host: host.name.clone(),
+            id: host.id,
+            state: account.state,
             rate: account.rate,
             funded: account.funded,
             charged: account.charged,

@@ -13,6 +13,7 @@ use tycoon_executor::journal::{self, AfterRecord};
 use tycoon_executor::{ExecutorError, status};
 use tycoon_lang::pool::Pool;
 use tycoon_market::Credits;
+use tycoon_planner::world::History;
 
 fn first() -> Pool {
     pool(
@@ -204,9 +205,9 @@ fn two_people_s_pools_of_one_name_do_not_meet() {
     down(&runners[0], &first().name);
     world.check_down(ALICE);
     world.check_up(BOB, &first());
-    let seen = status::pool_status(&*runners[1].site, &first().name).unwrap();
+    let seen = status::pool_status(&*runners[1].site, &first().name, &History::default()).unwrap();
     assert_eq!(seen.domains.len(), 3);
-    assert!(status::pool_status(&*runners[0].site, &first().name).unwrap().is_absent());
+    assert!(status::pool_status(&*runners[0].site, &first().name, &History::default()).unwrap().is_absent());
     down(&runners[1], &first().name);
     world.check_down(BOB);
 }

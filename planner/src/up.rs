@@ -35,6 +35,7 @@ pub fn plan_up(pool: &pool::Pool, world: &World) -> Result<Plan, PlanError> {
     let draft = |aim| -> Result<Plan, PlanError> {
         let mut draft = Draft::of(world, &rules, &wanted, aim);
         draft.notes = notes::not_carried_out(pool);
+        draft.note_hosts();
         draft.settle();
         draft.place_new(pool)?;
         let (period, is_new) = period(world, budget);

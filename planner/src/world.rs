@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use tycoon_market::auctioneer::AccountState;
 use tycoon_market::ids::EscrowId;
 use tycoon_market::{
     AccountId, Credits, HostId, HostName, PublicKey, Quantity, Rate, ResourceKind, TimeSpan, Timestamp,
@@ -157,6 +158,8 @@ pub struct HostAccountView {
     pub balance: Credits,
     /// What its bid pays at most, all resources together.
     pub rate: Rate,
+    /// Whether it runs, and why not.
+    pub state: AccountState,
     /// When its bid ends.
     pub expires_at: Option<Timestamp>,
     /// The minima of its bid.

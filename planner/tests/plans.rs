@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tycoon_lang::{MemoryLoader, Options, pool::Pool};
+use tycoon_market::auctioneer::{AccountState, Reason};
 use tycoon_market::ids::EscrowId;
 use tycoon_market::{AccountId, Credits, HostId, PublicKey, Quantity, Rate, ResourceKind, TimeSpan, Timestamp};
 use tycoon_planner::plan::{Action, Change, Plan};
@@ -115,6 +116,7 @@ fn after(plan: &Plan, mut world: World) -> World {
         let balance = before.checked_add(new).and_then(|sum| sum.checked_sub(planned.refund)).expect("fits");
         world.balance = world.balance.checked_sub(new).and_then(|sum| sum.checked_add(planned.refund)).expect("fits");
         host.account = Some(HostAccountView {
+            state: AccountState::Active,
             opened_at: plan.created_at,
             funded: balance,
             charged: Credits::ZERO,
@@ -339,6 +341,25 @@ fn the_budget_that_would_do_is_that_of_the_cheapest_placement() {
     let cheapest = cheapest.min().expect("a placement");
     let (free, cheapest) = (free.micros() as f64, cheapest.micros() as f64);
     assert!((free / cheapest - 1.0).abs() < 0.001, "{free} is not the least, which is {cheapest}");
+}
+
+#[test]
+fn a_bid_that_others_outbid_is_made_anew_and_an_eviction_is_said() {
+    let first = plan_up(&pool(HELLO), &three_hosts()).expect("a plan");
+    let with = |state: AccountState| {
+        let mut world = after(&first, three_hosts());
+        world.hosts[1].account.as_mut().expect("an account").state = state;
+        plan_up(&pool(HELLO), &world).expect("a plan")
+    };
+    let bids = |plan: &Plan| plan.steps.iter().filter(|step| matches!(step.action, Action::Bid { .. })).count();
+    let at = Timestamp::from_seconds(2_000_000);
+    assert_eq!(bids(&with(AccountState::Active)), 0);
+    assert_eq!(bids(&with(AccountState::Waiting)), 1);
+    assert_eq!(bids(&with(AccountState::Warned { reason: Reason::Displaced, stop_at: at })), 1);
+    assert_eq!(bids(&with(AccountState::Stopped { reason: Reason::OutOfFunds, delete_at: at })), 1);
+    let evicted = with(AccountState::Warned { reason: Reason::Evicted, stop_at: at });
+    assert_eq!(bids(&evicted), 0);
+    assert!(evicted.report.notes[0].contains("puts the pool out"), "{:?}", evicted.report.notes);
 }
 
 #[test]

@@ -47,7 +47,7 @@ pub use receiver::{Call, Receiver};
 pub use replay::{AfterRestart, ReplayGuard, ReplayPolicy};
 pub use replay_mark::MarkError;
 pub use retry::RetryPolicy;
-pub use server::{Published, Server, ServerSettings};
+pub use server::{Published, Server, ServerSettings, StopSignals};
 pub use service::{InProcess, PeerAddress, Service, Transport, TransportError};
 
 /// The protocol version that this program speaks, sent in [`PROTOCOL_HEADER`].

@@ -24,7 +24,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -168,22 +168,28 @@ impl Server {
         &self.metrics
     }
 
-    /// Waits until the process is asked to stop (SIGTERM or SIGINT), then stops.
-    pub fn run_until_signalled(self) -> Result<(), ServerError> {
+    /// Takes note, from now on, of a wish that the process stop (SIGTERM or SIGINT). To be called before anybody is told
+    /// that the server is there: whoever has been told may have it stopped at once.
+    pub fn heed_signals(&self) -> Result<StopSignals, ServerError> {
+        let failed = |source| ServerError::Threads { source };
+        let _inside = self.runtime.as_ref().map(Runtime::enter);
+        Ok(StopSignals {
+            terminate: signal(SignalKind::terminate()).map_err(failed)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
+        })
+    }
+
+    /// Waits until the process is asked to stop, then stops.
+    pub fn run_until(self, mut signals: StopSignals) {
         if let Some(runtime) = &self.runtime {
-            let waited: io::Result<()> = runtime.block_on(async {
-                let mut terminate = signal(SignalKind::terminate())?;
-                let mut interrupt = signal(SignalKind::interrupt())?;
+            runtime.block_on(async {
                 tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
+                    _ = signals.terminate.recv() => {}
+                    _ = signals.interrupt.recv() => {}
                 }
-                Ok(())
             });
-            waited.map_err(|source| ServerError::Threads { source })?;
         }
         self.stop();
-        Ok(())
     }
 
     /// Takes no more connections, lets the requests that have begun end, and returns.
@@ -201,6 +207,12 @@ impl Server {
         }
         runtime.shutdown_timeout(self.stop_timeout);
     }
+}
+
+/// A wish that the process stop.
+pub struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
 }
 
 impl Drop for Server {

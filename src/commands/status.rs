@@ -28,7 +28,7 @@ pub fn run(arguments: &StatusArgs, output: &Output) -> Result<Exit, Failure> {
     let (site, now) = (session.site(), session.now());
     let failed = |error| Failure::from_executor(error, None);
     let pools = match &pool {
-        Some(pool) => vec![pool_status(&*site, pool).map_err(failed)?],
+        Some(pool) => vec![pool_status(&*site, pool, &session.history(pool, output)).map_err(failed)?],
         None => all_pools(&*site).map_err(failed)?,
     };
     session.close()?;

@@ -53,7 +53,7 @@ pub fn run(arguments: &UpArgs, output: &Output) -> Result<Exit, Failure> {
     let Some(run) = run else {
         return Err(Failure::new(Exit::Failed, "not approved; nothing was done"));
     };
-    let status = pool_status(&*session.site(), &loaded.pool.name)
+    let status = pool_status(&*session.site(), &loaded.pool.name, &session.history(&loaded.pool.name, output))
         .map_err(|error| Failure::from_executor(error, Some(&loaded.sources)))?;
     session.close()?;
     let exit = exit_of(&run);

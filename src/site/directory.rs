@@ -4,7 +4,7 @@
 use std::fmt;
 
 use tycoon_executor::link::LinkError;
-use tycoon_market::PublicKey;
+use tycoon_market::{HostId, PublicKey};
 use tycoon_sls::client::{Hosts, SeenHost};
 use tycoon_sls::roll::Roll;
 use tycoon_sls::{HostQuery, SlsClient, Standing};
@@ -64,6 +64,15 @@ pub fn url(host: &SeenHost) -> Option<&String> {
     host.addresses().iter().find(|address| address.starts_with("https://") || address.starts_with("http://"))
 }
 
+/// The hosts that services know.
+#[derive(Debug, Default)]
+pub struct Listed {
+    /// Those on which something is planned; each has an address ([`url`]).
+    pub planned: Vec<SeenHost>,
+    /// The others.
+    pub others: Vec<SeenHost>,
+}
+
 /// How the hosts of a site are found.
 pub struct Directory {
     client: SlsClient,
@@ -80,9 +89,8 @@ impl Directory {
         Ok(Self { client, site })
     }
 
-    /// The hosts that are planned and match, ordered by name; each has an address ([`url`]). Services that are down, or
-    /// lie, are passed over as long as one answers.
-    pub fn hosts(&self, query: &HostQuery) -> Result<Vec<SeenHost>, LinkError> {
+    /// The hosts that match, ordered by name. Services that are down, or lie, are passed over as long as one answers.
+    pub fn hosts(&self, query: &HostQuery) -> Result<Listed, LinkError> {
         let unreachable = |problem: &dyn std::error::Error| LinkError::Unreachable { reason: one_line(problem) };
         let found = self.client.roll(&self.site).map_err(|problem| unreachable(&problem))?;
         let Some((roll, _)) = found.newest else {
@@ -92,8 +100,13 @@ impl Directory {
                     .to_owned(),
             });
         };
-        let Hosts { mut hosts, .. } = self.client.hosts(query).map_err(|problem| unreachable(&problem))?;
-        hosts.retain(|host| Place::of(host, &roll) == Place::Planned);
-        Ok(hosts)
+        let Hosts { hosts, .. } = self.client.hosts(query).map_err(|problem| unreachable(&problem))?;
+        let (planned, others) = hosts.into_iter().partition(|host| Place::of(host, &roll) == Place::Planned);
+        Ok(Listed { planned, others })
+    }
+
+    /// One host, planned or not, with an address ([`url`]); `None` where no service knows it, or none answers.
+    pub fn host(&self, id: &HostId) -> Option<SeenHost> {
+        self.client.host(id).ok().flatten().filter(|host| url(host).is_some())
     }
 }

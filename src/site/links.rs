@@ -56,11 +56,13 @@ impl BankLink for BankOfCaller {
         Ok(BankAccount { balance: account.balance, keys })
     }
 
-    fn escrows(&self, pool: &PoolName) -> Result<Vec<BankEscrow>, LinkError> {
-        let escrows = self.client.escrows(Some(pool), None).map_err(link_error)?;
+    fn escrows(&self, pool: Option<&PoolName>) -> Result<Vec<BankEscrow>, LinkError> {
+        let escrows = self.client.escrows(pool, None).map_err(link_error)?;
         let view = escrows.into_iter().map(|escrow| BankEscrow {
             id: escrow.order.id,
+            pool: escrow.order.pool,
             host: escrow.order.host,
+            opened_at: escrow.opened_at,
             amount: escrow.order.amount,
             drawn: escrow.drawn,
             released: escrow.released,

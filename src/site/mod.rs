@@ -9,6 +9,7 @@ pub mod images;
 pub mod links;
 pub mod machines;
 pub mod reach;
+pub mod remembered;
 pub mod remote;
 pub mod store;
 pub mod world;
@@ -17,8 +18,11 @@ use std::sync::Arc;
 
 use tycoon_executor::Site;
 use tycoon_executor::engine::StopFlag;
+use tycoon_executor::journal;
+use tycoon_executor::link::SiteHost;
 use tycoon_executor::run::Runner;
-use tycoon_market::{HostId, Timestamp};
+use tycoon_market::{HostId, PoolName, Timestamp};
+use tycoon_planner::world::History;
 use tycoon_xen::client::HostClient;
 
 use crate::description;
@@ -87,7 +91,9 @@ impl Session {
         let identity = Identity::find_or_make(&folders, &surroundings, output)?;
         let stop = world::stop_on_interrupt()?;
         let site = match remote {
-            Some(choice) => Opened::Remote(Arc::new(RemoteSite::open(choice, &identity, &surroundings)?)),
+            Some(choice) => {
+                Opened::Remote(Arc::new(RemoteSite::open(choice, &folders, &identity, &surroundings, output)?))
+            }
             None => {
                 let site = EmbeddedSite::open(description, &folders, &identity, &surroundings, command, output, &stop)?;
                 Opened::Embedded(Arc::new(site))
@@ -117,6 +123,15 @@ impl Session {
         }
     }
 
+    /// Hosts that are known and not among `hosts`, which are those of the site now: they can be looked at, and nothing
+    /// is put there.
+    pub fn other_hosts(&self, hosts: &[SiteHost]) -> Vec<SiteHost> {
+        match &self.site {
+            Opened::Embedded(_) => Vec::new(),
+            Opened::Remote(site) => site.other_hosts(hosts),
+        }
+    }
+
     /// Where things are kept.
     pub const fn folders(&self) -> &Folders {
         &self.folders
@@ -141,6 +156,18 @@ impl Session {
             observer: Arc::new(Progress::new(output)),
             stop: self.stop.clone(),
             after_record: self.surroundings.after_record(),
+        }
+    }
+
+    /// What a pool's journal remembers; nothing where it cannot be read, which is said.
+    pub fn history(&self, pool: &PoolName, output: &Output) -> History {
+        let path = self.folders.journals().join(format!("{pool}.journal"));
+        match journal::read(&path) {
+            Ok(records) => journal::history(&records),
+            Err(error) => {
+                output.message(&format!("note: {error}"));
+                History::default()
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 //! pinned site admits and that a service has verified at their address (the [directory]). The bank is pinned too.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tycoon_bank::BankClient;
@@ -12,7 +13,7 @@ use tycoon_executor::HostLink;
 use tycoon_executor::inventory::ask_all;
 use tycoon_executor::link::{BankLink, LinkError, SiteHost};
 use tycoon_lang::site::Site;
-use tycoon_market::{AccountId, HostId, HostName, PublicKey};
+use tycoon_market::{AccountId, HostId, HostName, PublicKey, Timestamp};
 use tycoon_rpc::{CallError, Caller, Clock, HttpSettings, HttpTransport, RetryPolicy, Signer};
 use tycoon_sls::HostQuery;
 use tycoon_sls::client::SeenHost;
@@ -21,6 +22,7 @@ use tycoon_xen::market::HostInfo;
 
 use super::directory::{self, Directory};
 use super::links::{BankOfCaller, HostOfCaller, HostOutOfReach, link_error};
+use super::remembered::{Remembered, RememberedHost};
 use super::world::Surroundings;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -28,6 +30,7 @@ use crate::folders::Folders;
 use crate::identity::Identity;
 use crate::output::Output;
 use crate::parties::Parties;
+use crate::time::local;
 
 /// A host at an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,14 +117,27 @@ pub struct RemoteSite {
     source: OpenSource,
     /// Where hosts were when they were looked for last.
     seen: Mutex<BTreeMap<HostId, KnownHost>>,
+    /// What was found on earlier days.
+    remembered: Mutex<Remembered>,
+    output: Output,
+    /// True once it was said that no service answers.
+    is_told: AtomicBool,
     signer: Arc<dyn Signer>,
     settings: HttpSettings,
     clock: Arc<dyn Clock>,
 }
 
 impl RemoteSite {
-    /// The site of the user. Her bank is asked for her account.
-    pub fn open(choice: RemoteChoice, identity: &Identity, surroundings: &Surroundings) -> Result<Self, Failure> {
+    /// The site of the user. Her bank is asked for her account; where it is down, the one it told last is hers.
+    pub fn open(
+        choice: RemoteChoice,
+        folders: &Folders,
+        identity: &Identity,
+        surroundings: &Surroundings,
+        output: &Output,
+    ) -> Result<Self, Failure> {
+        let mut remembered = Remembered::read(&folders.site());
+        let own_key = identity.key.public_key();
         let settings = HttpSettings { trusted: choice.parties.trusted.clone(), ..HttpSettings::default() };
         let source = match choice.source {
             Source::Listed(hosts) => OpenSource::Listed(hosts),
@@ -137,19 +153,28 @@ impl RemoteSite {
             .with_retries(RetryPolicy::NETWORK);
         let bank = BankClient::new(caller);
         let account = match bank.own_account() {
-            Ok(account) => account.id,
+            Ok(account) => {
+                remembered.note_account(own_key, account.id, output);
+                account.id
+            }
             // Without an account there is nothing to pay with, but prices can be looked at.
             Err(CallError::Refused(_)) => identity.account(),
-            Err(error) => {
-                return Err(crate::commands::bank::access::failed(&error)
-                    .context(&format!("the bank at {url} does not tell which account is yours")));
-            }
+            Err(error) => match remembered.account(&own_key) {
+                Some(account) => account,
+                None => {
+                    return Err(crate::commands::bank::access::failed(&error)
+                        .context(&format!("the bank at {url} does not tell which account is yours")));
+                }
+            },
         };
         Ok(Self {
             account,
             bank: BankOfCaller::new(bank, account),
             source,
             seen: Mutex::default(),
+            remembered: Mutex::new(remembered),
+            output: output.clone(),
+            is_told: AtomicBool::new(false),
             signer: identity.key.clone(),
             settings,
             clock: surroundings.clock.clone(),
@@ -177,27 +202,73 @@ impl RemoteSite {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A host by its record, which it has signed.
-    fn of_record(&self, seen: &SeenHost) -> SiteHost {
-        let record = seen.record();
-        // Hosts that are planned have an address for calls.
-        let url = directory::url(seen).cloned().unwrap_or_default();
-        let known = KnownHost { url, key: record.key };
+    fn remembered(&self) -> MutexGuard<'_, Remembered> {
+        // What is remembered can be had again.
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A host as it is remembered, or was found now.
+    fn of_memory(&self, id: HostId, host: &RememberedHost) -> SiteHost {
+        let known = KnownHost { url: host.url.clone(), key: host.key };
         let link: Arc<dyn HostLink> = match self.client(&known) {
             Ok(client) => Arc::new(HostOfCaller::elsewhere(client)),
             Err(error) => Arc::new(HostOutOfReach { reason: format!("{}: {error}", known.url) }),
         };
-        self.seen().insert(record.host, known);
+        self.seen().insert(id, known);
         SiteHost {
-            id: record.host,
-            name: record.name.clone(),
-            owner: record.owner,
-            key: record.key,
-            is_simulated: record.is_simulated,
-            architecture: record.architecture.clone(),
-            labels: record.labels.clone(),
+            id,
+            name: host.name.clone(),
+            owner: host.owner,
+            key: host.key,
+            is_simulated: host.is_simulated,
+            architecture: host.architecture.clone(),
+            labels: host.labels.clone(),
             link,
         }
+    }
+
+    /// What services list, which is remembered; what they listed last where none answers.
+    fn listed(&self, directory: &Directory) -> Result<Vec<SiteHost>, LinkError> {
+        let now = self.clock.now();
+        match directory.hosts(&HostQuery::default()) {
+            Ok(listed) => {
+                let found: BTreeMap<HostId, RememberedHost> =
+                    listed.planned.iter().map(|seen| (seen.record().host, memory_of(seen, now))).collect();
+                self.remembered().note_hosts(&found, now, &self.output);
+                Ok(found.iter().map(|(id, host)| self.of_memory(*id, host)).collect())
+            }
+            Err(error) => {
+                let remembered = self.remembered();
+                let Some((at, hosts)) = remembered.last_list(now) else { return Err(error) };
+                if !self.is_told.swap(true, Ordering::Relaxed) {
+                    self.output.message(&format!(
+                        "note: no service location service is of use ({error}); the hosts are those of {}",
+                        local(at)
+                    ));
+                }
+                Ok(hosts.into_iter().map(|(id, host)| self.of_memory(*id, host)).collect())
+            }
+        }
+    }
+
+    /// Every host that is known beside those of the site now: what services list and the site does not admit, and what
+    /// was found on earlier days. Ordered by name.
+    pub fn other_hosts(&self, hosts: &[SiteHost]) -> Vec<SiteHost> {
+        let mut others: BTreeMap<HostId, RememberedHost> =
+            self.remembered().hosts().map(|(id, host)| (*id, host.clone())).collect();
+        if let OpenSource::Services(directory) = &self.source
+            && let Ok(listed) = directory.hosts(&HostQuery::default())
+        {
+            let now = self.clock.now();
+            let with_address = listed.others.iter().filter(|seen| directory::url(seen).is_some());
+            others.extend(with_address.map(|seen| (seen.record().host, memory_of(seen, now))));
+        }
+        for host in hosts {
+            others.remove(&host.id);
+        }
+        let mut others: Vec<SiteHost> = others.iter().map(|(id, host)| self.of_memory(*id, host)).collect();
+        others.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
+        others
     }
 
     fn introduced(&self, known: &KnownHost) -> Result<(HostClient, HostInfo), LinkError> {
@@ -211,7 +282,27 @@ impl RemoteSite {
         }
     }
 
-    fn site_host(known: &KnownHost, answer: Result<(HostClient, HostInfo), LinkError>) -> SiteHost {
+    /// Remembers the hosts of a list that answered.
+    fn remember(&self, listed: &[KnownHost], answers: &[Result<(HostClient, HostInfo), LinkError>]) {
+        let now = self.clock.now();
+        let told = listed.iter().zip(answers).filter_map(|(known, answer)| {
+            let (_, info) = answer.as_ref().ok()?;
+            let host = RememberedHost {
+                name: info.name.clone(),
+                url: known.url.clone(),
+                key: known.key,
+                owner: info.owner,
+                is_simulated: info.is_simulated,
+                architecture: info.architecture.clone(),
+                labels: info.labels.clone(),
+                listed_at: now,
+            };
+            Some((HostId::of(&known.key), host))
+        });
+        self.remembered().note_hosts(&told.collect(), now, &self.output);
+    }
+
+    fn site_host(&self, known: &KnownHost, answer: Result<(HostClient, HostInfo), LinkError>) -> SiteHost {
         let (id, key) = (HostId::of(&known.key), known.key);
         match answer {
             Ok((client, info)) => SiteHost {
@@ -226,7 +317,8 @@ impl RemoteSite {
             },
             Err(error) => SiteHost {
                 id,
-                name: name_of(&known.url, &id),
+                // A host that was seen before keeps its name while it is silent.
+                name: self.remembered().host(&id).map_or_else(|| name_of(&known.url, &id), |host| host.name.clone()),
                 owner: AccountId::of(&key),
                 key,
                 is_simulated: false,
@@ -263,17 +355,41 @@ impl tycoon_executor::Site for RemoteSite {
             OpenSource::Listed(listed) => {
                 let answers = ask_all(listed, |known| self.introduced(known));
                 self.seen().extend(listed.iter().map(|known| (HostId::of(&known.key), known.clone())));
-                listed.iter().zip(answers).map(|(known, answer)| Self::site_host(known, answer)).collect()
+                self.remember(listed, &answers);
+                listed.iter().zip(answers).map(|(known, answer)| self.site_host(known, answer)).collect()
             }
-            OpenSource::Services(directory) => {
-                directory.hosts(&HostQuery::default())?.iter().map(|seen| self.of_record(seen)).collect()
-            }
+            OpenSource::Services(directory) => self.listed(directory)?,
         };
         hosts.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
         Ok(hosts)
     }
 
+    fn other_host(&self, id: &HostId) -> Option<SiteHost> {
+        // Where a service heard of it last is newer than what is remembered.
+        let heard = match &self.source {
+            OpenSource::Services(directory) => directory.host(id).map(|seen| memory_of(&seen, self.clock.now())),
+            OpenSource::Listed(_) => None,
+        };
+        let known = heard.or_else(|| self.remembered().host(id).cloned())?;
+        Some(self.of_memory(*id, &known))
+    }
+
     fn clock(&self) -> &dyn Clock {
         &*self.clock
+    }
+}
+
+/// A host by its record, which it has signed.
+fn memory_of(seen: &SeenHost, now: Timestamp) -> RememberedHost {
+    let record = seen.record();
+    RememberedHost {
+        name: record.name.clone(),
+        url: directory::url(seen).cloned().unwrap_or_default(),
+        key: record.key,
+        owner: record.owner,
+        is_simulated: record.is_simulated,
+        architecture: record.architecture.clone(),
+        labels: record.labels.clone(),
+        listed_at: now,
     }
 }

@@ -91,11 +91,6 @@ impl ServedBank {
         self.child.id()
     }
 
-    /// True where it has not ended.
-    pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().is_ok_and(|ended| ended.is_none())
-    }
-
     /// Ends it as a power cut would.
     pub fn kill(&mut self) {
         self.child.kill().expect("it can be killed");

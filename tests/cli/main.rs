@@ -26,6 +26,7 @@ mod pools;
 mod prediction;
 mod readme;
 mod simulation;
+mod site_changes;
 mod sls;
 mod sls_load;
 mod time;

@@ -344,12 +344,14 @@ impl BankLink for FaultyBank {
         })
     }
 
-    fn escrows(&self, pool: &PoolName) -> Result<Vec<BankEscrow>, LinkError> {
+    fn escrows(&self, pool: Option<&PoolName>) -> Result<Vec<BankEscrow>, LinkError> {
         self.faults.call("escrows", || {
-            let escrows = self.client.escrows(Some(pool), None).map_err(link_error)?;
+            let escrows = self.client.escrows(pool, None).map_err(link_error)?;
             let view = escrows.into_iter().map(|escrow| BankEscrow {
                 id: escrow.order.id,
+                pool: escrow.order.pool,
                 host: escrow.order.host,
+                opened_at: escrow.opened_at,
                 amount: escrow.order.amount,
                 drawn: escrow.drawn,
                 released: escrow.released,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tycoon_lang::pool;
+use tycoon_market::auctioneer::{AccountState, Reason};
 use tycoon_market::bid::{Amount, Bid, Preference};
 use tycoon_market::{Credits, Quantity, Rate, ResourceKind, TimeSpan};
 
@@ -36,7 +37,40 @@ fn is_funded(account: &HostAccountView, world: &World) -> bool {
         && account.expires_at.is_some_and(|end| end > world.collected_at)
 }
 
+/// True where a bid of today may bring what the standing one does not: others bid more, or its money runs out.
+const fn is_pressed(account: &HostAccountView) -> bool {
+    use AccountState::{Active, Idle, Stopped, Waiting, Warned};
+    match account.state {
+        Active => false,
+        Idle | Waiting => true,
+        // Who is put out by the owner stays out, however much is bid.
+        Warned { reason, .. } | Stopped { reason, .. } => !matches!(reason, Reason::Evicted),
+    }
+}
+
 impl Draft<'_> {
+    /// Says where the owner of a host puts the pool out, as no bid helps there, and where the pool stays on a host that
+    /// takes nothing new.
+    pub(super) fn note_hosts(&mut self) {
+        for host in &self.world.hosts {
+            if let Some(why) = host.closed.as_ref().filter(|_| host.is_inspected && !host.domains.is_empty()) {
+                self.notes.push(format!("{} {why}: what the pool has there stays, and nothing is added", host.name));
+            }
+            let Some(account) = &host.account else { continue };
+            let note = match account.state {
+                AccountState::Warned { reason: Reason::Evicted, .. } => {
+                    format!("the owner of {} puts the pool out: what it has there will be shut down", host.name)
+                }
+                AccountState::Stopped { reason: Reason::Evicted, .. } => format!(
+                    "the owner of {} has put the pool out: its domains there are shut down, and their disks will be deleted",
+                    host.name
+                ),
+                _ => continue,
+            };
+            self.notes.push(note);
+        }
+    }
+
     /// True where a domain changes on the host, so that the bid there has to be looked at.
     fn changes_on(&self, number: usize) -> bool {
         let concerns = |placed: &Placed<'_>| placed.host == number || placed.leaves == Some(number);
@@ -75,6 +109,7 @@ impl Draft<'_> {
                     && !is_new_period
                     && account.minima == self.rooms[number].need.minima()
                     && is_funded(account, self.world)
+                    && !is_pressed(account)
                     && host.unredeemed.is_empty()
             });
             if let Some(account) = stands.or(host.account.as_ref().filter(|_| !host.is_inspected)) {

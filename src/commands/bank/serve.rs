@@ -118,6 +118,7 @@ pub fn run(arguments: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
     let scheme = if server_settings.tls.is_some() { "https" } else { "http" };
     let server = Server::start(server_settings, published(&bank, bank_service))
         .map_err(|error| Failure::from_error(Exit::Failed, &error))?;
+    let signals = server.heed_signals().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
     let url = format!("{scheme}://{}", server.address());
     tracing::info!(%url, key = %signer.public_key(), fingerprint = signer.public_key().fingerprint(), "the bank is open");
     output.message(&format!(
@@ -125,7 +126,7 @@ pub fn run(arguments: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
         signer.public_key().fingerprint(),
         signer.public_key()
     ));
-    server.run_until_signalled().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
+    server.run_until(signals);
     bank.flush().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
     tracing::info!("the bank is closed");
     Ok(Exit::Ok)

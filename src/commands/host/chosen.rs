@@ -102,12 +102,23 @@ impl HostsArg {
                 None => words.push(word.clone()),
             }
         }
-        let known = session.site().hosts().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
+        let mut known = session.site().hosts().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
         let mut numbers = BTreeSet::new();
+        let (listed, mut has_all) = (known.len(), false);
         for word in &words {
             let choice = Choice::of(word);
-            let found: Vec<usize> =
-                known.iter().enumerate().filter(|(_, host)| choice.is_met(host)).map(|(number, _)| number).collect();
+            let find = |known: &[SiteHost]| -> Vec<usize> {
+                let most = if matches!(choice, Choice::Pattern(_)) { known.len() } else { listed };
+                let found = known.iter().take(most).enumerate().filter(|(_, host)| choice.is_met(host));
+                found.map(|(number, _)| number).collect()
+            };
+            let mut found = find(&known);
+            // Hosts that the site does not list any more can be named; `all` and labels do not mean them.
+            if found.is_empty() && !has_all && matches!(choice, Choice::Pattern(_)) {
+                known.extend(session.other_hosts(&known));
+                has_all = true;
+                found = find(&known);
+            }
             if found.is_empty() {
                 return Err(unknown(word, &choice, &known));
             }

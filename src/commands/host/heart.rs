@@ -2,8 +2,7 @@
 //! the machine says now holds from the next beat on.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -15,28 +14,12 @@ use tycoon_xen::hypervisor::Hypervisor;
 use super::policy_file::PolicyFile;
 use super::serve::one_line;
 use super::steady_clock::{SteadyClock, Step};
+use super::stop::Stop;
 
 /// A thread that beats until it is stopped.
 pub struct Heart {
     stop: Arc<Stop>,
     thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Default)]
-struct Stop {
-    is_wanted: AtomicBool,
-    lock: Mutex<()>,
-    changed: Condvar,
-}
-
-impl Stop {
-    /// Waits for a time; true where it is to stop.
-    fn wait(&self, time: Duration) -> bool {
-        let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_going = |_: &mut ()| !self.is_wanted.load(Ordering::SeqCst);
-        drop(self.changed.wait_timeout_while(guard, time, is_going).unwrap_or_else(PoisonError::into_inner));
-        self.is_wanted.load(Ordering::SeqCst)
-    }
 }
 
 /// What beats.
@@ -79,10 +62,7 @@ impl Heart {
 
     /// Stops, once a beat that has begun is done.
     pub fn stop(mut self) {
-        let guard = self.stop.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        self.stop.is_wanted.store(true, Ordering::SeqCst);
-        drop(guard);
-        self.stop.changed.notify_all();
+        self.stop.ask();
         if let Some(thread) = self.thread.take() {
             // It fails only by a panic, of which its own message has told.
             let _ = thread.join();

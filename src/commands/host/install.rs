@@ -217,7 +217,8 @@ impl Program {
             .map_err(failed)?;
         // Unpacked beside its place: a session that runs keeps the old file.
         let unpack = format!(
-            "gzip -dc {part} > {PROGRAM}.new && chmod 755 {PROGRAM}.new && sync {PROGRAM}.new && mv -f {PROGRAM}.new {PROGRAM} && rm -f {part}"
+            "gzip -dc {part} > {PROGRAM}.new && chmod 755 {PROGRAM}.new && sync {PROGRAM}.new && \
+             mv -f {PROGRAM}.new {PROGRAM} && rm -f {part} && sync \"$(dirname {PROGRAM})\""
         );
         connection.run_well(&unpack, b"", LONG).map_err(failed)?;
         if !self.is_there(connection)? {

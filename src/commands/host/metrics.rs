@@ -4,7 +4,9 @@ use tycoon_rpc::server::metrics::Exposition;
 use tycoon_xen::daemon::MarketFigures;
 
 /// Writes the figures. Rates are in pico-credits per second for one price unit: a CPU, a GiB.
-pub fn write(figures: &MarketFigures, text: &mut Exposition) {
+pub fn write(figures: &MarketFigures, bank_is_reached: bool, text: &mut Exposition) {
+    let reached = "1 where the bank answers as the one that is to pay the host, 0 where it does not.";
+    text.gauge("tycoon_host_bank_reached", reached, i64::from(bank_is_reached));
     let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let prices = figures.prices.iter().map(|(kind, rate)| (kind.word(), count(rate.picos_per_second())));
     let price = "What a price unit (a CPU, a GiB) costs now, in pico-credits per second.";

@@ -2,6 +2,7 @@
 
 pub mod account;
 mod addresses;
+mod bank_watch;
 mod bid;
 mod check;
 pub mod chosen;
@@ -19,6 +20,7 @@ mod prepare;
 pub mod serve;
 mod session;
 mod steady_clock;
+mod stop;
 mod trial;
 
 use clap::Subcommand;

@@ -1,13 +1,15 @@
 //! `tycoon host create-account|fund|refund|close-account`: money to hosts and back.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use serde_json::{Value, json};
 use tycoon_executor::link::{BankLink, LinkError};
 use tycoon_market::duration_text::parse_duration;
 use tycoon_market::ids::EscrowId;
-use tycoon_market::{Credits, PoolName, Rate, TimeSpan, Timestamp};
+use tycoon_market::{Credits, PoolName, Quantity, Rate, ResourceKind, TimeSpan, Timestamp};
 use tycoon_planner::plan::PlannedEscrow;
-use tycoon_xen::market::{AccountReport, CloseReport, RefundRequest};
+use tycoon_xen::market::{AccountReport, CloseReport, QuoteRequest, RefundRequest};
 
 use super::chosen::{Chosen, HostsArg, ask};
 use crate::exit::Exit;
@@ -137,14 +139,23 @@ fn put_into(
         }
         _ => {}
     }
-    let unsettled = link.offers(pool)?.unsettled;
+    let offers = link.offers(pool)?;
+    if is_new && offers.is_draining {
+        let message = "the owner drains the host: it takes no new accounts".to_owned();
+        return refused("host.draining", message, "choose another host; `tycoon hosts` lists them".to_owned());
+    }
+    // A host that takes nothing from this account says so now, before any money is on its way.
+    // The least that there is is held for a minute.
+    let least = BTreeMap::from([(ResourceKind::Cpu, Quantity::new(1))]);
+    link.quote(&QuoteRequest { pool: pool.clone(), minima: least })?;
+    let unsettled = offers.unsettled;
     let is_known = |id: &EscrowId| {
         let credited = account.iter().flat_map(|account| &account.escrows).any(|escrow| escrow.escrow == *id);
         credited || unsettled.contains(id)
     };
     let mut missing = amount;
     let mut report = None;
-    let waiting = bank.escrows(pool)?.into_iter();
+    let waiting = bank.escrows(Some(pool))?.into_iter();
     for escrow in waiting.filter(|escrow| escrow.host == chosen.host.id && escrow.is_open && !is_known(&escrow.id)) {
         report = Some(link.fund(pool, &bank.receipt(escrow.id)?)?);
         missing = missing.saturating_sub_at_zero(escrow.amount);

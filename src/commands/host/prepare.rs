@@ -87,7 +87,10 @@ pub fn run(arguments: &PrepareArgs, output: &Output) -> Result<Exit, Failure> {
     if machine.images.iter().any(|image| image.disk.starts_with(TINY_FOLDER)) {
         build_tiny(output)?;
     }
-    check::run(output)
+    let checked = check::run(output);
+    // What was installed and written survives a power cut from here on.
+    rustix::fs::sync();
+    checked
 }
 
 /// What cannot be mended here ends the preparation before anything is changed.

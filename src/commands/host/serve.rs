@@ -18,6 +18,7 @@ use tycoon_sls::client::{NamedCaller, SlsClient};
 use tycoon_xen::daemon::{HostDaemon, HostIdentity, HostParts, openapi};
 use tycoon_xen::hypervisor::Hypervisor;
 
+use super::bank_watch::BankWatch;
 use super::drivers::{DriverChoice, SimulatedArgs};
 use super::heart::Heart;
 use super::metrics;
@@ -230,7 +231,10 @@ pub fn run(arguments: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
     }
     let server_settings = arguments.service.server(&settings, SocketAddr::from((Ipv4Addr::LOCALHOST, USUAL_PORT)))?;
     let scheme = if server_settings.tls.is_some() { "https" } else { "http" };
-    let server = Server::start(server_settings, published(&daemon)).map_err(|error| failed(&error))?;
+    let watch =
+        Arc::new(BankWatch::start(bank_client(&plan, &signer, &clock)?, &plan.bank.0).map_err(|error| failed(&error))?);
+    let server = Server::start(server_settings, published(&daemon, &watch)).map_err(|error| failed(&error))?;
+    let signals = server.heed_signals().map_err(|error| failed(&error))?;
     let url = format!("{scheme}://{}", server.address());
     let addresses = addresses(arguments, &settings, &url);
     let announcing = announce_to(&plan, &daemon, &signer, &clock, addresses)?;
@@ -244,7 +248,7 @@ pub fn run(arguments: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
         key.fingerprint(),
         plan.name
     ));
-    server.run_until_signalled().map_err(|error| failed(&error))?;
+    server.run_until(signals);
     heart.stop();
     if let Some(announcing) = announcing.and_then(Arc::into_inner) {
         announcing.stop();
@@ -254,28 +258,41 @@ pub fn run(arguments: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
+/// A client of the bank that pays the host.
+fn bank_client(
+    plan: &Plan,
+    signer: &Arc<dyn Signer>,
+    clock: &Arc<impl Clock + 'static>,
+) -> Result<BankClient, Failure> {
+    let (url, key) = &plan.bank;
+    let transport = HttpTransport::new(url, &plan.http).map_err(|error| Failure::from_error(Exit::Usage, &error))?;
+    Ok(BankClient::new(Caller::new(signer.clone(), *key, Arc::new(transport)).with_clock(clock.clone())))
+}
+
 fn open(
     plan: &Plan,
     signer: &Arc<dyn Signer>,
     database: &sled::Db,
     hypervisor: Arc<dyn Hypervisor>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<SteadyClock>,
     config: HostConfig,
 ) -> Result<HostDaemon, Failure> {
     let failed = |error: &dyn std::error::Error| Failure::from_error(Exit::Failed, error);
-    let (url, key) = &plan.bank;
-    let transport = HttpTransport::new(url, &plan.http).map_err(|error| Failure::from_error(Exit::Usage, &error))?;
-    let caller = Caller::new(signer.clone(), *key, Arc::new(transport)).with_clock(clock.clone());
     let tree = database.open_tree("daemon").map_err(|error| failed(&error))?;
     let (marks, mark) = MarkFile::open(plan.store.join("replay-mark")).map_err(|error| failed(&error))?;
     // Where nothing was ever accepted, nothing can come a second time.
     let after_restart = if tree.is_empty() { AfterRestart::Accept } else { AfterRestart::Refuse };
     let daemon = HostDaemon::open(HostParts {
-        identity: HostIdentity { name: plan.name.clone(), signer: signer.clone(), owner: plan.owner, bank: *key },
+        identity: HostIdentity {
+            name: plan.name.clone(),
+            signer: signer.clone(),
+            owner: plan.owner,
+            bank: plan.bank.1,
+        },
         tree,
         config,
         hypervisor,
-        bank: BankClient::new(caller),
+        bank: bank_client(plan, signer, &clock)?,
         clock,
         replay: ReplayPolicy { after_restart, ..ReplayPolicy::NETWORK },
     });
@@ -326,12 +343,17 @@ fn announce_to(
 }
 
 /// What the host's server publishes.
-fn published(daemon: &Arc<HostDaemon>) -> Published {
+fn published(daemon: &Arc<HostDaemon>, bank: &Arc<BankWatch>) -> Published {
     let (health, figures) = (daemon.clone(), daemon.clone());
+    let (paid, reached) = (bank.clone(), bank.clone());
     Published::new(daemon.clone())
         .with_openapi(&openapi())
-        .with_health(move || health.check_health().map_err(|error| one_line(&error)))
-        .with_gauges(move |text| metrics::write(&figures.figures(), text))
+        .with_health(move || {
+            health.check_health().map_err(|error| one_line(&error))?;
+            // A host that cannot reach its bank earns nothing.
+            paid.problem().map_or(Ok(()), Err)
+        })
+        .with_gauges(move |text| metrics::write(&figures.figures(), reached.problem().is_none(), text))
 }
 
 /// The host's key, made where there is none.

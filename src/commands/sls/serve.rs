@@ -116,6 +116,7 @@ pub fn run(arguments: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
         .map_err(|error| failed(&error))?;
     let scheme = if server_settings.tls.is_some() { "https" } else { "http" };
     let server = Server::start(server_settings, published(&sls)).map_err(|error| failed(&error))?;
+    let signals = server.heed_signals().map_err(|error| failed(&error))?;
     let url = format!("{scheme}://{}", server.address());
     let (live, known) = (remembered.live, remembered.known);
     tracing::info!(%url, key = %signer.public_key(), live, known, "the service location service is open");
@@ -124,7 +125,7 @@ pub fn run(arguments: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
         signer.public_key().fingerprint(),
         signer.public_key()
     ));
-    server.run_until_signalled().map_err(|error| failed(&error))?;
+    server.run_until(signals);
     drop(verifier);
     drop(stop_maintenance);
     // It fails only by a panic, of which its own message has told.

@@ -79,6 +79,17 @@ impl MachineStorage {
         self.locks.hold(name)
     }
 
+    /// Does something while the lock of a domain is held. Where it fails and there is no such domain, no lock file stays
+    /// either: whoever asks for what is refused, again and again under other names, leaves nothing.
+    fn holding<T>(&self, name: &str, act: impl FnOnce() -> Result<T, HypervisorError>) -> Result<T, HypervisorError> {
+        let held = self.hold(name)?;
+        let done = act();
+        if done.is_err() && matches!(self.records.load(name), Ok(None)) {
+            held.remove();
+        }
+        done
+    }
+
     /// The domain of this owner, or a new one that is not on disk yet.
     fn own_or_new(&self, name: &str, ownership: &Ownership) -> Result<(StoredDomain, bool), HypervisorError> {
         match self.records.load(name)? {
@@ -267,49 +278,48 @@ impl Storage for MachineStorage {
 
     fn ensure_volumes(&self, spec: &DomainSpec, ownership: &Ownership) -> Result<bool, HypervisorError> {
         let name = checked_name(spec, ownership, "making volumes")?;
-        let held = self.hold(&name)?;
-        let (mut domain, is_new) = self.own_or_new(&name, ownership)?;
-        self.settle(&mut domain)?;
-        let begun = self.begun(spec, &domain)?;
-        if begun.is_empty() {
-            return Ok(false);
-        }
-        let before = (!is_new).then(|| domain.clone());
-        let done = self.reserve(&mut domain, &begun).and_then(|()| {
-            for step in &begun {
-                self.finish(&name, spec, step)?;
-                if let Some(volume) = domain.volumes.iter_mut().find(|volume| volume.name == step.name) {
-                    finish_growth(volume);
+        self.holding(&name, || {
+            let (mut domain, is_new) = self.own_or_new(&name, ownership)?;
+            self.settle(&mut domain)?;
+            let begun = self.begun(spec, &domain)?;
+            if begun.is_empty() {
+                return Ok(false);
+            }
+            let before = (!is_new).then(|| domain.clone());
+            let done = self.reserve(&mut domain, &begun).and_then(|()| {
+                for step in &begun {
+                    self.finish(&name, spec, step)?;
+                    if let Some(volume) = domain.volumes.iter_mut().find(|volume| volume.name == step.name) {
+                        finish_growth(volume);
+                    }
                 }
+                self.records.save(&domain)
+            });
+            if let Err(error) = done {
+                self.roll_back(&mut domain, before.as_ref(), &begun);
+                return Err(error);
             }
-            self.records.save(&domain)
-        });
-        if let Err(error) = done {
-            self.roll_back(&mut domain, before.as_ref(), &begun);
-            if is_new && matches!(self.records.load(&name), Ok(None)) {
-                held.remove();
-            }
-            return Err(error);
-        }
-        Ok(true)
+            Ok(true)
+        })
     }
 
     fn note(&self, spec: &DomainSpec, ownership: &Ownership) -> Result<Vec<Interface>, HypervisorError> {
         let name = checked_name(spec, ownership, "defining the domain")?;
-        let _held = self.hold(&name)?;
-        let (mut domain, is_new) = self.own_or_new(&name, ownership)?;
-        let _shared = self.locks.hold(SHARED_LOCK)?;
-        let interfaces = addresses::assign(&self.machine, &own_addresses()?, &self.records.all()?, &name, spec)?;
-        // A seed that could not be written is refused now and not at the start.
-        Seed::new(&self.machine, &name, spec, &interfaces)?;
-        let before = domain.clone();
-        domain.ownership = ownership.clone();
-        domain.spec = Some(spec.clone());
-        domain.interfaces = interfaces;
-        if is_new || domain != before {
-            self.records.save(&domain)?;
-        }
-        Ok(DomainRecord::from(domain).interfaces)
+        self.holding(&name, || {
+            let (mut domain, is_new) = self.own_or_new(&name, ownership)?;
+            let _shared = self.locks.hold(SHARED_LOCK)?;
+            let interfaces = addresses::assign(&self.machine, &own_addresses()?, &self.records.all()?, &name, spec)?;
+            // A seed that could not be written is refused now and not at the start.
+            Seed::new(&self.machine, &name, spec, &interfaces)?;
+            let before = domain.clone();
+            domain.ownership = ownership.clone();
+            domain.spec = Some(spec.clone());
+            domain.interfaces = interfaces;
+            if is_new || domain != before {
+                self.records.save(&domain)?;
+            }
+            Ok(DomainRecord::from(domain).interfaces)
+        })
     }
 
     fn records(&self) -> Result<Vec<DomainRecord>, HypervisorError> {

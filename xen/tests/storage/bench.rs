@@ -63,6 +63,12 @@ impl Bench {
         self.folder.path().join("volumes").join(domain.hypervisor_name()).join(format!("{volume}.raw"))
     }
 
+    /// The names of the lock files that are there.
+    pub fn locks(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.folder.path().join("tycoon/locks")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+    }
+
     /// All files and folders of domains and their volumes, ordered.
     pub fn files(&self) -> Vec<String> {
         let mut files = Vec::new();

@@ -69,6 +69,8 @@ fn taken_addresses_are_refused_and_gone_round() {
         let (result, address) = with_address(path, last);
         assert_eq!(result, Err(HypervisorError::AddressTaken(address)));
     }
+    let locks = bench.locks();
+    assert!(locks.iter().all(|lock| lock.starts_with("hello.a-") || !lock.contains('.')), "refusals left {locks:?}");
     let dynamic = spec("e");
     let interfaces = storage.note(&dynamic, &owner(&dynamic, 1)).unwrap();
     assert_eq!(interfaces[0].address, Some(Ipv4Addr::new(192, 0, 2, 11)));

@@ -1,0 +1,192 @@
+//! The hosts of a real site as they were found last, and whose account the user's is: enough to look after a pool while
+//! services are down, or after a host has left the site.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tycoon_market::{AccountId, HostId, HostName, PublicKey, TimeSpan, Timestamp};
+
+use crate::failure::Failure;
+use crate::files;
+use crate::output::Output;
+
+/// The most hosts that are remembered; the ones seen last stay.
+const HOSTS_MAX: usize = 20_000;
+/// The largest file that is read, in bytes.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+/// How long a list of hosts may stand in for one that cannot be had.
+const LIST_GOOD_FOR: TimeSpan = TimeSpan::from_seconds(86_400);
+/// How old what is on disk may be before the same is written again.
+const REFRESHED_AFTER: TimeSpan = TimeSpan::from_seconds(300);
+
+/// A host, and where it was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RememberedHost {
+    /// Its name.
+    pub name: HostName,
+    /// Where it takes calls.
+    pub url: String,
+    /// Its key.
+    pub key: PublicKey,
+    /// Who earns what it charges.
+    pub owner: AccountId,
+    /// True where it exists only in a process.
+    pub is_simulated: bool,
+    /// Its architecture.
+    pub architecture: String,
+    /// The owner's labels.
+    pub labels: BTreeMap<String, String>,
+    /// When it was last among the hosts of the site.
+    pub listed_at: Timestamp,
+}
+
+/// What is written down.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Content {
+    /// The user's account at the bank, by the key it was told for.
+    account: Option<(PublicKey, AccountId)>,
+    /// When the site's hosts were found last.
+    listed_at: Option<Timestamp>,
+    hosts: BTreeMap<HostId, RememberedHost>,
+}
+
+/// The memory of one site.
+#[derive(Debug)]
+pub struct Remembered {
+    path: PathBuf,
+    content: Content,
+}
+
+impl Remembered {
+    /// What is remembered in the folder of the site. It can be had again, so that a file that cannot be read is none.
+    pub fn read(folder: &Path) -> Self {
+        let path = folder.join("hosts.json");
+        let is_small = std::fs::metadata(&path).is_ok_and(|facts| facts.len() <= FILE_BYTES_MAX);
+        let bytes = if is_small { std::fs::read(&path).unwrap_or_default() } else { Vec::new() };
+        let content = serde_json::from_slice(&bytes).unwrap_or_default();
+        Self { path, content }
+    }
+
+    /// The account of this key, as the bank told last.
+    pub fn account(&self, key: &PublicKey) -> Option<AccountId> {
+        self.content.account.filter(|(of, _)| of == key).map(|(_, account)| account)
+    }
+
+    /// Notes whose account this key's is.
+    pub fn note_account(&mut self, key: PublicKey, account: AccountId, output: &Output) {
+        if self.account(&key) != Some(account) {
+            self.content.account = Some((key, account));
+            self.write(output);
+        }
+    }
+
+    /// A host that was found at any time.
+    pub fn host(&self, id: &HostId) -> Option<&RememberedHost> {
+        self.content.hosts.get(id)
+    }
+
+    /// All of them.
+    pub fn hosts(&self) -> impl Iterator<Item = (&HostId, &RememberedHost)> {
+        self.content.hosts.iter()
+    }
+
+    /// The hosts as they were found last, and when that was; `None` where that is too long ago.
+    pub fn last_list(&self, now: Timestamp) -> Option<(Timestamp, Vec<(&HostId, &RememberedHost)>)> {
+        let at = self.content.listed_at.filter(|at| now.since(*at) <= LIST_GOOD_FOR)?;
+        Some((at, self.content.hosts.iter().filter(|(_, host)| host.listed_at == at).collect()))
+    }
+
+    /// Notes the hosts that were found now.
+    pub fn note_hosts(&mut self, found: &BTreeMap<HostId, RememberedHost>, now: Timestamp, output: &Output) {
+        let last = self.content.listed_at;
+        let same = |id: &HostId, host: &RememberedHost| {
+            let before = self.content.hosts.get(id).filter(|before| Some(before.listed_at) == last);
+            before.is_some_and(|before| *host == RememberedHost { listed_at: host.listed_at, ..before.clone() })
+        };
+        let listed = self.content.hosts.values().filter(|host| Some(host.listed_at) == last).count();
+        let is_known = listed == found.len() && found.iter().all(|(id, host)| same(id, host));
+        if is_known && last.is_some_and(|last| now.since(last) < REFRESHED_AFTER) {
+            return;
+        }
+        self.content.listed_at = Some(now);
+        let found = found.iter().map(|(id, host)| (*id, RememberedHost { listed_at: now, ..host.clone() }));
+        self.content.hosts.extend(found);
+        while self.content.hosts.len() > HOSTS_MAX {
+            let oldest = self.content.hosts.iter().min_by_key(|(_, host)| host.listed_at).map(|(id, _)| *id);
+            let Some(oldest) = oldest else { break };
+            self.content.hosts.remove(&oldest);
+        }
+        self.write(output);
+    }
+
+    /// Nothing depends on it, so that a full disk keeps no command from its work.
+    fn write(&self, output: &Output) {
+        let written = serde_json::to_vec(&self.content)
+            .map_err(|error| Failure::from_error(crate::exit::Exit::Failed, &error))
+            .and_then(|bytes| files::write(&self.path, &bytes, 0o600));
+        if let Err(failure) = written {
+            output.message(&format!("note: where the hosts are cannot be written down: {}", failure.message()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{ColorChoice, Global};
+    use tycoon_rpc::{SecretKey, Signer as _};
+
+    fn silent() -> Output {
+        Output::new(&Global { json: false, quiet: true, site: None, color: ColorChoice::Never })
+    }
+
+    fn host(seed: u8, name: &str) -> (HostId, RememberedHost) {
+        let key = SecretKey::from_seed(&[seed; 32]).public_key();
+        let remembered = RememberedHost {
+            name: name.parse().unwrap(),
+            url: format!("http://{name}:7403"),
+            key,
+            owner: AccountId::of(&key),
+            is_simulated: false,
+            architecture: "x86_64".to_owned(),
+            labels: BTreeMap::new(),
+            listed_at: Timestamp::from_seconds(0),
+        };
+        (HostId::of(&key), remembered)
+    }
+
+    #[test]
+    fn a_host_that_left_is_remembered_and_the_last_list_is_without_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = silent();
+        let (one, two) = (host(1, "one"), host(2, "two"));
+        let mut remembered = Remembered::read(folder.path());
+        let at = Timestamp::from_seconds;
+        remembered.note_hosts(&BTreeMap::from([one.clone(), two.clone()]), at(100), &output);
+        remembered.note_hosts(&BTreeMap::from([two.clone()]), at(110), &output);
+        let again = Remembered::read(folder.path());
+        assert_eq!(again.host(&one.0).map(|host| host.url.as_str()), Some("http://one:7403"));
+        let (when, list) = again.last_list(at(200)).unwrap();
+        assert_eq!((when, list.len(), *list[0].0), (at(110), 1, two.0));
+        assert!(again.last_list(at(110 + 86_401)).is_none(), "a day later it is too old to plan by");
+    }
+
+    #[test]
+    fn an_account_is_remembered_for_the_key_it_was_told_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let (key, other) = (SecretKey::from_seed(&[1; 32]).public_key(), SecretKey::from_seed(&[2; 32]).public_key());
+        let mut remembered = Remembered::read(folder.path());
+        remembered.note_account(key, AccountId::of(&other), &silent());
+        let again = Remembered::read(folder.path());
+        assert_eq!(again.account(&key), Some(AccountId::of(&other)));
+        assert_eq!(again.account(&other), None);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("hosts.json"), "{").unwrap();
+        assert_eq!(Remembered::read(folder.path()).hosts().count(), 0);
+    }
+}
