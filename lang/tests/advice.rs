@@ -88,3 +88,26 @@ fn a_file_of_params_in_another_form_is_shown_the_right_one() {
     assert!(help[0].starts_with("write for example `workers 2`"), "{help:?}");
     assert!(help[1].starts_with("write for example `size \"2GiB\"`"), "{help:?}");
 }
+
+/// The codes of the warnings of a sound description.
+#[track_caller]
+fn warnings(text: &str) -> Vec<&'static str> {
+    let resolved = load_files(text, &[], &Options::default()).unwrap_or_else(|failure| panic!("{}", failure.to_text()));
+    resolved.loaded.warnings.iter().map(|warning| warning.code).collect()
+}
+
+#[test]
+fn a_plain_text_with_a_name_of_the_description_is_told_and_one_for_a_shell_is_not() {
+    let with = |text: &str| {
+        format!(
+            "param key default=\"a\"\npool p {{\n    domain web image=\"std:tiny\" memory=\"64MiB\"\n    output o {text}\n    \
+             assert \"key != ''\"\n}}\n"
+        )
+    };
+    for told in ["\"${key}\"", "\"x ${HOME} ${ key } y\"", "\"${web.memory}\"", "\"${pool.name}\"", "\"${each.key}\""] {
+        assert_eq!(warnings(&with(told)), ["W0005"], "{told}");
+    }
+    for fine in ["\"${HOME}\"", "(f)\"${key}\"", "(f)\"$${key}\"", "\"$key {key}\"", "\"${\"", "\"${#}\""] {
+        assert!(warnings(&with(fine)).is_empty(), "{fine}");
+    }
+}

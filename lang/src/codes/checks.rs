@@ -140,4 +140,12 @@ pub(super) const CODES: &[Code] = &[
         cure: "pool p {\n    domain web {\n        image \"std:tiny\"\n        memory \"64MiB\"\n        place { avoid \"sim1\"; }\n    }\n}\n",
         library: "",
     },
+    Code {
+        code: "W0005",
+        title: "a text that is not filled in",
+        explanation: "Plain text stays as it is, so that a script may have `${…}` of its own. Where what stands in it is a name of the description, filling in was most likely meant: `(f)` before the text does it, and there `$${` stands for `${`.",
+        example: "param greeting default=\"welcome\"\npool p {\n    domain web {\n        image \"std:tiny\"\n        memory \"64MiB\"\n        cloud-init { file \"/etc/motd\" \"${greeting}\\n\"; }\n    }\n    assert \"greeting != ''\"\n}\n",
+        cure: "param greeting default=\"welcome\"\npool p {\n    domain web {\n        image \"std:tiny\"\n        memory \"64MiB\"\n        cloud-init { file \"/etc/motd\" (f)\"${greeting}\\n\"; }\n    }\n}\n",
+        library: "",
+    },
 ];

@@ -1,7 +1,10 @@
 //! Literals that are not of their type, and what was most likely meant by them.
 
+use std::sync::Arc;
+
 use crate::compose::Write;
 use crate::compose::schema::Declaration;
+use crate::diagnostic::Diagnostic;
 use crate::expression::parser::{Place, parse};
 use crate::resolver::Resolver;
 use crate::source::{FileId, Span};
@@ -69,5 +72,32 @@ impl Resolver<'_> {
             let place = Place { literal: Span::new(file, 0, 0), text_start: None };
             parse(text, place, &mut Interner::default()).is_ok()
         }
+    }
+
+    /// Warns of a plain text with `${name}` where that is a name of the description: it stays as it stands. What is
+    /// meant for a shell has names of its own.
+    pub(crate) fn unfilled(&mut self, write: &Write) {
+        for at in write.first..write.end {
+            let Some(literal) = self.statements[write.holder].arguments.get(at) else { continue };
+            let Token::Text(text) = &literal.token else { continue };
+            if literal.reading != Reading::Plain || !text.contains("${") {
+                continue;
+            }
+            let (text, span) = (Arc::clone(text), literal.span);
+            let mut inside = text.split("${").skip(1).filter_map(|rest| rest.split_once('}')).map(|(inside, _)| inside);
+            let Some(name) = inside.find(|inside| self.is_meant_here(inside, write, span.file)) else { continue };
+            let message = format!("`${{{name}}}` is not filled in: it stands in a plain text");
+            let warning = Diagnostic::new("W0005", message, span, "stays as it is");
+            let help = "write `(f)` before the text to fill it in, and `$${` there for what shall stay";
+            self.report(warning.help(help).suggest(Span { end: span.start, ..span }, "(f)"));
+        }
+    }
+
+    /// True where what stands between `${` and `}` names something of the description.
+    fn is_meant_here(&self, inside: &str, write: &Write, file: FileId) -> bool {
+        let inside = inside.trim();
+        let (first, has_parts) = inside.split_once('.').map_or((inside, false), |(first, _)| (first, true));
+        let is_builtin = has_parts && matches!(first, "each" | "this" | "parent" | "pool");
+        is_builtin || self.is_visible(first, write.scope, file)
     }
 }

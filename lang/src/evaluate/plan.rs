@@ -104,6 +104,7 @@ impl Resolver<'_> {
 
     /// Reads every literal, so that a wrong one is found even where something nearer is written over it.
     fn check_literals(&mut self, writes: &[Write], declaration: Option<&Declaration>) {
+        writes.iter().for_each(|write| self.unfilled(write));
         let Some(declaration) = declaration.filter(|declaration| !declaration.ty.reads_expressions()) else { return };
         for write in writes {
             let literals = self.statements[write.holder].arguments[write.first..write.end].to_vec();
