@@ -40,6 +40,12 @@ fn a_text_to_be_filled_in_gets_its_annotation() {
 }
 
 #[test]
+fn the_number_of_an_instance_is_told_by_its_name() {
+    let found = refused(&MEMORY.replace("HERE", "hostname \"web-${i}\""));
+    assert!(found[0].help.as_deref().is_some_and(|help| help.contains("`index`")), "{:?}", found[0].help);
+}
+
+#[test]
 fn a_name_or_an_expression_gets_its_annotation() {
     turns_into(DOMAIN, "memory size", "memory ($)size");
     turns_into(DOMAIN, "memory \"2 * size\"", "memory ($)\"2 * size\"");

@@ -53,11 +53,25 @@ impl Resolver<'_> {
             mismatch.because = Some("plain text is not filled in; `($)` computes".to_owned());
         } else if text.contains("${") && !is_never_text {
             mismatch.instead = Some(format!("(f){written}"));
-            mismatch.because = Some("`${…}` is filled in only where `(f)` stands before the text".to_owned());
+            let mut because = "`${…}` is filled in only where `(f)` stands before the text".to_owned();
+            if let Some(unknown) = self.unknown_number(text, write, file) {
+                because.push_str(&format!("; nothing is called `{unknown}` here: the number of each is `index`"));
+            }
+            mismatch.because = Some(because);
         } else if text.contains([' ', '.', '(']) && self.is_expression_of_names(text, write, file) {
             mismatch.instead = Some(format!("($){written}"));
             mismatch.because = Some("plain text never computes; `($)` does".to_owned());
         }
+    }
+
+    /// A short name in `${…}` that nothing has, as one gives it to the number of an instance: `i`, `n`, `nr`.
+    fn unknown_number<'a>(&self, text: &'a str, write: &Write, file: FileId) -> Option<&'a str> {
+        let mut inside =
+            text.split("${").skip(1).filter_map(|rest| rest.split_once('}')).map(|(inside, _)| inside.trim());
+        inside.find(|name| {
+            matches!(*name, "i" | "n" | "nr" | "no" | "num" | "number" | "count" | "idx" | "id")
+                && !self.is_visible(name, write.scope, file)
+        })
     }
 
     /// True for an expression with a name that is declared in the text around.
