@@ -182,7 +182,7 @@ impl Failure {
 }
 
 /// A plan that cannot be made, as a diagnostic of the description; `None` where it belongs to no place.
-fn diagnostic_of(error: &PlanError) -> Option<Diagnostic> {
+pub fn diagnostic_of(error: &PlanError) -> Option<Diagnostic> {
     let label = tycoon_lang::diagnostic::Label { span: *error.span()?, text: error.label(), primary: true };
     Some(Diagnostic {
         code: error.code(),

@@ -81,8 +81,8 @@ pub(crate) struct Resolver<'a> {
     /// Endless containments that have been reported, as the statements that take part.
     pub(crate) circles: BTreeSet<Vec<StatementId>>,
     pub(crate) forms: Vec<Form>,
-    /// Wrong lines and the attribute that each was meant for.
-    pub(crate) spoils: BTreeMap<StatementId, Symbol>,
+    /// Wrong lines and the attributes that each was meant for.
+    pub(crate) spoils: BTreeMap<StatementId, BTreeSet<Symbol>>,
     /// Lines with a wrong word that create a component as if the right one stood there.
     pub(crate) mended: BTreeSet<StatementId>,
     pub(crate) classes: Vec<Class>,

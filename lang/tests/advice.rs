@@ -35,6 +35,8 @@ fn a_text_to_be_filled_in_gets_its_annotation() {
     turns_into(MEMORY, "hostname web-${index}", "hostname (f)\"web-${index}\"");
     turns_into(MEMORY, "hostname web-${index}.example.org;", "hostname (f)\"web-${index}.example.org\";");
     turns_into(DOMAIN, "memory \"${n * 64}MiB\"", "memory (f)\"${n * 64}MiB\"");
+    turns_into(MEMORY, "hostname \"web-$index.example.org\"", "hostname (f)\"web-${index}.example.org\"");
+    turns_into(MEMORY, "hostname (f)\"web-${i}\"", "hostname (f)\"web-${index}\"");
     // A number is never read from text.
     turns_into(MEMORY, "vcpus \"${n}\"", "vcpus ($)\"n\"");
 }
@@ -56,6 +58,17 @@ fn a_name_or_an_expression_gets_its_annotation() {
     turns_into(count, "count=n", "count=($)n");
     turns_into(count, "count=\"n + 1\"", "count=($)\"n + 1\"");
     turns_into(count, "count=\"${n}\"", "count=($)\"n\"");
+}
+
+#[test]
+fn attributes_on_one_line_are_put_apart() {
+    let pool = "pool p {\n    domain web { HERE; }\n}\n";
+    turns_into(pool, "image \"std:tiny\" memory \"64MiB\"", "image \"std:tiny\"; memory \"64MiB\"");
+    let around = "template T extends=domain { HERE; }\npool p {\n    domain web extends=T\n}\n";
+    turns_into(around, "memory \"64MiB\"   image \"std:tiny\"", "memory \"64MiB\"; image \"std:tiny\"");
+    // Nothing is said to be missing that stands there.
+    let text = around.replace("HERE", "image \"a\" memory \"64MiB\"");
+    assert_eq!(refused(&text).iter().map(|error| error.code).collect::<Vec<_>>(), ["E0212"]);
 }
 
 #[test]

@@ -67,6 +67,8 @@ fn no_circle_is_seen_where_there_is_none() {
     sound(&["domain a { WEB; start-after b; }", "domain b { WEB; start-after c; }", "domain c { WEB; }"]);
     // All others after the first.
     sound(&["domain wn count=3 { WEB; start-after wn.0; }"]);
+    // What a prototype starts after may extend it.
+    sound(&["domain a { WEB; start-after b; }", "domain b extends=a"]);
     // The others of the group after one of it.
     sound(&["group g { start-after g.db; domain db { WEB; }; domain web { WEB; }; }"]);
     // A workflow starts it, whenever that is.

@@ -5,14 +5,14 @@ use serde_json::json;
 use tycoon_lang::pool::Pool;
 use tycoon_lang::pool::hosts::{named_hosts, unknown_hosts};
 use tycoon_lang::tree::Component;
-use tycoon_lang::{CheckedPool, Diagnostic, Sources};
+use tycoon_lang::{CheckedPool, Diagnostic, Severity, Sources};
 use tycoon_planner::PlanError;
 use tycoon_planner::desired::spec_of;
 
 use crate::cli::DescriptionArgs;
 use crate::description;
 use crate::exit::Exit;
-use crate::failure::{Failure, diagnostics_json};
+use crate::failure::{Failure, diagnostic_of, diagnostics_json};
 use crate::output::Output;
 use crate::site::remote::RemoteChoice;
 
@@ -29,6 +29,7 @@ pub fn run(arguments: &CheckArgs, output: &Output) -> Result<Exit, Failure> {
     let mut checked = description::check(&arguments.description)?;
     for resolved in &checked.resolved {
         possible(&resolved.pool, &checked.sources)?;
+        checked.warnings.extend(missing_budget(&resolved.pool));
         checked.warnings.extend(missing_hosts(&resolved.tree, output)?);
     }
     description::show_warnings(&checked.sources, &checked.warnings, output);
@@ -74,6 +75,15 @@ pub fn run(arguments: &CheckArgs, output: &Output) -> Result<Exit, Failure> {
 fn possible(pool: &Pool, sources: &Sources) -> Result<(), Failure> {
     let errors: Vec<PlanError> = pool.domains.iter().filter_map(|domain| spec_of(domain, &[]).err()).collect();
     if errors.is_empty() { Ok(()) } else { Err(Failure::from_plans(&errors, sources)) }
+}
+
+/// A warning of a pool that is sound and that nobody can bring up: nothing says what it may cost.
+fn missing_budget(pool: &Pool) -> Option<Diagnostic> {
+    if pool.budget.is_some() || pool.domains.is_empty() {
+        return None;
+    }
+    let error = PlanError::NoBudget { pool: pool.name.to_string(), span: pool.span };
+    diagnostic_of(&error).map(|diagnostic| Diagnostic { severity: Severity::Warning, ..diagnostic })
 }
 
 /// Warnings of hosts that the description names and the site does not have, where that is known without asking it.

@@ -67,6 +67,16 @@ fn what_cannot_be_is_found_by_check() {
 }
 
 #[test]
+fn a_pool_that_nobody_can_bring_up_for_lack_of_a_budget_is_told() {
+    let environment = Environment::new();
+    environment.write("pool.kdl", &HELLO.replace("budget 10 for=\"1h\"", ""));
+    let ran = environment.run(&["check", "pool.kdl"]).ok();
+    assert!(ran.stderr.contains("P0101") && ran.stderr.contains("has no budget"), "{ran}");
+    environment.write("empty.kdl", "pool empty { }\n");
+    assert_eq!(environment.run(&["check", "empty.kdl"]).ok().stderr, "");
+}
+
+#[test]
 fn hosts_that_are_not_there_are_told() {
     let environment = Environment::new();
     let text = "pool hello {\n    budget 10 for=\"1h\"\n    place {\n        avoid \"simm1\"\n        avoid \"sim2\"\n        \

@@ -10,7 +10,7 @@ use crate::nearest::{alternatives, nearest};
 use crate::resolver::{Form, Resolver};
 use crate::source::Span;
 use crate::standard;
-use crate::statement::Annotation;
+use crate::statement::{Annotation, Token};
 use crate::symbol::Symbol;
 
 impl Resolver<'_> {
@@ -205,10 +205,29 @@ impl Resolver<'_> {
             return;
         }
         if given > 1 && !is_list {
-            let span = statement.arguments[1].span;
-            let error = Diagnostic::new("E0212", format!("`{name}` takes one value"), span, "one too many");
+            let (first, extra) = (statement.arguments[0].span, &statement.arguments[1]);
+            let between = Span { start: first.end, end: extra.span.start, ..first };
+            let error = Diagnostic::new("E0212", format!("`{name}` takes one value"), extra.span, "one too many");
+            let error = error.label(declared, format!("declared here as {}", declaration.ty));
+            let next = match &extra.token {
+                Token::Text(text) => self.names.known(text),
+                _ => None,
+            };
             self.spoil(id, index, line);
-            self.wrong(line, error.label(declared, format!("declared here as {}", declaration.ty)).help("remove it"));
+            // Several attributes on one line, without a `;` between them.
+            let class = self.class(id);
+            let is_known = |next: &Symbol| class.index.contains_key(next) || class.contains.contains(next);
+            let error = match next.filter(is_known) {
+                Some(next) => {
+                    let word = Arc::clone(self.names.text(next));
+                    if let Some(other) = self.class(id).index.get(&next).copied() {
+                        self.spoil(id, other, line);
+                    }
+                    error.help(format!("put a `;` or a new line before `{word}`")).suggest(between, "; ")
+                }
+                None => error.help("remove it"),
+            };
+            self.wrong(line, error);
             return;
         }
         let write = self.write(line.layer, line.statement, line.statement, (0, given), line.scope, &line.piece);

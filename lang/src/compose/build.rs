@@ -115,8 +115,8 @@ impl Resolver<'_> {
             }
         }
         for line in wrong {
-            let meant = self.spoils.get(&line.statement).copied();
-            if let Some(index) = meant.and_then(|name| self.class(id).index.get(&name).copied()) {
+            let meant = self.spoils.get(&line.statement).cloned().unwrap_or_default();
+            for index in meant.iter().filter_map(|name| self.class(id).index.get(name).copied()).collect::<Vec<_>>() {
                 self.spoil(id, index, &line);
             }
         }
@@ -149,7 +149,7 @@ impl Resolver<'_> {
     /// neither here nor where a prototype brings the line.
     pub(crate) fn spoil(&mut self, id: ClassId, index: usize, line: &Line) {
         let name = self.class(id).members[index].name;
-        self.spoils.insert(line.statement, name);
+        self.spoils.entry(line.statement).or_default().insert(name);
         if let Content::Leaf(leaf) = &mut self.class_mut(id).members[index].content {
             leaf.spoiled = true;
         }

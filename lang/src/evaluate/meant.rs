@@ -58,20 +58,42 @@ impl Resolver<'_> {
                 because.push_str(&format!("; nothing is called `{unknown}` here: the number of each is `index`"));
             }
             mismatch.because = Some(because);
+        } else if let Some(braced) = self.braced(written, write, file).filter(|_| !is_never_text) {
+            mismatch.instead = Some(format!("(f){braced}"));
+            mismatch.because = Some("`(f)` before a text fills in what stands in `${…}`".to_owned());
         } else if text.contains([' ', '.', '(']) && self.is_expression_of_names(text, write, file) {
             mismatch.instead = Some(format!("($){written}"));
             mismatch.because = Some("plain text never computes; `($)` does".to_owned());
         }
     }
 
+    /// The text with `${name}` for every `$name` of something that an expression sees here; `None` where there is none.
+    fn braced(&self, written: &str, write: &Write, file: FileId) -> Option<String> {
+        let mut fixed = String::with_capacity(written.len() + 4);
+        let mut rest = written;
+        let mut found = false;
+        while let Some((before, after)) = rest.split_once('$') {
+            fixed.push_str(before);
+            let is_part = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_');
+            let name = &after[..after.find(|letter| !is_part(letter)).unwrap_or(after.len())];
+            rest = &after[name.len()..];
+            if name == "index" || self.is_visible(name, write.scope, file) {
+                found = true;
+                fixed.push_str(&format!("${{{name}}}"));
+            } else {
+                fixed.push('$');
+                fixed.push_str(name);
+            }
+        }
+        fixed.push_str(rest);
+        found.then_some(fixed)
+    }
+
     /// A short name in `${…}` that nothing has, as one gives it to the number of an instance: `i`, `n`, `nr`.
     fn unknown_number<'a>(&self, text: &'a str, write: &Write, file: FileId) -> Option<&'a str> {
         let mut inside =
             text.split("${").skip(1).filter_map(|rest| rest.split_once('}')).map(|(inside, _)| inside.trim());
-        inside.find(|name| {
-            matches!(*name, "i" | "n" | "nr" | "no" | "num" | "number" | "count" | "idx" | "id")
-                && !self.is_visible(name, write.scope, file)
-        })
+        inside.find(|name| is_like_a_number(name) && !self.is_visible(name, write.scope, file))
     }
 
     /// True for an expression with a name that is declared in the text around.
@@ -114,4 +136,9 @@ impl Resolver<'_> {
         let is_builtin = has_parts && matches!(first, "each" | "this" | "parent" | "pool");
         is_builtin || self.is_visible(first, write.scope, file)
     }
+}
+
+/// True for names that one gives to the number of an instance, which is called `index`.
+pub(crate) fn is_like_a_number(name: &str) -> bool {
+    matches!(name, "i" | "n" | "nr" | "no" | "num" | "number" | "count" | "idx" | "id")
 }

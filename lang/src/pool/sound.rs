@@ -184,7 +184,12 @@ impl<'a> Graph<'a> {
         let path = self.domains[domain].path.as_str();
         let is_one_of_several = path.rsplit('.').next().is_some_and(|last| *last != self.domains[domain].component);
         let own = self.waits[domain].iter().find(|wait| wait.target == path && wait.is_own);
-        own.filter(|_| !is_one_of_several).map(|wait| wait.span)
+        // A line that another domain has as well comes from a prototype, where it means something.
+        let is_shared = |wait: &&Wait<'_>| {
+            let mut others = self.waits.iter().enumerate().filter(|(number, _)| *number != domain);
+            others.any(|(_, waits)| waits.iter().any(|other| other.span == wait.span))
+        };
+        own.filter(|wait| !is_one_of_several && !is_shared(wait)).map(|wait| wait.span)
     }
 
     /// The shortest way from a domain back to it that leads through another one, inside a knot: domains and the waits
