@@ -29,6 +29,8 @@ const DOMAIN: &str = "param n type=integer default=2\nparam size type=bytes defa
 const MEMORY: &str = "param n type=integer default=2\nassert \"n > 0\"\n\
                       pool p {\n    domain web count=2 image=\"std:tiny\" memory=\"64MiB\" {\n        HERE\n    }\n}\n";
 
+const ONE: &str = "pool p {\n    domain web image=\"std:tiny\" memory=\"64MiB\" {\n        HERE\n    }\n}\n";
+
 #[test]
 fn a_text_to_be_filled_in_gets_its_annotation() {
     turns_into(MEMORY, "hostname \"web-${index}\"", "hostname (f)\"web-${index}\"");
@@ -58,6 +60,40 @@ fn a_name_or_an_expression_gets_its_annotation() {
     turns_into(count, "count=n", "count=($)n");
     turns_into(count, "count=\"n + 1\"", "count=($)\"n + 1\"");
     turns_into(count, "count=\"${n}\"", "count=($)\"n\"");
+}
+
+#[test]
+fn what_stands_in_the_wrong_place_is_shown_its_own() {
+    turns_into(ONE, "ip \"10.0.0.1\"", "eth0 ip=\"10.0.0.1\"");
+    turns_into(MEMORY, "size \"10GiB\"", "root size=\"10GiB\"");
+    turns_into(MEMORY, "disk \"10GiB\"", "root size=\"10GiB\"");
+    turns_into(MEMORY, "tcp 80", "ready tcp=80");
+    turns_into(MEMORY, "cpu 2", "vcpus 2");
+    turns_into(MEMORY, "require \"host.cpus > 2\"", "place { require \"host.cpus > 2\"; }");
+    turns_into(DOMAIN, "ram \"1GiB\"", "memory \"1GiB\"");
+    // Several parts have one.
+    let found = refused(&MEMORY.replace("HERE", "backoff \"1s\"; within \"1m\"; misses 2"));
+    let help: Vec<&str> = found.iter().filter_map(|error| error.help.as_deref()).collect();
+    assert_eq!(help, ["write `restart backoff=…`", "write `ready within=…`", "write `liveness misses=…`"]);
+}
+
+#[test]
+fn a_value_without_the_name_of_its_attribute_gets_it() {
+    turns_into(ONE, "eth0 \"10.0.0.1\"", "eth0 ip=\"10.0.0.1\"");
+    turns_into(MEMORY, "volume data \"1GiB\"", "volume data size=\"1GiB\"");
+    turns_into("pool p {\n    budget 10 HERE\n}\n", "for \"1h\"", "for=\"1h\"");
+}
+
+#[test]
+fn single_quotes_are_for_expressions() {
+    turns_into(DOMAIN, "memory '64MiB'", "memory \"64MiB\"");
+    turns_into(MEMORY, "vcpus '2'", "vcpus 2");
+}
+
+#[test]
+fn a_template_in_the_wrong_place_is_found_all_the_same() {
+    let text = "pool p {\n    template W extends=domain { image \"a\"; memory \"1GiB\"; }\n    domain web extends=W { vcpus 0; }\n}\n";
+    assert_eq!(refused(text).iter().map(|error| error.code).collect::<Vec<_>>(), ["E0207", "E0403"]);
 }
 
 #[test]

@@ -81,7 +81,10 @@ impl Resolver<'_> {
                         "unexpected",
                     );
                     let error = error.label(declared, "created here");
-                    self.wrong(line, error.help(format!("amend its attributes: `{name} attribute=value`")));
+                    let literal = argument.clone();
+                    let kind = self.kind_of_child(id, index);
+                    let error = self.with_attribute_for(kind, &literal, error);
+                    self.wrong(line, error);
                     return;
                 }
                 if last
@@ -305,11 +308,13 @@ impl Resolver<'_> {
         } else if let Some(kind) = by_content {
             let kind = self.text(kind).to_owned();
             error.help(format!("what stands in it is what a `{kind}` has: did you mean `{kind}`?")).suggest(span, kind)
-        } else if known.is_empty() {
-            error.help("it has no attributes")
         } else {
             known.sort();
-            error.help(format!("it has {}", alternatives(&known, "and")))
+            let placed = if is_path { Err(error) } else { self.with_place_of(id, line, error) };
+            placed.unwrap_or_else(|error| match &known[..] {
+                [] => error.help("it has no attributes"),
+                known => error.help(format!("it has {}", alternatives(known, "and"))),
+            })
         };
         self.wrong(line, error);
         if let Some(meant) = meant {

@@ -119,7 +119,14 @@ impl Resolver<'_> {
         if let Some(extra) = self.statements[line.statement].arguments.get(1) {
             let message = format!("a {word} has one name");
             let error = Diagnostic::new("E0212", message, extra.span, "one too many");
-            self.wrong(line, error.help("attributes are written inside the block, or as `name=value`"));
+            let literal = extra.clone();
+            let kind = self.names.intern(&word);
+            let kind = self.kind_class(kind);
+            if let Some(kind) = kind.filter(|kind| self.class(*kind).members.is_empty()) {
+                self.fill(kind);
+            }
+            let error = self.with_attribute_for(kind, &literal, error);
+            self.wrong(line, error);
         }
         if !names::is_component_name(&name) || names::is_reserved(&name) || standard::is_kind(&name) {
             let taken = names::is_reserved(&name) || standard::is_kind(&name);

@@ -14,6 +14,7 @@ pub(crate) mod children;
 pub(crate) mod choose;
 pub(crate) mod create;
 pub(crate) mod declare;
+pub(crate) mod elsewhere;
 pub(crate) mod layers;
 pub(crate) mod mend;
 pub(crate) mod names;

@@ -214,6 +214,9 @@ impl Resolver<'_> {
         if standard::text(name).is_some() {
             return Some(Prototype::Kind(symbol));
         }
+        if let Some(template) = self.misplaced_template(symbol, file) {
+            return Some(Prototype::Template(template));
+        }
         let mut candidates: Vec<String> = standard::KINDS.iter().map(|(kind, _)| (*kind).to_owned()).collect();
         let unit = self.units.get(&file);
         let templates = unit.map(|unit| unit.templates.keys().copied().collect::<Vec<_>>()).unwrap_or_default();
@@ -235,6 +238,18 @@ impl Resolver<'_> {
             None => error.help("a prototype is a kind, a template of this file, or `namespace.template` of an import"),
         });
         None
+    }
+
+    /// A template inside a component, which has been said to stand in the wrong place.
+    fn misplaced_template(&self, name: Symbol, file: FileId) -> Option<StatementId> {
+        self.statements.ids().find(|id| {
+            let line = &self.statements[*id];
+            line.file == file
+                && line.parent.is_some()
+                && line.is_single()
+                && self.text(line.word()) == "template"
+                && self.plain_text(*id, 0).is_some_and(|(found, _)| self.names.known(&found) == Some(name))
+        })
     }
 
     fn find_imported(&mut self, namespace: &str, member: &str, span: Span, file: FileId) -> Option<Prototype> {

@@ -46,6 +46,9 @@ impl Resolver<'_> {
         if self.is_visible(text, write.scope, file) {
             mismatch.instead = Some(format!("($){text}"));
             mismatch.because = Some(format!("`{text}` is declared here, and only `($)` computes"));
+        } else if let Some(inside) = text.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) {
+            mismatch.instead = Some(if is_never_text { inside.to_owned() } else { format!("\"{inside}\"") });
+            mismatch.because = Some("text stands between double quotes; single ones are for expressions".to_owned());
         } else if let Some(inside) = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'))
             && !inside.contains(['{', '}', '"'])
         {
