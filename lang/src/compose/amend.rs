@@ -310,11 +310,13 @@ impl Resolver<'_> {
             error.help(format!("what stands in it is what a `{kind}` has: did you mean `{kind}`?")).suggest(span, kind)
         } else {
             known.sort();
-            let placed = if is_path { Err(error) } else { self.with_place_of(id, line, error) };
-            placed.unwrap_or_else(|error| match &known[..] {
-                [] => error.help("it has no attributes"),
-                known => error.help(format!("it has {}", alternatives(known, "and"))),
-            })
+            let place = if is_path { None } else { self.place_of(id, line) };
+            match (place, &known[..]) {
+                (Some((help, Some(edit))), _) => error.help(help).suggest(edit.span, edit.replacement),
+                (Some((help, None)), _) => error.help(help),
+                (None, []) => error.help("it has no attributes"),
+                (None, known) => error.help(format!("it has {}", alternatives(known, "and"))),
+            }
         };
         self.wrong(line, error);
         if let Some(meant) = meant {

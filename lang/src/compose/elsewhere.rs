@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::compose::build::Line;
 use crate::compose::{ClassId, Content, Leaf};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Edit};
 use crate::nearest::alternatives;
 use crate::resolver::Resolver;
 use crate::source::Span;
@@ -43,13 +43,9 @@ struct Place {
 }
 
 impl Resolver<'_> {
-    /// Adds to an error about an unknown word where it belongs; gives the error back unchanged where that is unknown.
-    pub(crate) fn with_place_of(
-        &mut self,
-        id: ClassId,
-        line: &Line,
-        error: Diagnostic,
-    ) -> Result<Diagnostic, Diagnostic> {
+    /// What to do about an unknown word that has its place elsewhere: advice, and a change of the text where that is
+    /// plain. `None` where nothing is known of it.
+    pub(crate) fn place_of(&mut self, id: ClassId, line: &Line) -> Option<(String, Option<Edit>)> {
         let statement = &self.statements[line.statement];
         let (word, span) = statement.path[line.offset];
         let has_block = statement.has_block;
@@ -57,33 +53,28 @@ impl Resolver<'_> {
         let whole = statement.span;
         let name = Arc::clone(self.names.text(word));
         let places = self.places_of(id, &name);
-        let [place] = &places[..] else {
-            if places.is_empty() {
-                return Err(error);
-            }
+        let [Place { part, name: meant, is_attribute }] = &places[..] else {
             let parts: Vec<&str> = places.iter().filter_map(|place| place.part.as_deref()).collect();
-            return Ok(error.help(format!("`{name}` belongs to {}", alternatives(&parts, "or"))));
+            return (!parts.is_empty()).then(|| (format!("`{name}` belongs to {}", alternatives(&parts, "or")), None));
         };
-        let Place { part, name: meant, is_attribute } = place;
-        Ok(match part {
+        let edit = |span: Span, replacement: String| Some(Edit { span, replacement });
+        Some(match part {
             None => {
                 let index = self.names.known(meant).and_then(|meant| self.class(id).index.get(&meant).copied());
                 if let Some(index) = index {
                     self.spoil(id, index, line);
                 }
-                error.help(format!("it is called `{meant}` here")).suggest(span, meant.as_str())
+                (format!("it is called `{meant}` here"), edit(span, meant.clone()))
             }
             Some(part) if *is_attribute => {
-                let error = error.help(format!("write `{part} {meant}=…`"));
-                match first_value.filter(|_| !has_block) {
-                    Some(value) => error.suggest(Span { end: value.start, ..span }, format!("{part} {meant}=")),
-                    None => error,
-                }
+                let value = first_value.filter(|_| !has_block);
+                let edit = value.and_then(|value| edit(Span { end: value.start, ..span }, format!("{part} {meant}=")));
+                (format!("write `{part} {meant}=…`"), edit)
             }
             Some(part) => {
-                let error = error.help(format!("it stands in `{part}`: `{part} {{ {meant} …; }}`"));
-                let written = self.sources.text(whole).to_owned();
-                if has_block { error } else { error.suggest(whole, format!("{part} {{ {written}; }}")) }
+                let written = self.sources.text(whole);
+                let edit = edit(whole, format!("{part} {{ {written}; }}")).filter(|_| !has_block);
+                (format!("it stands in `{part}`: `{part} {{ {meant} …; }}`"), edit)
             }
         })
     }
