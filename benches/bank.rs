@@ -5,7 +5,8 @@
 //! a bank with many accounts and transfers.
 //!
 //! `cargo bench --bench bank` prints it all. `TYCOON_BENCH_SECONDS` (5) is how long each measurement takes,
-//! `TYCOON_BENCH_ACCOUNTS` (1000000) and `TYCOON_BENCH_TRANSFERS` (10000000) how large the bank is that is opened.
+//! `TYCOON_BENCH_CLIENTS` (1,16,64,256) how many clients there are, `TYCOON_BENCH_ACCOUNTS` (1000000) and
+//! `TYCOON_BENCH_TRANSFERS` (10000000) how large the bank is that is opened.
 
 #[path = "../bank/tests/cluster/mod.rs"]
 mod cluster;
@@ -61,7 +62,7 @@ fn main() {
         "{:>7} {:>22} {:>22} {:>22} {:>8} {:>8}",
         "clients", "bank, singly", "bank, 64 a request", "PostgreSQL", "singly", "batches"
     );
-    for clients in CLIENTS {
+    for clients in clients() {
         let single = town.run(&bank, clients, 1);
         let batches = town.run(&bank, clients, BATCH);
         let postgres = peer.run(clients);
@@ -83,6 +84,17 @@ fn main() {
     println!("aims at 64 clients: at least 1 × singly, 5 × in batches, p99 not worse\n");
     drop(bank);
     open_large(folder.path());
+}
+
+/// How many clients at a time are measured, one after the other.
+fn clients() -> Vec<usize> {
+    let wished = std::env::var("TYCOON_BENCH_CLIENTS").unwrap_or_default();
+    let wished: Vec<usize> = wished.split(',').filter_map(|count| count.trim().parse().ok()).collect();
+    if wished.is_empty() {
+        CLIENTS.to_vec()
+    } else {
+        wished.into_iter().map(|count| count.clamp(1, ACCOUNTS)).collect()
+    }
 }
 
 fn number(variable: &str, usual: u64) -> u64 {

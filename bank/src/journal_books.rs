@@ -1,7 +1,8 @@
 //! Books in a journal on this machine's disk, with an index that is made from it.
 //!
-//! The index holds only what is on disk in the journal, so whatever is read may be told. It may lag behind after a
-//! crash, and is brought up from the journal; where it is damaged it is made again.
+//! The index holds only what is on disk in the journal, so whatever is read may be told. What was journaled is gathered
+//! and goes into the index a few hundred rows at a time ([`crate::pending`]). After a crash the index lags behind, and is
+//! brought up from the journal; where it is damaged it is made again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -11,7 +12,8 @@ use tycoon_market::Timestamp;
 use crate::bank::{Backend, BankError, Decision, Options, Recovery, as_view, decide, lock, repeat};
 use crate::evidence::Payload;
 use crate::journal::{self, Check, Journal, Record, Settings};
-use crate::ledger::{Answer, Changes};
+use crate::ledger::Answer;
+use crate::pending::{Pending, Whole};
 use crate::store::{Head, Store, StoreError};
 
 /// Records after which the index is flushed, so that a start after a crash has no more than these to repeat.
@@ -25,6 +27,8 @@ struct Writer {
 /// A journal and its index.
 pub struct JournalBooks {
     store: Arc<dyn Store>,
+    /// What is journaled and not in the index yet. It changes only under the writer's lock.
+    pending: Pending,
     writer: Mutex<Writer>,
     /// Readers share it; making the index anew takes it alone.
     index: RwLock<()>,
@@ -54,7 +58,10 @@ impl JournalBooks {
         };
         let flushed = journal.head().record;
         let writer = Mutex::new(Writer { journal, flushed });
-        Ok((Self { store, writer, index: RwLock::new(()), behind: AtomicBool::new(false) }, recovery))
+        Ok((
+            Self { store, pending: Pending::default(), writer, index: RwLock::new(()), behind: AtomicBool::new(false) },
+            recovery,
+        ))
     }
 
     fn write_with(
@@ -68,18 +75,23 @@ impl JournalBooks {
         }
         let before = writer.journal.head();
         let at = now.max(before.at);
-        let Decision { outcomes, payloads, changes } = decide(as_view(&*self.store), &before, at, payloads)?;
+        let Decision { outcomes, payloads, changes } =
+            decide(as_view(&Whole::of(&*self.store, &self.pending, false)), &before, at, payloads)?;
         if payloads.is_empty() {
             return Ok(outcomes);
         }
         let head = writer.journal.append(payloads.iter().map(|payload| (at, payload.as_str())))?;
-        self.index(writer, &head, &changes);
+        if self.pending.add(&head, changes) {
+            self.index(writer);
+        }
         Ok(outcomes)
     }
 
-    /// Applies to the index what the journal holds. A failure here does not undo what was done: the index is brought
-    /// up before anything else is read or written.
-    fn index(&self, writer: &mut Writer, head: &Head, changes: &Changes) {
+    /// Puts what is pending into the index. A failure here does not undo what was done: the index is brought up before
+    /// anything else is read or written.
+    fn index(&self, writer: &mut Writer) {
+        let gathered = self.pending.read();
+        let Some((head, changes)) = gathered.due() else { return };
         writer.journal.call_hook("bank:before-index");
         let flush_due = head.record - writer.flushed >= FLUSH_EVERY;
         let applied = self.store.apply(head, changes);
@@ -89,13 +101,24 @@ impl JournalBooks {
         } else if flush_due {
             writer.flushed = head.record;
         }
+        drop(gathered);
+        // Where the index failed, it gets this from the journal.
+        self.pending.clear();
         writer.journal.call_hook("bank:after-index");
+    }
+
+    /// Has the index hold everything.
+    fn index_all(&self) -> Result<(), BankError> {
+        let mut writer = lock(&self.writer);
+        self.index(&mut writer);
+        if self.behind.load(Ordering::Acquire) { self.catch_up(&mut writer) } else { Ok(()) }
     }
 
     /// Opens an index that failed again, where that can be done, and brings it up to the journal.
     fn catch_up(&self, writer: &mut Writer) -> Result<(), BankError> {
         let alone = self.index.write().unwrap_or_else(PoisonError::into_inner);
         self.behind.store(true, Ordering::Release);
+        self.pending.clear();
         if self.store.reopen()?
             && let Ok(indexed) = usable_head(&*self.store)
         {
@@ -127,6 +150,7 @@ impl JournalBooks {
     fn rebuild(&self, writer: &mut Writer) -> Result<(), BankError> {
         let _alone = self.index.write().unwrap_or_else(PoisonError::into_inner);
         self.behind.store(true, Ordering::Release);
+        self.pending.clear();
         self.store.clear()?;
         let folder = writer.journal.folder().to_owned();
         journal::read(&folder, &Head::EMPTY, Check::Everything, &mut |record| repeat(&*self.store, record))?;
@@ -148,16 +172,30 @@ impl Backend for JournalBooks {
         }
         {
             let guard = self.index.read().unwrap_or_else(PoisonError::into_inner);
-            match read(&*self.store) {
+            match read(&Whole::of(&*self.store, &self.pending, false)) {
                 Ok(()) => return Ok(()),
+                Err(StoreError::Pending) => {
+                    drop(guard);
+                    self.index_all()?;
+                }
                 Err(error) => {
                     drop(guard);
                     self.mend(&mut lock(&self.writer), &error)?;
                 }
             }
         }
-        let _guard = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        read(&*self.store).map_err(BankError::Store)
+        // Whatever was done before the question was asked is in the index now.
+        let read_again = |read: &mut dyn FnMut(&dyn Store) -> Result<(), StoreError>| {
+            let _guard = self.index.read().unwrap_or_else(PoisonError::into_inner);
+            read(&Whole::of(&*self.store, &self.pending, true))
+        };
+        match read_again(read) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                self.mend(&mut lock(&self.writer), &error)?;
+                read_again(read).map_err(BankError::Store)
+            }
+        }
     }
 
     fn write(&self, at: Timestamp, payloads: &[&Payload]) -> Result<Vec<Result<Answer, BankError>>, BankError> {
@@ -173,6 +211,10 @@ impl Backend for JournalBooks {
 
     fn flush(&self) -> Result<(), BankError> {
         let mut writer = lock(&self.writer);
+        self.index(&mut writer);
+        if self.behind.load(Ordering::Acquire) {
+            self.catch_up(&mut writer)?;
+        }
         self.store.flush()?;
         writer.flushed = writer.journal.head().record;
         Ok(())
@@ -191,6 +233,10 @@ impl Backend for JournalBooks {
 impl Drop for JournalBooks {
     fn drop(&mut self) {
         // Best effort: what is not flushed is repeated from the journal at the next start.
+        let gathered = self.pending.read();
+        if let Some((head, changes)) = gathered.due() {
+            let _ = self.store.apply(head, changes);
+        }
         let _ = self.store.flush();
     }
 }

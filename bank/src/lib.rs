@@ -14,6 +14,7 @@ pub mod export;
 pub mod journal;
 pub mod journal_books;
 pub mod ledger;
+mod pending;
 pub mod postgres_books;
 pub mod problem;
 pub mod service;

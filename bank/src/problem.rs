@@ -109,7 +109,11 @@ pub fn of_refusal(refusal: &Refusal) -> Problem {
         R::Ended(_) => (StatusCode::CONFLICT, "bank.escrow-ended", "The escrow has ended"),
         R::NothingLapsed | R::NothingRenewed => (StatusCode::CONFLICT, "bank.nothing-lapsed", "Nothing has lapsed"),
         R::Store(
-            StoreError::Damaged(_) | StoreError::Failed(_) | StoreError::Unavailable(_) | StoreError::NotTaken { .. },
+            StoreError::Pending
+            | StoreError::Damaged(_)
+            | StoreError::Failed(_)
+            | StoreError::Unavailable(_)
+            | StoreError::NotTaken { .. },
         ) => (StatusCode::INTERNAL_SERVER_ERROR, "bank.failed", "The bank failed"),
     };
     let problem = Problem::new(status, code, title);

@@ -25,6 +25,9 @@ pub enum StoreError {
     /// The database failed.
     #[error("the bank's index cannot be used: {0}")]
     Failed(String),
+    /// A list is asked for while the index does not have everything yet; whoever keeps it puts the rest in and asks again.
+    #[error("the bank's index does not have everything yet")]
+    Pending,
     /// The database is not there now, and may come back.
     #[error("the bank's database cannot be reached: {0}")]
     Unavailable(String),

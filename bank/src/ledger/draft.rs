@@ -93,6 +93,18 @@ impl Changes {
             && self.lines.is_empty()
     }
 
+    /// How many rows change.
+    pub fn rows(&self) -> usize {
+        usize::from(self.books.is_some())
+            + self.accounts.len()
+            + self.keys.len()
+            + self.transfers.len()
+            + self.reservations.len()
+            + self.escrows.len()
+            + self.entries.len()
+            + self.lines.len()
+    }
+
     /// Adds later changes to these.
     pub fn absorb(&mut self, later: Self) {
         self.books = later.books.or(self.books.take());

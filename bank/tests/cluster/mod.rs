@@ -67,7 +67,10 @@ impl Cluster {
     }
 
     fn control(&self, arguments: &[&str]) {
-        let options = format!("-c listen_addresses='' -c shared_buffers=64MB -k {}", self.folder.path().display());
+        let options = format!(
+            "-c listen_addresses='' -c shared_buffers=64MB -c max_connections=300 -k {}",
+            self.folder.path().display()
+        );
         let log = self.folder.path().join("log");
         let mut command = self.program("pg_ctl");
         command.args(arguments).arg("-D").arg(self.data()).arg("-l").arg(log).args(["-o", &options, "--wait"]);

@@ -1,0 +1,201 @@
+//! What the journal holds and the index does not yet.
+//!
+//! An index writes many rows at once for little more than a few, so that what is journaled is gathered first. Whoever
+//! reads a single row sees it all the same; lists are made of the index alone, once everything is in it.
+
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use tycoon_market::{AccountId, EscrowId, HostId, PoolName, PublicKey, Timestamp, TransferId};
+
+use crate::ledger::{Account, Books, Changes, Due, Entry, Escrow, Line, LinePlace, Reservation, Transfer, View};
+use crate::store::{Head, Store, StoreError};
+
+/// Rows that are gathered at most; then they go into the index.
+const ROWS_MAX: usize = 512;
+
+/// Changes of records behind the index.
+#[derive(Debug, Default)]
+pub(crate) struct Pending(RwLock<Gathered>);
+
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    /// The last record of these; `None` where there are none.
+    head: Option<Head>,
+    changes: Changes,
+}
+
+impl Gathered {
+    /// What is to go into the index, up to which record.
+    pub(crate) const fn due(&self) -> Option<(&Head, &Changes)> {
+        match &self.head {
+            Some(head) => Some((head, &self.changes)),
+            None => None,
+        }
+    }
+}
+
+impl Pending {
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Gathered> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Gathered> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds what was journaled up to the record `head`. True where it is enough to go into the index.
+    pub(crate) fn add(&self, head: &Head, changes: Changes) -> bool {
+        let mut gathered = self.write();
+        gathered.head = Some(*head);
+        gathered.changes.absorb(changes);
+        gathered.changes.rows() >= ROWS_MAX
+    }
+
+    /// Forgets everything: the index has it, or is made anew from the journal.
+    pub(crate) fn clear(&self) {
+        *self.write() = Gathered::default();
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.read().head.is_none()
+    }
+}
+
+/// An index and what is pending, as one.
+pub(crate) struct Whole<'a> {
+    store: &'a dyn Store,
+    pending: &'a Pending,
+    /// True where lists may be read from the index, because all that concerns the reader is in it.
+    lists: bool,
+}
+
+impl<'a> Whole<'a> {
+    /// Both together. Lists are refused with [`StoreError::Pending`] while something is pending, unless `lists`.
+    pub(crate) const fn of(store: &'a dyn Store, pending: &'a Pending, lists: bool) -> Self {
+        Self { store, pending, lists }
+    }
+
+    fn listed(&self) -> Result<&dyn Store, StoreError> {
+        if self.lists || self.pending.is_empty() { Ok(self.store) } else { Err(StoreError::Pending) }
+    }
+
+    /// The row that is pending, where one is, else that of the index.
+    fn row<T>(
+        &self,
+        pending: impl FnOnce(&Changes) -> Option<T>,
+        indexed: impl FnOnce(&dyn Store) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        // Not held any more while the index is read, which may take its time.
+        let found = pending(&self.pending.read().changes);
+        found.map_or_else(|| indexed(self.store), Ok)
+    }
+}
+
+impl View for Whole<'_> {
+    fn books(&self) -> Result<Option<Books>, StoreError> {
+        self.row(|changes| changes.books.clone().map(Some), |store| store.books())
+    }
+
+    fn account(&self, id: &AccountId) -> Result<Option<Account>, StoreError> {
+        self.row(|changes| changes.accounts.get(id).cloned().map(Some), |store| store.account(id))
+    }
+
+    fn account_of_key(&self, key: &PublicKey) -> Result<Option<AccountId>, StoreError> {
+        self.row(|changes| changes.keys.get(key).copied(), |store| store.account_of_key(key))
+    }
+
+    fn transfer(&self, payer: &AccountId, id: &TransferId) -> Result<Option<Transfer>, StoreError> {
+        let pending = |changes: &Changes| changes.transfers.get(&(*payer, *id)).cloned().map(Some);
+        self.row(pending, |store| store.transfer(payer, id))
+    }
+
+    fn reservation(&self, payer: &AccountId, id: &TransferId) -> Result<Option<Reservation>, StoreError> {
+        let pending = |changes: &Changes| changes.reservations.get(&(*payer, *id)).cloned().map(Some);
+        self.row(pending, |store| store.reservation(payer, id))
+    }
+
+    fn escrow(&self, id: &EscrowId) -> Result<Option<Escrow>, StoreError> {
+        self.row(|changes| changes.escrows.get(id).cloned().map(Some), |store| store.escrow(id))
+    }
+}
+
+impl Store for Whole<'_> {
+    fn head(&self) -> Result<Head, StoreError> {
+        let pending = self.pending.read().head;
+        pending.map_or_else(|| self.store.head(), Ok)
+    }
+
+    fn apply(&self, head: &Head, changes: &Changes) -> Result<(), StoreError> {
+        self.store.apply(head, changes)
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.store.flush()
+    }
+
+    fn clear(&self) -> Result<(), StoreError> {
+        self.store.clear()
+    }
+
+    fn entries(&self, account: &AccountId, before: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.listed()?.entries(account, before, limit)
+    }
+
+    fn escrows_of_payer(
+        &self,
+        payer: &AccountId,
+        pool: Option<&PoolName>,
+        after: Option<&EscrowId>,
+        limit: usize,
+    ) -> Result<Vec<Escrow>, StoreError> {
+        self.listed()?.escrows_of_payer(payer, pool, after, limit)
+    }
+
+    fn escrows_of_host(
+        &self,
+        host: &HostId,
+        after: Option<&EscrowId>,
+        limit: usize,
+    ) -> Result<Vec<Escrow>, StoreError> {
+        self.listed()?.escrows_of_host(host, after, limit)
+    }
+
+    fn lines(
+        &self,
+        payer: &AccountId,
+        after: &LinePlace,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Line>, StoreError> {
+        self.listed()?.lines(payer, after, before, limit)
+    }
+
+    fn due(&self, at: Timestamp, limit: usize) -> Result<Vec<Due>, StoreError> {
+        self.listed()?.due(at, limit)
+    }
+
+    fn accounts(&self, after: Option<&AccountId>, limit: usize) -> Result<Vec<Account>, StoreError> {
+        self.listed()?.accounts(after, limit)
+    }
+
+    fn children(
+        &self,
+        parent: &AccountId,
+        after: Option<&AccountId>,
+        limit: usize,
+    ) -> Result<Vec<Account>, StoreError> {
+        self.listed()?.children(parent, after, limit)
+    }
+
+    fn reservations(
+        &self,
+        after: Option<&(AccountId, TransferId)>,
+        limit: usize,
+    ) -> Result<Vec<Reservation>, StoreError> {
+        self.listed()?.reservations(after, limit)
+    }
+
+    fn escrows(&self, after: Option<&EscrowId>, limit: usize) -> Result<Vec<Escrow>, StoreError> {
+        self.listed()?.escrows(after, limit)
+    }
+}
