@@ -210,7 +210,13 @@ impl Resolver<'_> {
         let span = self.statements[statement].span;
         let Some(property) = self.property(statement, "as") else {
             let error = Diagnostic::new("E0112", "an import needs a name", span, "`as=` is missing");
-            self.report(error.help("write `import \"./lib/cluster.kdl\" as=vc`").suggest(span.after(), " as=name"));
+            let path = self.plain_text(statement, 0).map(|(path, _)| path);
+            let stem = path.as_deref().and_then(|path| path.rsplit('/').next()?.strip_suffix(".kdl"));
+            let usable =
+                |name: &&str| crate::compose::names::is_name(name) && !crate::compose::names::is_reserved(name);
+            let name = stem.filter(usable).unwrap_or("name");
+            let help = format!("choose one, for example `as={name}`; what it holds is then `{name}.Template`");
+            self.report(error.help(help).suggest(span.after(), format!(" as={name}")));
             return None;
         };
         let (name, place) = self.plain_text(property, 0)?;

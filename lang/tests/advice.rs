@@ -85,6 +85,26 @@ fn a_value_without_the_name_of_its_attribute_gets_it() {
 }
 
 #[test]
+fn habits_of_other_languages_are_turned_into_ours() {
+    let count = "HERE\npool p {\n    domain web count=($)n image=\"std:tiny\" memory=\"64MiB\"\n}\n";
+    turns_into(count, "let n = 2", "let n 2");
+    turns_into(count, "param n = 2", "param n type=integer default=2");
+    turns_into(count, "param n=2 type=integer", "param n default=2 type=integer");
+    turns_into(count, "param n type=int default=2", "param n type=integer default=2");
+    for wrong in ["let n = 2", "param n type=int default=2", "param n type=foo default=2"] {
+        assert_eq!(refused(&count.replace("HERE", wrong)).len(), 1, "nothing follows from `{wrong}`");
+    }
+    let count =
+        "param n type=integer default=2\npool p {\n    domain web HERE image=\"std:tiny\" memory=\"64MiB\"\n}\n";
+    for wrong in ["count=$n", "count=(n)", "count=${n}"] {
+        turns_into(count, wrong, "count=($)n");
+    }
+    turns_into(count, "count=n+1", "count=($)n+1");
+    let after = "pool p {\n    domain a image=\"a\" memory=\"1GiB\"\n    domain b extends=a\n    domain c extends=a {\n        HERE\n    }\n}\n";
+    turns_into(after, "start-after a b", "start-after a; start-after b");
+}
+
+#[test]
 fn single_quotes_are_for_expressions() {
     turns_into(DOMAIN, "memory '64MiB'", "memory \"64MiB\"");
     turns_into(MEMORY, "vcpus '2'", "vcpus 2");

@@ -319,6 +319,11 @@ impl Resolver<'_> {
                 }
                 error.help(format!("write `{written}`")).suggest(span, written)
             }
+            None if taken == 1 && first == 1 && self.class(id).flavor == Flavor::Item => {
+                let arguments = &self.statements[statement].arguments;
+                let between = Span { start: arguments[0].span.end, end: span.start, ..span };
+                error.help(format!("write `{name}` for each of them")).suggest(between, format!("; {name} "))
+            }
             None => error.help("remove it, or name the attribute it is for: `name=value`"),
         };
         self.report(error);

@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use crate::compose::build::Line;
 use crate::compose::{ClassId, Content, Flavor, names};
+use crate::diagnostic::Diagnostic;
 use crate::resolver::{Form, Resolver};
+use crate::source::Span;
 use crate::standard;
-use crate::statement::StatementId;
+use crate::statement::{Literal, Reading, StatementId, Token};
 use crate::symbol::Symbol;
 
 impl Resolver<'_> {
@@ -114,5 +116,54 @@ impl Resolver<'_> {
     pub(crate) fn also_called(&mut self, id: ClassId, written: &Arc<str>, index: usize) {
         let written = self.names.intern(written);
         self.class_mut(id).index.entry(written).or_insert(index);
+    }
+
+    /// Reads `let n = 2` as `let n 2`, and `param n = 2` as `param n default=2`, after saying so.
+    pub(crate) fn mend_equals(&mut self, statement: StatementId, word: &str) {
+        const PARTS: [&str; 9] = ["type", "default", "min", "max", "doc", "optional", "context", "list", "live"];
+        let line = &self.statements[statement];
+        let is_value = matches!(word, "let" | "output");
+        if !line.arguments.is_empty() || !(is_value || word == "param") {
+            return;
+        }
+        let Some(property) = line.body.first().copied().filter(|part| self.statements[*part].is_property) else {
+            return;
+        };
+        let part = &self.statements[property];
+        let (name, span) = (Arc::clone(self.names.text(part.word())), part.name_span);
+        let Some(value) = part.arguments.first().cloned() else { return };
+        if PARTS.contains(&&*name) {
+            return;
+        }
+        let between = Span { start: span.end, end: value.span.start, ..span };
+        let has_type = self.property(statement, "type").is_some();
+        let instead = match &value.token {
+            _ if is_value => " ",
+            Token::Integer(_) if !has_type => " type=integer default=",
+            Token::Decimal(_) if !has_type => " type=number default=",
+            Token::Boolean(_) if !has_type => " type=boolean default=",
+            _ => " default=",
+        };
+        let written = self.sources.text(Span { end: value.span.end, ..value.span });
+        let error = Diagnostic::new("E0208", format!("a `{word}` has its name without `=`"), between, "not here");
+        let error = error.help(format!("write `{word} {name}{instead}{written}`")).suggest(between, instead);
+        self.report(error);
+        let id = self.statements.next_literal();
+        let named = Literal { token: Token::Text(name), reading: Reading::Plain, span, text_start: None, id };
+        let default = self.names.intern("default");
+        let line = self.statements.get_mut(statement);
+        line.arguments.push(named);
+        if is_value {
+            line.arguments.push(value);
+            line.body.remove(0);
+        } else if instead == " default=" {
+            self.statements.get_mut(property).path[0].0 = default;
+        } else {
+            // Without its type the value would be wrong; so nothing is said of either.
+            let optional = self.names.intern("optional");
+            let part = self.statements.get_mut(property);
+            part.path[0].0 = optional;
+            part.arguments[0].token = Token::Boolean(true);
+        }
     }
 }

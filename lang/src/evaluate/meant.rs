@@ -43,7 +43,10 @@ impl Resolver<'_> {
         let is_never_text = matches!(ty, Type::Boolean | Type::Integer | Type::Number);
         let file = literal.span.file;
         let written = self.sources.text(literal.span);
-        if self.is_visible(text, write.scope, file) {
+        if let Some(name) = text.strip_prefix('$').filter(|name| self.is_visible(name, write.scope, file)) {
+            mismatch.instead = Some(format!("($){name}"));
+            mismatch.because = Some("`($)` stands before what is computed".to_owned());
+        } else if self.is_visible(text, write.scope, file) {
             mismatch.instead = Some(format!("($){text}"));
             mismatch.because = Some(format!("`{text}` is declared here, and only `($)` computes"));
         } else if let Some(inside) = text.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) {
@@ -64,7 +67,7 @@ impl Resolver<'_> {
         } else if let Some(braced) = self.braced(written, write, file).filter(|_| !is_never_text) {
             mismatch.instead = Some(format!("(f){braced}"));
             mismatch.because = Some("`(f)` before a text fills in what stands in `${…}`".to_owned());
-        } else if text.contains([' ', '.', '(']) && self.is_expression_of_names(text, write, file) {
+        } else if text.contains([' ', '.', '(', '+', '*', '/', '%']) && self.is_expression_of_names(text, write, file) {
             mismatch.instead = Some(format!("($){written}"));
             mismatch.because = Some("plain text never computes; `($)` does".to_owned());
         }
@@ -143,5 +146,5 @@ impl Resolver<'_> {
 
 /// True for names that one gives to the number of an instance, which is called `index`.
 pub(crate) fn is_like_a_number(name: &str) -> bool {
-    matches!(name, "i" | "n" | "nr" | "no" | "num" | "number" | "count" | "idx" | "id")
+    matches!(name, "i" | "nr" | "no" | "num" | "idx")
 }

@@ -254,6 +254,18 @@ impl Checker<'_> {
         Ok(())
     }
 
+    /// The annotation that ends before a token, and the word in it.
+    fn annotation_before(&self, token: usize) -> Option<(Span, &str)> {
+        let close = (0..token).rev().find(|at| !matches!(self.kind(*at), Some(TokenKind::Space)))?;
+        let word = close.checked_sub(1)?;
+        let open = word.checked_sub(1)?;
+        let is_one = self.kind(close) == Some(TokenKind::CloseParen)
+            && self.kind(word) == Some(TokenKind::Word)
+            && self.kind(open) == Some(TokenKind::OpenParen);
+        let span = Span::new(self.file, self.tokens.get(open)?.start, self.tokens.get(close)?.end);
+        is_one.then(|| (span, self.text_of(word)))
+    }
+
     fn node(&mut self) -> Result<(), Box<Diagnostic>> {
         if self.kind(self.at) == Some(TokenKind::SlashDash) {
             self.at += 1;
@@ -334,7 +346,19 @@ impl Checker<'_> {
         }
     }
 
+    /// `count=(n)`: a name in brackets before a token that is not its value.
+    fn in_brackets(&self, token: usize) -> Option<Diagnostic> {
+        let (span, inside) = self.annotation_before(token).filter(|(_, inside)| !matches!(*inside, "$" | "f"))?;
+        let message = format!("`({inside})` stands before a value, and there is none");
+        let error = Diagnostic::new("E0105", message, span, "before which value?");
+        let fixed = format!("($){inside}");
+        Some(error.help(format!("to compute it write `{fixed}`")).suggest(span, fixed))
+    }
+
     fn stray_equals(&self, name: usize, previous: usize, token: usize) -> Diagnostic {
+        if let Some(error) = self.in_brackets(previous) {
+            return error;
+        }
         if previous != name {
             let error = self.error(token, "`=` stands between the name of a property and its value", "unexpected");
             return error.help("write `name=value`");
@@ -370,7 +394,13 @@ impl Checker<'_> {
         if bare.contains('"') || close.is_none() {
             return error.help("write for example `(f)\"web-${index}\"`");
         }
-        let fixed = format!("(f)\"{bare}\"");
+        let whole = bare.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+        let is_name = |inside: &str| inside.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+        let fixed = match whole {
+            Some(inside) if is_name(inside) => format!("($){inside}"),
+            Some(inside) => format!("($)\"{inside}\""),
+            None => format!("(f)\"{bare}\""),
+        };
         let span = Span::new(self.file, start, start + length);
         error.help(format!("write `{fixed}`")).suggest(span, fixed)
     }
@@ -443,6 +473,9 @@ impl Checker<'_> {
                 self.infinite(self.at - 1)
             }
             _ => {
+                if let Some(error) = self.in_brackets(self.at) {
+                    return refuse(error);
+                }
                 let message = format!("the property `{}` has no value", self.text_of(token));
                 let error = self.error(self.at.min(self.tokens.len()), message, "expected a value");
                 refuse(error.help(format!("write `{}=value`", self.text_of(token))))
