@@ -34,9 +34,9 @@ pub fn diagnose(path: &str, loader: &dyn Loader, options: &Options) -> Findings 
         Ok(checked) => checked,
         Err(Failure { sources, diagnostics }) => return Findings { sources, diagnostics },
     };
-    // What is said of the one pool that a command would take; a library has none.
-    if let ([_], [], Err(Failure { sources, diagnostics })) =
-        (&checked.pools[..], &checked.resolved[..], load(path, loader, options))
+    // What is said of the one pool that a command would take, where it does not stand once; a library has none.
+    if let ([_], []) = (&checked.pools[..], &checked.resolved[..])
+        && let Err(Failure { sources, diagnostics }) = load(path, loader, options)
     {
         return Findings { sources, diagnostics };
     }
