@@ -105,6 +105,12 @@ fn habits_of_other_languages_are_turned_into_ours() {
 }
 
 #[test]
+fn a_comment_of_a_shell_is_turned_into_ours() {
+    turns_into("HERE the first\npool p {\n}\n", "#", "//");
+    turns_into("HERE the first\npool p {\n}\n", "##", "//");
+}
+
+#[test]
 fn single_quotes_are_for_expressions() {
     turns_into(DOMAIN, "memory '64MiB'", "memory \"64MiB\"");
     turns_into(MEMORY, "vcpus '2'", "vcpus 2");
@@ -181,6 +187,12 @@ fn a_plain_text_with_a_name_of_the_description_is_told_and_one_for_a_shell_is_no
     };
     for told in ["\"${key}\"", "\"x ${HOME} ${ key } y\"", "\"${web.memory}\"", "\"${pool.name}\"", "\"${each.key}\""] {
         assert_eq!(warnings(&with(told)), ["W0005"], "{told}");
+    }
+    for told in ["web.eth0.ip", "web.memory", "pool.budget.amount"] {
+        assert_eq!(warnings(&with(told)), ["W0005"], "{told}");
+    }
+    for fine in ["\"web.eth0.ip\"", "www.example.org", "web", "($)web.memory"] {
+        assert!(warnings(&with(fine)).is_empty(), "{fine}");
     }
     for fine in ["\"${HOME}\"", "(f)\"${key}\"", "(f)\"$${key}\"", "\"$key {key}\"", "\"${\"", "\"${#}\""] {
         assert!(warnings(&with(fine)).is_empty(), "{fine}");

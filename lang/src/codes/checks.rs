@@ -142,8 +142,8 @@ pub(super) const CODES: &[Code] = &[
     },
     Code {
         code: "W0005",
-        title: "a text that is not filled in",
-        explanation: "Plain text stays as it is, so that a script may have `${…}` of its own. Where what stands in it is a name of the description, filling in was most likely meant: `(f)` before the text does it, and there `$${` stands for `${`.",
+        title: "a text that is not filled in or computed",
+        explanation: "Plain text stays as it is, so that a script may have `${…}` of its own. Where what stands in it is a name of the description, filling in was most likely meant: `(f)` before the text does it, and there `$${` stands for `${`. Likewise `output ip web.eth0.ip` is only text; `($)` before it computes.",
         example: "param greeting default=\"welcome\"\npool p {\n    domain web {\n        image \"std:tiny\"\n        memory \"64MiB\"\n        cloud-init { file \"/etc/motd\" \"${greeting}\\n\"; }\n    }\n    assert \"greeting != ''\"\n}\n",
         cure: "param greeting default=\"welcome\"\npool p {\n    domain web {\n        image \"std:tiny\"\n        memory \"64MiB\"\n        cloud-init { file \"/etc/motd\" (f)\"${greeting}\\n\"; }\n    }\n}\n",
         library: "",

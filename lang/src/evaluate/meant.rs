@@ -122,7 +122,12 @@ impl Resolver<'_> {
         for at in write.first..write.end {
             let Some(literal) = self.statements[write.holder].arguments.get(at) else { continue };
             let Token::Text(text) = &literal.token else { continue };
-            if literal.reading != Reading::Plain || !text.contains("${") {
+            if literal.reading != Reading::Plain {
+                continue;
+            }
+            if !text.contains("${") {
+                let (text, span) = (Arc::clone(text), literal.span);
+                self.uncomputed(&text, span, write);
                 continue;
             }
             let (text, span) = (Arc::clone(text), literal.span);
@@ -133,6 +138,20 @@ impl Resolver<'_> {
             let help = "write `(f)` before the text to fill it in, and `$${` there for what shall stay";
             self.report(warning.help(help).suggest(Span { end: span.start, ..span }, "(f)"));
         }
+    }
+
+    /// Warns of an output or let whose value is a path of the description, without quotes: it is only text.
+    fn uncomputed(&mut self, text: &str, span: Span, write: &Write) {
+        let word = self.text(self.statements[write.holder].word());
+        let is_bare_path = text.contains('.') && self.sources.text(span) == text;
+        let first = text.split('.').next().unwrap_or_default();
+        if !is_bare_path || !matches!(word, "output" | "let") || !self.is_meant_here(text, write, span.file) {
+            return;
+        }
+        let message = format!("`{text}` is not computed: it is plain text");
+        let warning = Diagnostic::new("W0005", message, span, format!("does not look at `{first}`"));
+        let help = format!("write `($){text}` to compute it, or put it between quotes if it is text");
+        self.report(warning.help(help).suggest(Span { end: span.start, ..span }, "($)"));
     }
 
     /// True where what stands between `${` and `}` names something of the description.

@@ -56,7 +56,9 @@ fn lexical_diagnostic(file: FileId, text: &str, error: LexicalError, max_depth: 
         }
         LexicalErrorKind::StrayCharacter => {
             let help = match found {
-                "[" | "]" => "a list is written as several values: `hosts a b c`; an index as `web.0`",
+                "[" | "]" => {
+                    "a list is written as several values: `hosts a b c`; as a property `each=($)\"['a', 'b']\"`; an index as `web.0`"
+                }
                 "/" => "put a path between quotes: `\"/data/xen\"`",
                 _ => "put it between quotes if it is part of a text",
             };
@@ -64,8 +66,13 @@ fn lexical_diagnostic(file: FileId, text: &str, error: LexicalError, max_depth: 
         }
         LexicalErrorKind::AfterContinuation => syntax("`\\` must be the last thing on its line".into(), "this follows")
             .help("put it between quotes if it is part of a text"),
+        LexicalErrorKind::UnknownKeyword if found.bytes().all(|letter| letter == b'#') => {
+            syntax(format!("`{found}` begins no comment"), "a comment begins with `//`")
+                .help("write `//`; words with `#` are `#true`, `#false` and `#null`")
+                .suggest(span, "//")
+        }
         LexicalErrorKind::UnknownKeyword => syntax(format!("`{found}` means nothing"), "unexpected")
-            .help("words with `#` are `#true`, `#false` and `#null`; put other text between quotes"),
+            .help("words with `#` are `#true`, `#false` and `#null`; a comment begins with `//`; put other text between quotes"),
         LexicalErrorKind::BareKeyword => syntax(format!("`{found}` is written `#{found}`"), "the `#` is missing")
             .help(format!("write `#{found}`, or `\"{found}\"` for the text"))
             .suggest(span, format!("#{found}")),
