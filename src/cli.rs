@@ -12,8 +12,8 @@ Examples:
   tycoon down pool          undo it and get the rest of the money back
 
 Exit codes:
-  0 ok · 1 failed · 2 wrong usage · 3 changes pending (plan --exit-code) · 4 partly done
-  5 budget or balance too small · 6 locked by somebody else · 130 interrupted";
+  0 ok · 1 failed · 2 wrong usage · 3 changes pending (plan --exit-code, fmt --check)
+  4 partly done · 5 budget or balance too small · 6 locked by somebody else · 130 interrupted";
 
 /// Brings up pools of Xen virtual machines on hosts that sell their resources on a market.
 #[derive(Parser, Debug)]

@@ -83,15 +83,14 @@ pub fn load(arguments: &DescriptionArgs, output: &Output) -> Result<Loaded, Fail
     Ok(loaded)
 }
 
-/// Checks a file, be it a pool or a library; warnings are shown.
-pub fn check(arguments: &DescriptionArgs, output: &Output) -> Result<Checked, Failure> {
+/// Checks a file, be it a pool or a library.
+pub fn check(arguments: &DescriptionArgs) -> Result<Checked, Failure> {
     let (loader, options) = loader(arguments)?;
-    let checked = tycoon_lang::check(&arguments.file, &loader, &options).map_err(Failure::description)?;
-    show_warnings(&checked.sources, &checked.warnings, output);
-    Ok(checked)
+    tycoon_lang::check(&arguments.file, &loader, &options).map_err(Failure::description)
 }
 
-fn show_warnings(sources: &Sources, warnings: &[Diagnostic], output: &Output) {
+/// Shows warnings to people; as data they are part of a command's result.
+pub fn show_warnings(sources: &Sources, warnings: &[Diagnostic], output: &Output) {
     if !warnings.is_empty() && !output.json {
         output.error(&render_diagnostics(sources, warnings, output.stderr));
     }

@@ -11,7 +11,7 @@ pub enum Exit {
     Failed,
     /// The command line is wrong.
     Usage,
-    /// `plan --exit-code`: there is something to do.
+    /// `plan --exit-code`, `fmt --check`: there is something to do.
     ChangesPending,
     /// Some of it was done.
     Partly,

@@ -122,23 +122,26 @@ impl Failure {
 
     fn from_plan(error: &PlanError, sources: Option<&Sources>) -> Self {
         let exit = if error.is_about_money() { Exit::Budget } else { Exit::Failed };
-        let code = error.code();
-        match (error.span(), sources) {
-            (Some(span), Some(sources)) => {
-                let diagnostic = Diagnostic {
-                    code,
-                    severity: Severity::Error,
-                    message: error.to_string(),
-                    labels: vec![tycoon_lang::diagnostic::Label { span: *span, text: error.label(), primary: true }],
-                    notes: Vec::new(),
-                    help: Some(error.help()),
-                    suggestion: None,
-                    repeated: 0,
-                };
+        match sources.and_then(|sources| Some((sources, diagnostic_of(error)?))) {
+            Some((sources, diagnostic)) => {
                 let content = Content::Description { sources: sources.clone(), diagnostics: vec![diagnostic] };
                 Self { exit, content: Box::new(content) }
             }
-            _ => Self::plain(exit, Some(code.to_owned()), error.to_string(), Vec::new(), Some(error.help())),
+            None => Self::plain(exit, Some(error.code().to_owned()), error.to_string(), Vec::new(), Some(error.help())),
+        }
+    }
+
+    /// Several things that no plan can have, each place once.
+    pub fn from_plans(errors: &[PlanError], sources: &Sources) -> Self {
+        let mut diagnostics: Vec<Diagnostic> = Vec::new();
+        for diagnostic in errors.iter().filter_map(diagnostic_of) {
+            if !diagnostics.iter().any(|known| known.labels == diagnostic.labels) {
+                diagnostics.push(diagnostic);
+            }
+        }
+        match (errors, &diagnostics[..]) {
+            ([first, ..], []) => Self::from_plan(first, None),
+            _ => Self::description(tycoon_lang::Failure { sources: sources.clone(), diagnostics }),
         }
     }
 
@@ -176,6 +179,21 @@ impl Failure {
         };
         json!({ "error": error, "exit_code": self.exit.code() })
     }
+}
+
+/// A plan that cannot be made, as a diagnostic of the description; `None` where it belongs to no place.
+pub fn diagnostic_of(error: &PlanError) -> Option<Diagnostic> {
+    let label = tycoon_lang::diagnostic::Label { span: *error.span()?, text: error.label(), primary: true };
+    Some(Diagnostic {
+        code: error.code(),
+        severity: Severity::Error,
+        message: error.to_string(),
+        labels: vec![label],
+        notes: Vec::new(),
+        help: Some(error.help()),
+        suggestion: None,
+        repeated: 0,
+    })
 }
 
 /// Diagnostics for people, one after the other.

@@ -1,13 +1,16 @@
 //! The user's key, which is her account: in a file, protected with a passphrase or not, or in an ssh-agent. Where she
 //! has chosen none, one is made at first use.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use tycoon_market::{AccountId, PublicKey};
 use tycoon_rpc::agent::{Agent, AgentKey};
-use tycoon_rpc::{SecretKey, Signer, key_file};
+use tycoon_rpc::key_file::{self, KeyFileError};
+use tycoon_rpc::keys::SecretKeyError;
+use tycoon_rpc::{SecretKey, Signer};
 use zeroize::Zeroizing;
 
 use crate::exit::Exit;
@@ -149,12 +152,7 @@ impl Identity {
     }
 
     fn load(path: PathBuf, output: &Output) -> Result<Self, Failure> {
-        let key = load_key(&path, output).map_err(|failure| {
-            failure.help(format!(
-                "your key is your account: restore {} from a backup; without one, move it away and a new account is made",
-                path.display()
-            ))
-        })?;
+        let key = load_key(&path, output)?;
         Ok(Self { key: Arc::new(key), path })
     }
 
@@ -177,7 +175,38 @@ pub fn load_key(path: &Path, output: &Output) -> Result<SecretKey, Failure> {
     let loaded = key_file::load_protected(path, asked);
     match refused {
         Some(failure) => Err(failure),
-        None => loaded.map_err(|error| Failure::from_error(Exit::Failed, &error)),
+        None => loaded.map_err(|error| Failure::from_error(Exit::Failed, &error).help(cure(&error))),
+    }
+}
+
+/// What to do about a key that cannot be used. A key is an account with money, so nothing here gives one up.
+fn cure(error: &KeyFileError) -> String {
+    let restore = |path: &Path| {
+        format!(
+            "the key is the account: restore {} from a backup, and keep what is there now; another key is another \
+             account, without this one's money",
+            path.display()
+        )
+    };
+    match error {
+        KeyFileError::TooOpen { path, .. } => {
+            format!("run `chmod 600 {}`; key and account stay as they are", path.display())
+        }
+        KeyFileError::Unreadable { path, source } if source.kind() == ErrorKind::PermissionDenied => {
+            format!("run the command as the owner of {}; nothing is wrong with the key", path.display())
+        }
+        KeyFileError::NotAKey { path, source: SecretKeyError::Encrypted } => format!(
+            "run the command on a terminal, or let TYCOON_PASSPHRASE_FILE name a file with the passphrase of {}",
+            path.display()
+        ),
+        KeyFileError::NotAKey { path, source: SecretKeyError::WrongPassphrase } => {
+            format!("try again with the passphrase of {}", path.display())
+        }
+        KeyFileError::Unreadable { path, .. }
+        | KeyFileError::TooLarge { path }
+        | KeyFileError::NotAKey { path, .. }
+        | KeyFileError::Exists { path }
+        | KeyFileError::Unwritable { path, .. } => restore(path),
     }
 }
 

@@ -21,12 +21,14 @@ mod site;
 mod status_view;
 mod time;
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 use crate::cli::Cli;
-use crate::output::Output;
+use crate::exit::Exit;
+use crate::output::{Output, Style};
 
 /// A service makes and drops many small values on many threads. The C library's allocator keeps what each thread once used;
 /// with this one a host of a thousand accounts answers in half the time, in a third of the memory.
@@ -34,17 +36,32 @@ use crate::output::Output;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => return show(&answer),
+    };
     let output = Output::new(&cli.global);
-    match commands::run(&cli.command, &output) {
-        Ok(exit) => exit.into(),
+    let exit = match commands::run(&cli.command, &output) {
+        Ok(exit) => exit,
         Err(failure) => {
             if output.json {
                 output.print_json(&failure.json());
             } else {
                 output.error(&failure.render(output.stderr));
             }
-            failure.exit.into()
+            failure.exit
         }
+    };
+    output.end(exit).into()
+}
+
+/// Shows the help or the version that was asked for, or what is wrong with the command line.
+fn show(answer: &clap::Error) -> ExitCode {
+    match answer.print() {
+        Err(error) if !answer.use_stderr() && error.kind() != ErrorKind::BrokenPipe => {
+            eprint!("{}", output::unwritten(&error).render(Style { color: false, width: output::WIDTH_OFF_TERMINAL }));
+            Exit::Failed.into()
+        }
+        _ => ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(1)),
     }
 }

@@ -1,14 +1,17 @@
 //! Where output goes and how it looks: data on stdout, messages on stderr, colour only on a terminal.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::{Arc, OnceLock};
 
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use serde::Serialize;
 
 use crate::cli::{ColorChoice, Global};
+use crate::exit::Exit;
+use crate::failure::Failure;
 
 /// The width for what is not shown on a terminal.
-const WIDTH_OFF_TERMINAL: usize = 100;
+pub const WIDTH_OFF_TERMINAL: usize = 100;
 
 /// How text looks on one stream.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +75,8 @@ pub struct Output {
     pub can_ask: bool,
     /// True where stderr is a terminal, so that progress can move.
     pub can_move: bool,
+    /// The first data that could not be written, and why.
+    unwritten: Arc<OnceLock<io::Error>>,
 }
 
 impl Output {
@@ -96,6 +101,7 @@ impl Output {
             stderr: style(err),
             can_ask: io::stdin().is_terminal() && err && !global.json,
             can_move: err && !dumb && !global.json && !global.quiet,
+            unwritten: Arc::default(),
         }
     }
 
@@ -104,18 +110,33 @@ impl Output {
         Self { json: true, ..self.clone() }
     }
 
-    /// Prints data.
+    /// Prints data. What goes wrong is kept for [`Output::end`].
     pub fn print(&self, text: &str) {
-        // A reader that has gone away, as `head` does, has seen what it wanted.
         let mut stdout = io::stdout().lock();
-        let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            self.unwritten.get_or_init(|| error);
+        }
+    }
+
+    /// How a command that ended so has ended in truth: data that could not be written is an error.
+    pub fn end(&self, exit: Exit) -> Exit {
+        match self.unwritten.get() {
+            // A reader that has gone away, as `head` does, has seen what it wanted.
+            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                self.error(&unwritten(error).render(self.stderr));
+                if exit == Exit::Ok { Exit::Failed } else { exit }
+            }
+            _ => exit,
+        }
     }
 
     /// Prints data as JSON.
     pub fn print_json<T: Serialize>(&self, value: &T) {
         match serde_json::to_string_pretty(value) {
             Ok(text) => self.print(&format!("{text}\n")),
-            Err(error) => self.error(&format!("error: the result cannot be written as JSON: {error}\n")),
+            Err(error) => {
+                self.unwritten.get_or_init(|| error.into());
+            }
         }
     }
 
@@ -140,6 +161,13 @@ impl Output {
             Err(_) => false,
         }
     }
+}
+
+/// The failure of data that could not be written to standard output.
+pub fn unwritten(error: &io::Error) -> Failure {
+    Failure::from_error(Exit::Failed, error)
+        .context("the output cannot be written")
+        .help("what the command did is done; make room, or write elsewhere, and ask again")
 }
 
 fn terminal_width() -> usize {

@@ -140,7 +140,7 @@ impl Residue {
         paths
     }
 
-    fn visit<'a>(&'a self, visitor: &mut impl FnMut(&'a Self)) {
+    pub(crate) fn visit<'a>(&'a self, visitor: &mut impl FnMut(&'a Self)) {
         visitor(self);
         match self {
             Self::Constant(_) | Self::Read { .. } => {}

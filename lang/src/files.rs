@@ -91,11 +91,17 @@ impl Resolver<'_> {
 
     /// Reads the statements of a text; says what is wrong with it.
     pub(crate) fn read_text(&mut self, file: FileId, text: &str) -> (Vec<StatementId>, bool) {
-        let mut problems = Vec::new();
-        let statements = read::read(file, text, self.options, &mut self.names, &mut self.statements, &mut problems);
+        let (statements, problems) = self.parse_text(file, text);
         let broken = statements.is_empty() && !problems.is_empty();
         problems.into_iter().for_each(|problem| self.report(problem));
         (statements, broken)
+    }
+
+    /// The statements of a text, and what is wrong with it, which is not reported yet.
+    pub(crate) fn parse_text(&mut self, file: FileId, text: &str) -> (Vec<StatementId>, Vec<Diagnostic>) {
+        let mut problems = Vec::new();
+        let statements = read::read(file, text, self.options, &mut self.names, &mut self.statements, &mut problems);
+        (statements, problems)
     }
 
     fn read_unit(
@@ -204,7 +210,13 @@ impl Resolver<'_> {
         let span = self.statements[statement].span;
         let Some(property) = self.property(statement, "as") else {
             let error = Diagnostic::new("E0112", "an import needs a name", span, "`as=` is missing");
-            self.report(error.help("write `import \"./lib/cluster.kdl\" as=vc`").suggest(span.after(), " as=name"));
+            let path = self.plain_text(statement, 0).map(|(path, _)| path);
+            let stem = path.as_deref().and_then(|path| path.rsplit('/').next()?.strip_suffix(".kdl"));
+            let usable =
+                |name: &&str| crate::compose::names::is_name(name) && !crate::compose::names::is_reserved(name);
+            let name = stem.filter(usable).unwrap_or("name");
+            let help = format!("choose one, for example `as={name}`; what it holds is then `{name}.Template`");
+            self.report(error.help(help).suggest(span.after(), format!(" as={name}")));
             return None;
         };
         let (name, place) = self.plain_text(property, 0)?;

@@ -24,6 +24,7 @@ pub mod testing;
 pub mod tree;
 pub mod types;
 pub mod value;
+pub mod words;
 
 mod compose;
 mod evaluate;
@@ -31,6 +32,7 @@ mod excerpt;
 mod expression;
 mod files;
 mod load;
+pub mod lookup;
 pub mod machine;
 mod nearest;
 mod quantity;
@@ -44,7 +46,9 @@ pub use diagnostic::{Diagnostic, Edit, Label, Severity};
 pub use explain::{Explanation, explain};
 pub use expression::ast::Operator;
 pub use expression::functions::Function;
-pub use load::{Checked, Failure, Loaded, LoadedMachine, LoadedSite, check, load, load_machine, load_site};
+pub use load::{
+    Checked, CheckedPool, Failure, Loaded, LoadedMachine, LoadedSite, check, load, load_machine, load_site,
+};
 pub use options::{Options, PARAM_VARIABLE};
 pub use quantity::bytes_of;
 pub use source::{FileId, LoadError, Loader, MemoryLoader, Source, Sources, Span};

@@ -33,10 +33,21 @@ pub struct Checked {
     pub sources: Sources,
     /// The names of its pools.
     pub pools: Vec<String>,
+    /// Those of them that stand once, resolved to their last value.
+    pub resolved: Vec<CheckedPool>,
     /// What else stands at its top: kind and name of its sites and machines.
     pub others: Vec<(String, String)>,
     /// What looks unintended.
     pub warnings: Vec<Diagnostic>,
+}
+
+/// A pool of a file that was checked.
+#[derive(Clone, Debug)]
+pub struct CheckedPool {
+    /// Its resolved tree.
+    pub tree: Component,
+    /// The same in types of its own.
+    pub pool: Pool,
 }
 
 /// A description of a site that is sound.
@@ -121,14 +132,13 @@ pub fn check(path: &str, loader: &dyn Loader, options: &Options) -> Result<Check
     on_large_stack(|| {
         let mut resolver = Resolver::new(options, loader);
         let main = resolver.prepare(path);
-        let mut live = Vec::new();
-        resolver.check_file(main, &mut live);
+        let resolved = resolver.check_whole(main);
         let pools = resolver.pools(main).into_iter().map(|(_, name)| name).collect();
         let others = resolver.other_components(main);
         if resolver.problems.has_errors() {
             return Err(resolver.failure());
         }
-        Ok(Checked { sources: resolver.sources, pools, others, warnings: resolver.problems.into_sorted() })
+        Ok(Checked { sources: resolver.sources, pools, resolved, others, warnings: resolver.problems.into_sorted() })
     })
 }
 
@@ -179,13 +189,25 @@ impl Resolver<'_> {
     pub(crate) fn check_file(&mut self, main: FileId, live: &mut Vec<LiveAssertion>) {
         let top = self.file_class(main);
         self.compile_class(top);
-        self.compose_templates(main);
+        // Those of imports, too, so that the errors of all files come in one run.
+        let files: Vec<FileId> =
+            self.units.iter().filter(|(_, unit)| !unit.is_standard).map(|(file, _)| *file).collect();
+        for file in files {
+            self.compose_templates(file);
+        }
         if let Ok(root) = self.root_instance(main) {
             self.check_instance(root, live);
         }
         if !self.problems.has_errors() {
             self.unused(main);
         }
+    }
+
+    /// Checks a file and every pool in it.
+    pub(crate) fn check_whole(&mut self, main: FileId) -> Vec<CheckedPool> {
+        let mut live = Vec::new();
+        self.check_file(main, &mut live);
+        self.build_pools(main, &live)
     }
 
     fn load_pool(mut self, main: FileId) -> Result<Loaded, Failure> {
@@ -322,6 +344,28 @@ impl Resolver<'_> {
         let assertions = assertions.collect();
         let mut pool = pool::build::pool(&tree, name, assertions);
         pool::build::stores(&tree, &mut pool);
+        let contradictions = pool::sound::contradictions(&pool);
+        if !contradictions.is_empty() {
+            contradictions.into_iter().for_each(|error| self.report(error));
+            return None;
+        }
         Some((tree, pool))
+    }
+
+    /// All pools of a checked file that stand once; what contradicts itself in one is reported.
+    pub(crate) fn build_pools(&mut self, main: FileId, live: &[LiveAssertion]) -> Vec<CheckedPool> {
+        let mut built = Vec::new();
+        for (member, name) in self.pools(main) {
+            if self.problems.has_errors() {
+                break;
+            }
+            let (Ok(root), Ok(name)) = (self.root_instance(main), name.parse::<PoolName>()) else { continue };
+            let span = self.class_of(root).members[member].span;
+            if let Ok(Children::One(_)) = self.children(root, member, span) {
+                let pool = self.build_pool(main, member, name, live);
+                built.extend(pool.map(|(tree, pool)| CheckedPool { tree, pool }));
+            }
+        }
+        built
     }
 }

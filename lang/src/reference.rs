@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use crate::compose::schema::{Declaration, Liveness};
 use crate::compose::{ClassId, Content, Leaf};
-use crate::nearest::nearest;
 use crate::options::Options;
 use crate::resolver::Resolver;
 use crate::source::MemoryLoader;
@@ -73,7 +72,7 @@ pub fn kind(name: &str) -> Option<Schema> {
 }
 
 /// A kind, also one that only others are made of, such as `placement` or `host-facts`.
-fn any_kind(name: &str, also_abstract: bool) -> Option<Schema> {
+pub(crate) fn any_kind(name: &str, also_abstract: bool) -> Option<Schema> {
     let (options, loader) = (Options::default(), MemoryLoader::new());
     crate::load::on_large_stack(|| {
         let mut resolver = Resolver::new(&options, &loader);
@@ -86,63 +85,6 @@ fn any_kind(name: &str, also_abstract: bool) -> Option<Schema> {
         }
         Some(resolver.schema(class, statement, &mut Vec::new()))
     })
-}
-
-/// What a path such as `domain`, `domain.memory` or `pool.place.require` leads to.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Found {
-    /// A kind, record or item.
-    Schema(Schema),
-    /// An attribute.
-    Attribute(AttributeSchema),
-    /// A type of values, with how they look.
-    Type {
-        /// Its name.
-        name: String,
-        /// How its values look.
-        example: String,
-    },
-}
-
-/// Finds what a path such as `domain.memory` leads to.
-///
-/// # Errors
-/// The names that are nearest to the part that was not found; empty where none is near.
-pub fn find(path: &str) -> Result<Found, Vec<String>> {
-    let mut parts = path.split('.');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut schema) = any_kind(first, true) else {
-        if let (Some(ty), false) = (Type::from_name(first, |_| false), path.contains('.')) {
-            return Ok(Found::Type { name: first.to_owned(), example: ty.example().to_owned() });
-        }
-        let names = standard::KINDS.iter().map(|(name, _)| *name).chain(Type::names());
-        return Err(nearest(first, names).into_iter().map(str::to_owned).collect());
-    };
-    let mut walked = first.to_owned();
-    let mut parts = parts.peekable();
-    while let Some(part) = parts.next() {
-        if parts.peek().is_none()
-            && let Some(attribute) = schema.attributes.iter().find(|attribute| attribute.name == part)
-        {
-            return Ok(Found::Attribute(attribute.clone()));
-        }
-        let child = schema.children.iter().find(|(_, name)| name == part).map(|(word, _)| word.clone());
-        let inner = schema.records.iter().chain(&schema.items).find(|inner| inner.name == part).cloned();
-        let inner = inner.or_else(|| child.and_then(|word| kind(&word)));
-        let contained = || schema.contains.iter().find(|word| *word == part).and_then(|word| kind(word));
-        match inner.or_else(contained) {
-            Some(inner) => schema = inner,
-            None => {
-                let known = schema.attributes.iter().map(|attribute| attribute.name.as_str());
-                let known = known.chain(schema.records.iter().chain(&schema.items).map(|inner| inner.name.as_str()));
-                let known = known.chain(schema.children.iter().map(|(_, name)| name.as_str()));
-                return Err(nearest(part, known).into_iter().map(|near| format!("{walked}.{near}")).collect());
-            }
-        }
-        walked = format!("{walked}.{part}");
-    }
-    Ok(Found::Schema(schema))
 }
 
 impl Resolver<'_> {
@@ -352,26 +294,6 @@ mod tests {
         let place = domain.records.iter().find(|record| record.name == "place").unwrap();
         assert!(place.items.iter().any(|item| item.name == "require"));
         assert!(kind("store").is_none() && kind("nothing").is_none());
-    }
-
-    #[test]
-    fn a_path_leads_to_kinds_records_attributes_and_types() {
-        let name = |path: &str| match find(path) {
-            Ok(Found::Schema(schema)) => format!("schema {}", schema.name),
-            Ok(Found::Attribute(attribute)) => format!("attribute {} {}", attribute.name, attribute.accepts()),
-            Ok(Found::Type { name, .. }) => format!("type {name}"),
-            Err(near) => format!("nothing, perhaps {near:?}"),
-        };
-        assert_eq!(name("domain"), "schema domain");
-        assert_eq!(name("host-facts.cpus"), "attribute cpus number");
-        assert_eq!(name("domain.vcpus"), "attribute vcpus integer, 1 to 512");
-        assert_eq!(name("domain.place.require"), "schema require");
-        assert_eq!(name("domain.root.size"), "attribute size bytes, 1MiB to 64TiB");
-        assert_eq!(name("pool.domain.memory"), "attribute memory bytes, 1MiB to 64TiB");
-        assert_eq!(name("bytes"), "type bytes");
-        assert_eq!(name("domian"), "nothing, perhaps [\"domain\"]");
-        assert_eq!(name("domain.memroy"), "nothing, perhaps [\"domain.memory\"]");
-        assert_eq!(name("quux"), "nothing, perhaps []");
     }
 
     #[test]

@@ -81,8 +81,10 @@ pub(crate) struct Resolver<'a> {
     /// Endless containments that have been reported, as the statements that take part.
     pub(crate) circles: BTreeSet<Vec<StatementId>>,
     pub(crate) forms: Vec<Form>,
-    /// Wrong lines and the attribute that each was meant for.
-    pub(crate) spoils: BTreeMap<StatementId, Symbol>,
+    /// Wrong lines and the attributes that each was meant for.
+    pub(crate) spoils: BTreeMap<StatementId, BTreeSet<Symbol>>,
+    /// Lines with a wrong word that create a component as if the right one stood there.
+    pub(crate) mended: BTreeSet<StatementId>,
     pub(crate) classes: Vec<Class>,
     pub(crate) instances: Vec<Instance>,
     pub(crate) compiled: BTreeMap<LiteralId, Option<Arc<Expression>>>,
@@ -120,6 +122,7 @@ impl<'a> Resolver<'a> {
             circles: BTreeSet::new(),
             forms: Vec::new(),
             spoils: BTreeMap::new(),
+            mended: BTreeSet::new(),
             classes: Vec::new(),
             instances: Vec::new(),
             compiled: BTreeMap::new(),

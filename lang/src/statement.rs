@@ -131,6 +131,11 @@ impl Statements {
         LiteralId(self.literals - 1)
     }
 
+    /// All statements, in the order in which they were read.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = StatementId> + use<> {
+        (0..self.list.len() as u32).map(StatementId)
+    }
+
     /// How many statements there are.
     pub(crate) fn len(&self) -> usize {
         self.list.len()

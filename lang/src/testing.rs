@@ -33,15 +33,20 @@ impl TestReport {
     }
 }
 
-/// Runs all tests of a file. Each resolves the file anew, with what its `given` says written over it.
+/// Runs all tests of a file. Each resolves the file anew, with what its `given` says written over it. A file without
+/// tests is checked as it stands, so that nobody takes "none failed" for "sound".
 ///
 /// # Errors
-/// [`Failure`] where the file cannot be read or a test is not well formed; what a test finds is in its report.
+/// [`Failure`] where the file cannot be read, a test is not well formed, or a file without tests is not sound; what a
+/// test finds is in its report.
 pub fn run_tests(path: &str, loader: &dyn Loader, options: &Options) -> Result<Vec<TestReport>, Failure> {
     on_large_stack(|| {
         let mut first = Resolver::new(options, loader);
         let main = first.prepare(path);
         let tests = first.tests(main);
+        if tests.is_empty() && !first.problems.has_errors() {
+            first.check_whole(main);
+        }
         if first.problems.has_errors() {
             return Err(first.failure());
         }
@@ -63,7 +68,7 @@ fn run_test(path: &str, loader: &dyn Loader, options: &Options, test: Test) -> T
     let mut resolver = Resolver::new(options, loader);
     let main = resolver.prepare(path);
     resolver.add_given(main, &test.given);
-    resolver.check_file(main, &mut Vec::new());
+    resolver.check_whole(main);
     let mut failures = Vec::new();
     if test.expect_error.is_empty() {
         if !resolver.problems.has_errors() {

@@ -88,6 +88,8 @@ pub(crate) struct Mismatch {
     pub(crate) message: String,
     /// What to write instead: `"64MiB"`, as KDL.
     pub(crate) instead: Option<String>,
+    /// Why that: "only `($)` computes".
+    pub(crate) because: Option<String>,
     /// How such values look.
     pub(crate) help: String,
 }
@@ -149,6 +151,27 @@ impl Type {
             Self::Condition => "write an expression between quotes, such as `\"host.cpus >= 4\"`",
             Self::Component(_) => "write the name of a component",
             Self::List(_) => "write several values, with spaces between them",
+        }
+    }
+
+    /// A value of this type, as one writes it.
+    pub(crate) fn sample(&self) -> &'static str {
+        match self {
+            Self::Boolean => "#true",
+            Self::Integer => "4",
+            Self::Number => "0.9",
+            Self::Bytes => "\"2GiB\"",
+            Self::Duration => "\"12h\"",
+            Self::Credits => "10",
+            Self::Rate => "\"0.5/h\"",
+            Self::Bandwidth => "\"100Mbit/s\"",
+            Self::Ip | Self::Ipv4 => "\"192.0.2.11\"",
+            Self::Netmask => "\"255.255.0.0\"",
+            Self::HostName => "\"node1.example.org\"",
+            Self::Image => "\"std:tiny\"",
+            Self::Path => "\"/data/xen\"",
+            Self::List(inner) => inner.sample(),
+            Self::Any | Self::Text | Self::Word | Self::Table | Self::Condition | Self::Component(_) => "\"text\"",
         }
     }
 
@@ -356,7 +379,7 @@ impl Type {
     }
 
     fn mismatch(&self, message: String) -> Mismatch {
-        Mismatch { wrong_unit: false, message, instead: None, help: self.example().to_owned() }
+        Mismatch { wrong_unit: false, message, instead: None, because: None, help: self.example().to_owned() }
     }
 
     fn without_unit(&self, number: &str) -> Mismatch {

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use tycoon_lang::codes::{self, Code};
+use tycoon_lang::pool::hosts::{named_hosts, unknown_hosts};
 use tycoon_lang::{Diagnostic, MemoryLoader, Options, Sources, check, load, run_tests};
 
 /// What the example of a code needs besides its text.
@@ -43,6 +44,12 @@ fn diagnostics(code: &Code, text: &str, wrong: bool) -> (Sources, Vec<Diagnostic
     if matches!(code.code, "E0502" | "E0505") {
         let report = run_tests("pool.kdl", &loader, &options).unwrap().remove(0);
         return (report.sources, report.failures);
+    }
+    if code.code == "W0004" {
+        let loaded = load("pool.kdl", &loader, &options).unwrap();
+        let hosts = ["sim1".to_owned(), "sim2".to_owned()];
+        let found = unknown_hosts(&named_hosts(&loaded.tree), "embedded", &hosts);
+        return (loaded.sources, found);
     }
     let loaded = match load("pool.kdl", &loader, &options) {
         Ok(loaded) => Ok((loaded.sources, loaded.warnings)),

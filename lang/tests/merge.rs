@@ -237,3 +237,26 @@ fn prototype_cycles_and_endless_containment_are_refused() {
         ["E0302"]
     );
 }
+
+/// The class of an instance with lines of its own takes over what these do not speak of; nothing of that shows.
+#[test]
+fn an_instance_with_lines_of_its_own_differs_in_nothing_else() {
+    let web = "image \"a\"; memory \"1GiB\"; volume data size=($)parent.memory; volume copy extends=data fs=ext4; ready tcp=80 within=($)\"1s * this.ready.tcp\"";
+    let pool = resolve(&format!(
+        "pool p {{ domain web count=4 {{ {web}; }}; web.1.vcpus 4; web.2.memory \"2GiB\"; web.3.data.size \"5GiB\"; web.3.ready.tcp 90; }}"
+    ));
+    for (path, values) in [
+        ("vcpus", ["1", "4", "1", "1"]),
+        ("memory", ["1GiB", "1GiB", "2GiB", "1GiB"]),
+        ("data.size", ["1GiB", "1GiB", "2GiB", "5GiB"]),
+        ("copy.size", ["1GiB", "1GiB", "2GiB", "5GiB"]),
+        ("copy.fs", ["ext4"; 4]),
+        ("root.size", ["1GiB"; 4]),
+        ("ready.tcp", ["80", "80", "80", "90"]),
+        ("ready.within", ["1m20s", "1m20s", "1m20s", "1m30s"]),
+    ] {
+        for (index, value) in values.iter().enumerate() {
+            assert_eq!(pool.value(&format!("p.web.{index}.{path}")), *value, "web.{index}.{path}");
+        }
+    }
+}

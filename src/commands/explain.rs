@@ -1,11 +1,13 @@
-//! `tycoon explain`: what an error code means, what a kind has, or why a value of a description is what it is.
+//! `tycoon explain`: what an error code means, what a kind has, what a word is for, or why a value of a description is what it is.
 
 use std::fmt::Write as _;
 
 use clap::Args;
 use serde_json::json;
 use tycoon_lang::explain::{Explanation, Outcome};
-use tycoon_lang::reference::{Found, Schema};
+use tycoon_lang::lookup::{self, Found};
+use tycoon_lang::reference::Schema;
+use tycoon_lang::words::Word;
 use tycoon_lang::{Span, codes, explain, reference};
 
 use crate::cli::{DescriptionArgs, ReadingArgs};
@@ -17,8 +19,9 @@ use crate::output::{Output, Style, table};
 /// Arguments of `tycoon explain`.
 #[derive(Args, Debug)]
 pub struct ExplainArgs {
-    /// An error code (E0203), a kind or what it has (domain, domain.memory), a type (bytes), or a description
-    #[arg(value_name = "CODE|KIND|FILE")]
+    /// An error code (E0203), a kind or what it has (domain, domain.memory, budget), a word of the language (count,
+    /// let), a type (bytes), a function (sum), or a description
+    #[arg(value_name = "CODE|WORD|FILE")]
     subject: String,
     /// The value of the description to explain, for example batch.wn.0.memory
     #[arg(value_name = "PATH")]
@@ -28,13 +31,13 @@ pub struct ExplainArgs {
     reading: ReadingArgs,
 }
 
-/// Explains a code, a kind or a value.
+/// Explains a code, a kind, a word or a value.
 pub fn run(arguments: &ExplainArgs, output: &Output) -> Result<Exit, Failure> {
     let subject = &arguments.subject;
     match &arguments.path {
         Some(path) => value(arguments, path, output),
         None if is_code(subject) => code(subject, output),
-        None => match reference::find(subject) {
+        None => match lookup::find(subject) {
             Ok(found) => {
                 kind(subject, &found, output);
                 Ok(Exit::Ok)
@@ -57,7 +60,7 @@ fn not_found(subject: &str, near: &[String]) -> Failure {
         return Failure::new(Exit::Usage, format!("which value of {subject} is to be explained?"))
             .help(format!("name it with its path, for example `tycoon explain {subject} web.0.memory`"));
     }
-    let failure = Failure::new(Exit::Failed, format!("there is no code, kind or type `{subject}`"));
+    let failure = Failure::new(Exit::Failed, format!("there is no code, kind, word, type or function `{subject}`"));
     match near {
         [] => {
             let kinds: Vec<String> = reference::kinds().into_iter().map(|kind| kind.name).collect();
@@ -76,9 +79,30 @@ fn kind(subject: &str, found: &Found, output: &Output) {
         output.print_json(found);
         return;
     }
-    let style = output.stdout;
-    let text = match found {
-        Found::Type { name, example } => format!("{}: {example}\n", style.bold(name)),
+    output.print(&found_text(subject, found, output.stdout));
+}
+
+fn found_text(subject: &str, found: &Found, style: Style) -> String {
+    match found {
+        Found::Type { name, example } => format!("{}: {example}\n", style.bold(&format!("the type {name}"))),
+        Found::Function { usage, doc } => {
+            format!("{}: {doc}\n", style.bold(&format!("the function {}", usage.replace(" or ", ", "))))
+        }
+        Found::Word(word) => render_word(word, style),
+        Found::At { path, found } => found_text(path, found, style),
+        Found::Places(places) => {
+            let rows: Vec<Vec<String>> =
+                places.iter().map(|(path, doc)| vec![format!("tycoon explain {path}"), doc.clone()]).collect();
+            format!(
+                "{} stands in several places:\n\n{}",
+                style.bold(subject),
+                table(&["", ""], &rows, &[], style).trim_start()
+            )
+        }
+        Found::Several(several) => {
+            let texts: Vec<String> = several.iter().map(|found| found_text(subject, found, style)).collect();
+            texts.join("\n")
+        }
         Found::Attribute(attribute) => {
             let mut text = format!("{}: {}, {}\n", style.bold(subject), attribute.accepts(), attribute.otherwise());
             if !attribute.doc.is_empty() {
@@ -93,8 +117,19 @@ fn kind(subject: &str, found: &Found, output: &Output) {
             text
         }
         Found::Schema(schema) => render_schema(subject, schema, style),
-    };
-    output.print(&text);
+    }
+}
+
+fn render_word(word: &Word, style: Style) -> String {
+    let mut text = format!("{}: {}\n\n    {}\n", style.bold(word.word), word.doc, word.form);
+    if !word.parts.is_empty() {
+        let rows: Vec<Vec<String>> =
+            word.parts.iter().map(|(part, doc)| vec![(*part).to_owned(), (*doc).to_owned()]).collect();
+        text.push('\n');
+        text.push_str(table(&["", ""], &rows, &[], style).trim_start());
+    }
+    let _ = writeln!(text, "\nExample:\n\n    {}", word.example.trim_end().replace('\n', "\n    "));
+    text
 }
 
 fn render_schema(subject: &str, schema: &Schema, style: Style) -> String {

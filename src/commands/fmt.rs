@@ -13,13 +13,19 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 
+const EXIT_CODES: &str = "\
+Exit codes:
+  0 every file is formatted, or is now · 1 a file cannot be read or written, or is not KDL
+  3 with --check: a file is not formatted";
+
 /// Arguments of `tycoon fmt`.
 #[derive(Args, Debug)]
+#[command(after_help = EXIT_CODES)]
 pub struct FmtArgs {
     /// The files to format
     #[arg(value_name = "FILE", required = true)]
     files: Vec<String>,
-    /// Change nothing; exit with 3 where a file is not formatted
+    /// Change nothing; name the files that are not formatted, and exit with 3 if there is one
     #[arg(long)]
     check: bool,
 }

@@ -17,7 +17,7 @@ pub struct TestArgs {
     description: DescriptionArgs,
 }
 
-/// Runs the tests of a file.
+/// Runs the tests of a file. A file that cannot be read, or is not sound and has no tests, ends as with `tycoon check`.
 pub fn run(arguments: &TestArgs, output: &Output) -> Result<Exit, Failure> {
     let (loader, options) = description::loader(&arguments.description)?;
     let reports = run_tests(&arguments.description.file, &loader, &options).map_err(Failure::description)?;
@@ -38,6 +38,12 @@ pub fn run(arguments: &TestArgs, output: &Output) -> Result<Exit, Failure> {
             output.error(&render_diagnostics(&report.sources, &report.failures, output.stderr));
         }
         output.print(&format!("{} passed, {failed} failed\n", reports.len() - failed));
+        if reports.is_empty() {
+            output.message(&format!(
+                "{} is sound, but has no tests; write one: `test \"what it shows\" {{ expect \"…\"; }}`",
+                arguments.description.file
+            ));
+        }
     }
     Ok(if failed == 0 { Exit::Ok } else { Exit::Failed })
 }

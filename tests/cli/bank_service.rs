@@ -388,6 +388,9 @@ fn a_protected_key_needs_its_passphrase() {
     assert!(refused.stderr.contains("passphrase is not that of the key"), "{refused}");
     let unasked = with(None, &["user", "export"]).ends_with(1);
     assert!(unasked.stderr.contains("ssh-add"), "{unasked}");
+    for ran in [refused, unasked] {
+        assert!(!ran.stderr.contains("restore"), "the key is sound:\n{ran}");
+    }
     with(Some("passphrase"), &["user", "export", "--protected", "copy"]).ok();
     with(Some("passphrase"), &["user", "setup", "--key", "copy"]).ok();
     assert_eq!(with(Some("passphrase"), &["user", "export"]).ok().stdout, public);

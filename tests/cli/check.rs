@@ -31,3 +31,67 @@ fn every_error_code_can_be_explained() {
     }
     insta::assert_snapshot!("no_such_code", environment.run(&["explain", "E9999"]).ends_with(1));
 }
+
+#[test]
+fn a_file_that_is_not_sound_passes_no_test() {
+    let environment = Environment::new();
+    environment.write("pool.kdl", &HELLO.replace("memory", "memroy"));
+    let checked = environment.run(&["check", "pool.kdl"]).ends_with(1);
+    let tested = environment.run(&["test", "pool.kdl"]).ends_with(1);
+    assert_eq!(checked.stderr, tested.stderr);
+    let ran = environment.run(&["test", "pool.kdl", "--json"]).ends_with(1);
+    assert!(ran.stdout.contains("\"E0201\""), "{ran}");
+    environment.run(&["test", "missing.kdl"]).ends_with(1);
+    insta::assert_snapshot!("no_tests", environment.run(&["test", "hello.kdl"]).ok());
+}
+
+/// What can be known before anything is asked is said by `check`, with its places, and by `up` in the same words.
+#[test]
+fn what_cannot_be_is_found_by_check() {
+    let domain =
+        |name: &str, more: &str| format!("    domain {name} {{ image \"std:tiny\"; memory \"64MiB\"; {more}; }}\n");
+    let pool = |domains: &[String]| format!("pool hello {{\n    budget 10 for=\"1h\"\n{}}}\n", domains.concat());
+    for (name, text) in [
+        ("start_circle", pool(&[domain("a", "start-after b"), domain("b", "start-after a")])),
+        ("one_address", pool(&[domain("a", "eth0 ip=\"192.0.2.7\""), domain("b", "eth0 ip=\"192.0.2.7\"")])),
+        ("file_system", pool(&[domain("a", "volume data fs=ext2"), domain("b", "volume data fs=btrfs")])),
+    ] {
+        let environment = Environment::new();
+        environment.write("pool.kdl", &text);
+        let checked = environment.run(&["check", "pool.kdl"]).ends_with(1);
+        let up = environment.run(&["up", "pool.kdl"]).ends_with(1);
+        let first = checked.stderr.lines().find(|line| line.contains('×')).expect("an error");
+        assert!(up.stderr.contains(first), "{checked}\n{up}");
+        insta::assert_snapshot!(format!("check_{name}"), checked);
+    }
+}
+
+#[test]
+fn a_pool_that_nobody_can_bring_up_for_lack_of_a_budget_is_told() {
+    let environment = Environment::new();
+    environment.write("pool.kdl", &HELLO.replace("budget 10 for=\"1h\"", ""));
+    let ran = environment.run(&["check", "pool.kdl"]).ok();
+    assert!(ran.stderr.contains("P0101") && ran.stderr.contains("has no budget"), "{ran}");
+    environment.write("empty.kdl", "pool empty { }\n");
+    assert_eq!(environment.run(&["check", "empty.kdl"]).ok().stderr, "");
+}
+
+#[test]
+fn hosts_that_are_not_there_are_told() {
+    let environment = Environment::new();
+    let text = "pool hello {\n    budget 10 for=\"1h\"\n    place {\n        avoid \"simm1\"\n        avoid \"sim2\"\n        \
+                require \"host.name != 'nowhere'\"\n        prefer \"contains(['sim3', 'sim33'], host.name)\"\n    }\n    \
+                domain web { image \"std:tiny\"; memory \"64MiB\"; }\n}\n";
+    environment.write("pool.kdl", text);
+    insta::assert_snapshot!("check_hosts", environment.run(&["check", "pool.kdl"]).ok());
+    let warnings = environment.json(&["check", "pool.kdl"])["warnings"].clone();
+    let codes: Vec<&str> = warnings.as_array().expect("a list").iter().filter_map(|w| w["code"].as_str()).collect();
+    assert_eq!(codes, ["W0004", "W0004", "W0004"], "{warnings}");
+    // Of a site with other hosts other names are right.
+    environment.write(
+        "site.kdl",
+        "site other { simulated-host simm1; simulated-host sim2; simulated-host nowhere; simulated-host sim3; simulated-host sim33; }\n",
+    );
+    let ran = environment.run(&["check", "pool.kdl", "--site", "site.kdl"]).ok();
+    assert_eq!(ran.stderr, "", "{ran}");
+}

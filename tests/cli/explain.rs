@@ -33,3 +33,24 @@ fn a_live_value_is_explained_hop_by_hop() {
     let path = "edge.cern.worker.0.head-address";
     insta::assert_snapshot!("live", environment.run(&["explain", "cluster.kdl", path]).ok());
 }
+
+#[test]
+fn a_word_of_the_language_is_explained_with_an_example() {
+    let environment = Environment::new();
+    for word in ["count", "param", "let", "assert", "(f)"] {
+        let ran = environment.run(&["explain", word]).ok();
+        assert!(ran.stdout.contains("Example:"), "{ran}");
+    }
+    insta::assert_snapshot!("param", environment.run(&["explain", "param"]).ok());
+    insta::assert_snapshot!("count", environment.run(&["explain", "count"]).ok());
+}
+
+#[test]
+fn what_a_kind_has_is_found_without_naming_the_kind() {
+    let environment = Environment::new();
+    insta::assert_snapshot!("budget", environment.run(&["explain", "budget"]).ok());
+    insta::assert_snapshot!("ready", environment.run(&["explain", "ready"]).ok());
+    insta::assert_snapshot!("several_places", environment.run(&["explain", "memory"]).ok());
+    assert_eq!(environment.json(&["explain", "budget"])["at"]["path"], "pool.budget");
+    assert_eq!(environment.json(&["explain", "let"])["word"]["word"], "let");
+}

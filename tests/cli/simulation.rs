@@ -138,6 +138,20 @@ fn a_wrong_scenario_is_shown_with_all_its_errors() {
     assert!(ran.stdout.contains("\"line\": 4"), "{ran}");
 }
 
+#[test]
+fn the_scenario_of_the_manual_is_one() {
+    let manual = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/simulation.md")).unwrap();
+    let environment = Environment::new();
+    let mut read = 0;
+    for block in manual.split("```kdl\n").skip(1) {
+        environment.write("scenario.kdl", &block[..block.find("```").unwrap()]);
+        let ran = environment.run(&["sim", "scenario.kdl", "--only", "nothing that is there"]).ends_with(1);
+        assert!(ran.stderr.contains("has no scenario"), "it is read:\n{ran}");
+        read += 1;
+    }
+    assert!(read > 0);
+}
+
 /// The examples that take a second or two; the rest is read all the same.
 #[test]
 fn the_example_scenarios_run() {

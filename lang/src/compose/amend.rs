@@ -10,7 +10,7 @@ use crate::nearest::{alternatives, nearest};
 use crate::resolver::{Form, Resolver};
 use crate::source::Span;
 use crate::standard;
-use crate::statement::Annotation;
+use crate::statement::{Annotation, Token};
 use crate::symbol::Symbol;
 
 impl Resolver<'_> {
@@ -81,7 +81,10 @@ impl Resolver<'_> {
                         "unexpected",
                     );
                     let error = error.label(declared, "created here");
-                    self.wrong(line, error.help(format!("amend its attributes: `{name} attribute=value`")));
+                    let literal = argument.clone();
+                    let kind = self.kind_of_child(id, index);
+                    let error = self.with_attribute_for(kind, &literal, error);
+                    self.wrong(line, error);
                     return;
                 }
                 if last
@@ -205,10 +208,29 @@ impl Resolver<'_> {
             return;
         }
         if given > 1 && !is_list {
-            let span = statement.arguments[1].span;
-            let error = Diagnostic::new("E0212", format!("`{name}` takes one value"), span, "one too many");
+            let (first, extra) = (statement.arguments[0].span, &statement.arguments[1]);
+            let between = Span { start: first.end, end: extra.span.start, ..first };
+            let error = Diagnostic::new("E0212", format!("`{name}` takes one value"), extra.span, "one too many");
+            let error = error.label(declared, format!("declared here as {}", declaration.ty));
+            let next = match &extra.token {
+                Token::Text(text) => self.names.known(text),
+                _ => None,
+            };
             self.spoil(id, index, line);
-            self.wrong(line, error.label(declared, format!("declared here as {}", declaration.ty)).help("remove it"));
+            // Several attributes on one line, without a `;` between them.
+            let class = self.class(id);
+            let is_known = |next: &Symbol| class.index.contains_key(next) || class.contains.contains(next);
+            let error = match next.filter(is_known) {
+                Some(next) => {
+                    let word = Arc::clone(self.names.text(next));
+                    if let Some(other) = self.class(id).index.get(&next).copied() {
+                        self.spoil(id, other, line);
+                    }
+                    error.help(format!("put a `;` or a new line before `{word}`")).suggest(between, "; ")
+                }
+                None => error.help("remove it"),
+            };
+            self.wrong(line, error);
             return;
         }
         let write = self.write(line.layer, line.statement, line.statement, (0, given), line.scope, &line.piece);
@@ -218,6 +240,7 @@ impl Resolver<'_> {
     }
 
     pub(crate) fn unknown_member(&mut self, id: ClassId, line: &Line, word: Symbol, span: Span) {
+        let contained = self.class(id).contains.clone();
         let class = self.class(id);
         let name = Arc::clone(self.names.text(word));
         let what = self.class_title(id);
@@ -248,32 +271,57 @@ impl Resolver<'_> {
             _ => None,
         });
         let is_path = line.offset > 0 || self.statements[line.statement].path.len() > 1;
+        let near = nearest(&name, known.iter().chain(&words_here).map(String::as_str)).map(str::to_owned);
+        let is_incomplete = class.lacks_prototype;
+        let may_be_brought = is_incomplete && !self.statements[line.statement].has_block;
+        let misplaced =
+            standard::text(&name).is_some() && !is_path && class.flavor != Flavor::Record && !may_be_brought;
+        let is_file = class.flavor == Flavor::File;
+        let by_content = match &near {
+            None if line.offset == 0 && !is_path && !misplaced => self.kind_by_content(line.statement, &contained),
+            _ => None,
+        };
+        if is_incomplete && near.is_none() && by_content.is_none() && !misplaced {
+            // What could not be found may have it.
+            self.set_form(line.statement, Form::Wrong);
+            return;
+        }
+        let mut meant = near.as_deref().map(|near| self.names.intern(near)).or(by_content);
         let code = if is_path { "E0205" } else { "E0201" };
         let message = format!("{what} has no `{name}`");
         let mut error = Diagnostic::new(code, message, span, "not known here");
         error = error.label_if(declared, format!("the attributes of {what} are declared here"));
-        error = if class.flavor == Flavor::File
-            && self.statements[line.statement].is_single()
-            && standard::is_kind(&name)
-        {
+        error = if is_file && self.statements[line.statement].is_single() && standard::is_kind(&name) {
+            meant = Some(word);
             error.help(format!("a {name} stands inside a `pool`"))
-        } else if standard::text(&name).is_some() && !is_path && class.flavor != Flavor::Record {
-            let contained: Vec<&str> = class.contains.iter().map(|kind| self.text(*kind)).collect();
+        } else if misplaced {
+            meant = Some(word);
+            let contained: Vec<&str> = contained.iter().map(|kind| self.text(*kind)).collect();
             error.help(format!("a {name} cannot stand in {what}; it may contain {}", alternatives(&contained, "and")))
-        } else if let Some(meant) = nearest(&name, known.iter().chain(&words_here).map(String::as_str)) {
-            let meant_symbol = self.names.known(meant);
+        } else if let Some(meant) = near {
+            let meant_symbol = self.names.known(&meant);
             let error = error.help(format!("did you mean `{meant}`?")).suggest(span, meant);
             if let Some(index) = meant_symbol.and_then(|symbol| self.class(id).index.get(&symbol).copied()) {
                 self.spoil(id, index, line);
             }
             error
-        } else if known.is_empty() {
-            error.help("it has no attributes")
+        } else if let Some(kind) = by_content {
+            let kind = self.text(kind).to_owned();
+            error.help(format!("what stands in it is what a `{kind}` has: did you mean `{kind}`?")).suggest(span, kind)
         } else {
             known.sort();
-            error.help(format!("it has {}", alternatives(&known, "and")))
+            let place = if is_path { None } else { self.place_of(id, line) };
+            match (place, &known[..]) {
+                (Some((help, Some(edit))), _) => error.help(help).suggest(edit.span, edit.replacement),
+                (Some((help, None)), _) => error.help(help),
+                (None, []) => error.help("it has no attributes"),
+                (None, known) => error.help(format!("it has {}", alternatives(known, "and"))),
+            }
         };
         self.wrong(line, error);
+        if let Some(meant) = meant {
+            self.read_as_meant(id, line, meant);
+        }
     }
 
     /// What a class is called in messages: "the domain `web`", "the record `budget`", "the file".

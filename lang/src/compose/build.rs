@@ -36,6 +36,7 @@ impl Class {
             asserts: Vec::new(),
             contains: Vec::new(),
             order: None,
+            lacks_prototype: false,
             plan: None,
         }
     }
@@ -114,8 +115,8 @@ impl Resolver<'_> {
             }
         }
         for line in wrong {
-            let meant = self.spoils.get(&line.statement).copied();
-            if let Some(index) = meant.and_then(|name| self.class(id).index.get(&name).copied()) {
+            let meant = self.spoils.get(&line.statement).cloned().unwrap_or_default();
+            for index in meant.iter().filter_map(|name| self.class(id).index.get(name).copied()).collect::<Vec<_>>() {
                 self.spoil(id, index, &line);
             }
         }
@@ -126,18 +127,29 @@ impl Resolver<'_> {
                 remaining.push(line);
             }
         }
-        for line in remaining {
+        // A wrong name is read as what was meant (see `mend`): so all that is right comes first, and what may speak of
+        // a component with a wrong name comes last.
+        let known = |resolver: &Self, line: &Line| {
+            let path = &resolver.statements[line.statement].path;
+            resolver.class(id).index.contains_key(&path[line.offset].0)
+        };
+        let (right, others): (Vec<_>, Vec<_>) = remaining.into_iter().partition(|line| known(self, line));
+        let (single, paths): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|line| self.statements[line.statement].is_single());
+        for line in right.into_iter().chain(single).chain(paths) {
             if self.form(line.statement) != Form::Wrong {
                 self.place(id, &line);
             }
         }
+        // There may be a class for every instance.
+        self.class_mut(id).members.shrink_to_fit();
     }
 
     /// Notes that a line was meant for an attribute but is wrong; so nothing is said about the attribute's lack,
     /// neither here nor where a prototype brings the line.
     pub(crate) fn spoil(&mut self, id: ClassId, index: usize, line: &Line) {
         let name = self.class(id).members[index].name;
-        self.spoils.insert(line.statement, name);
+        self.spoils.entry(line.statement).or_default().insert(name);
         if let Content::Leaf(leaf) = &mut self.class_mut(id).members[index].content {
             leaf.spoiled = true;
         }

@@ -88,6 +88,7 @@ impl Resolver<'_> {
         if let Some((common, indexed)) = &composed {
             self.compose_children(*common);
             for (_, _, class) in indexed.iter() {
+                self.share_untouched(*common, *class);
                 self.compose_children(*class);
             }
         }
@@ -122,13 +123,9 @@ impl Resolver<'_> {
         let mut prototypes = Vec::new();
         let mut sound = true;
         for (layer, creation, piece) in &creations {
-            match self.creation_prototypes(parent, *creation, piece, &kinds, &mut stack) {
-                Some(set) => prototypes.push((*layer, set)),
-                None => sound = false,
-            }
-        }
-        if !sound {
-            return None;
+            let (set, found) = self.creation_prototypes(parent, *creation, piece, &kinds, &mut stack);
+            prototypes.push((*layer, set));
+            sound &= found;
         }
         let is_index = |piece: &Piece| match piece.fragment {
             Fragment::Tail(statement, offset) => {
@@ -140,13 +137,13 @@ impl Resolver<'_> {
         let (mut indexed, mut common): (Vec<_>, Vec<_>) = pieces.into_iter().partition(|(_, piece)| is_index(piece));
         if has_each {
             let (keyed, rest) =
-                self.split_keyed(parent, name, &kinds, &parent_layers, common, &stack, &base, &prototypes);
+                self.split_keyed(parent, name, &kinds, &parent_layers, common, &stack, &base, &prototypes, sound);
             indexed.extend(keyed);
             common = rest;
         }
         Self::stack_pieces(&parent_layers, &common, &mut stack, &base, &prototypes);
         let layers = stack.finish();
-        let class = Class::new(
+        let mut class = Class::new(
             Flavor::Component,
             name,
             Arc::clone(&kinds),
@@ -155,6 +152,7 @@ impl Resolver<'_> {
             Some(creation),
             Arc::clone(&layers),
         );
+        class.lacks_prototype = !sound;
         let common_id = self.add_class(class);
         self.fill(common_id);
         let indexed = self.indexed_classes(parent, &indexed, common_id, &parent_layers);
@@ -200,7 +198,7 @@ impl Resolver<'_> {
         Some(())
     }
 
-    /// Adds the layers of what a creating statement extends; gives the set of them.
+    /// Adds the layers of what a creating statement extends; gives the set of them, and whether all was found.
     fn creation_prototypes(
         &mut self,
         parent: ClassId,
@@ -208,7 +206,7 @@ impl Resolver<'_> {
         piece: &Piece,
         kinds: &[Symbol],
         stack: &mut Stack,
-    ) -> Option<LayerSet> {
+    ) -> (LayerSet, bool) {
         let file = self.statements[creation].file;
         let scope = self.statements[creation].parent;
         let outer: Vec<Frame> = piece.frames[1..]
@@ -237,7 +235,13 @@ impl Resolver<'_> {
                 continue;
             };
             let prototype_kind = self.class(class).kinds.first().copied();
-            if prototype_kind.is_none_or(|kind| !kinds.contains(&kind)) {
+            sound &= !self.class(class).lacks_prototype;
+            let fits = prototype_kind.is_some_and(|kind| kinds.contains(&kind));
+            if !fits && self.class(class).lacks_prototype {
+                // Its kind is only a guess.
+                continue;
+            }
+            if !fits {
                 let shown = prototype_kind.map_or("component", |kind| self.text(kind)).to_owned();
                 let own = self.text(kinds[0]).to_owned();
                 let word = self.statements[creation].name_span;
@@ -255,7 +259,7 @@ impl Resolver<'_> {
             });
             all.union(&set);
         }
-        sound.then_some(all)
+        (all, sound)
     }
 
     /// Splits off what amends certain rows of an `each`: paths whose next part is no member.
@@ -270,6 +274,7 @@ impl Resolver<'_> {
         stack: &Stack,
         base: &LayerSet,
         prototypes: &[(usize, LayerSet)],
+        sound: bool,
     ) -> (Vec<(usize, Piece)>, Vec<(usize, Piece)>) {
         let (tails, bodies): (Vec<_>, Vec<_>) =
             pieces.into_iter().partition(|(_, piece)| matches!(piece.fragment, Fragment::Tail(..)));
@@ -279,7 +284,9 @@ impl Resolver<'_> {
         let mut trial = stack.clone();
         Self::stack_pieces(parent_layers, &bodies, &mut trial, base, prototypes);
         let span = self.class(parent).created;
-        let class = Class::new(Flavor::Component, name, Arc::clone(kinds), Some(parent), span, None, trial.finish());
+        let mut class =
+            Class::new(Flavor::Component, name, Arc::clone(kinds), Some(parent), span, None, trial.finish());
+        class.lacks_prototype = !sound;
         let trial = self.add_class(class);
         self.fill(trial);
         let is_member = |piece: &Piece| match piece.fragment {
@@ -343,7 +350,7 @@ impl Resolver<'_> {
             let base = stack.add_prototype_as_is(&layers);
             Self::stack_pieces(parent_layers, &own, &mut stack, &base, &[]);
             let base = self.class(common);
-            let class = Class::new(
+            let mut class = Class::new(
                 Flavor::Component,
                 base.name,
                 Arc::clone(&base.kinds),
@@ -352,6 +359,7 @@ impl Resolver<'_> {
                 base.creator,
                 stack.finish(),
             );
+            class.lacks_prototype = base.lacks_prototype;
             let id = self.add_class(class);
             self.fill(id);
             classes.push((key, key_span, id));

@@ -21,19 +21,26 @@ impl Resolver<'_> {
         }
         let word = statement.word();
         let class = self.class(id);
-        if !class.contains.contains(&word)
+        if !(class.contains.contains(&word) || self.mended.contains(&line.statement))
             || class.index.get(&word).is_some_and(|index| !matches!(class.members[*index].content, Content::Child(_)))
         {
             return false;
         }
-        let Some((name, span)) = self.component_name(line) else { return true };
-        let layers = Arc::clone(&self.class(id).layers);
+        let Some((mut name, span)) = self.component_name(id, line) else { return true };
         let piece = Piece {
             fragment: Fragment::Body(line.statement),
             frames: inner_frames(&line.piece.frames),
             replaces: matches!(self.statements[line.statement].annotation, Some((Annotation::Replace, _))),
         };
+        if let Some(index) = self.class(id).index.get(&name).copied()
+            && self.is_taken(id, line, (name, span), index, piece.replaces)
+        {
+            // It is a component of its own then, so that what stands in it is checked, too.
+            let base = Arc::clone(self.names.text(name));
+            name = self.free_name(id, &base);
+        }
         let index = match self.class(id).index.get(&name).copied() {
+            Some(index) => index,
             None => {
                 let child = ChildMember {
                     creations: Vec::new(),
@@ -44,37 +51,13 @@ impl Resolver<'_> {
                     condition: Leaf::new(Role::Attribute, None, line.layer),
                     composed: Composed::No,
                 };
-                self.add_member(id, name, span, Content::Child(child));
+                self.add_member(id, name, span, Content::Child(Box::new(child)));
                 self.class(id).members.len() - 1
             }
-            Some(index) => {
-                let Content::Child(child) = &self.class(id).members[index].content else {
-                    self.taken(id, line, name, span, index);
-                    return true;
-                };
-                let clash = child.creations.iter().find(|(layer, _, _)| {
-                    let same = *layer == line.layer;
-                    let ordered = layers[line.layer].beneath.contains(*layer);
-                    (same || ordered) && !piece.replaces
-                });
-                if clash.is_some() {
-                    self.taken(id, line, name, span, index);
-                    return true;
-                }
-                let other = child.creations.iter().find(|(layer, other, _)| {
-                    !layers[line.layer].beneath.contains(*layer) && self.statements[*other].word() != word
-                });
-                if let Some((_, other, _)) = other {
-                    let first = self.statements[*other].span;
-                    let message = format!("two prototypes create `{}`, but not as the same kind", self.text(name));
-                    let error = Diagnostic::new("E0305", message, span, format!("a {}", self.text(word)));
-                    let error = error.label(first, format!("a {}", self.text(self.statements[*other].word())));
-                    self.wrong(line, error.help("rename one of them"));
-                    return true;
-                }
-                index
-            }
         };
+        if let Some((written, _)) = self.plain_text(line.statement, 0) {
+            self.also_called(id, &written, index);
+        }
         self.set_form(line.statement, Form::Creates);
         if let Content::Child(child) = &mut self.class_mut(id).members[index].content {
             child.creations.push((line.layer, line.statement, piece.clone()));
@@ -84,24 +67,66 @@ impl Resolver<'_> {
         true
     }
 
-    /// The name of a component that is created, checked.
-    pub(crate) fn component_name(&mut self, line: &Line) -> Option<(Symbol, Span)> {
+    /// True where a name has been given to something that a line cannot create once more, which is reported.
+    fn is_taken(
+        &mut self,
+        id: ClassId,
+        line: &Line,
+        (name, span): (Symbol, Span),
+        index: usize,
+        replaces: bool,
+    ) -> bool {
+        let layers = Arc::clone(&self.class(id).layers);
+        let Content::Child(child) = &self.class(id).members[index].content else {
+            self.taken(id, line, name, span, index);
+            return true;
+        };
+        let clash = child.creations.iter().find(|(layer, _, _)| {
+            let same = *layer == line.layer;
+            let ordered = layers[line.layer].beneath.contains(*layer);
+            (same || ordered) && !replaces
+        });
+        if clash.is_some() {
+            self.taken(id, line, name, span, index);
+            return true;
+        }
+        let word = self.statements[line.statement].word();
+        let other = child.creations.iter().find(|(layer, other, _)| {
+            !layers[line.layer].beneath.contains(*layer) && self.statements[*other].word() != word
+        });
+        let Some((_, other, _)) = other else { return false };
+        let first = self.statements[*other].span;
+        let message = format!("two prototypes create `{}`, but not as the same kind", self.text(name));
+        let error = Diagnostic::new("E0305", message, span, format!("a {}", self.text(word)));
+        let error = error.label(first, format!("a {}", self.text(self.statements[*other].word())));
+        self.wrong(line, error.help("rename one of them"));
+        true
+    }
+
+    /// The name of a component that is created. Where it cannot be used, which is reported, one is made up for what has
+    /// anything in it.
+    pub(crate) fn component_name(&mut self, id: ClassId, line: &Line) -> Option<(Symbol, Span)> {
         let statement = &self.statements[line.statement];
         let word = Arc::clone(self.names.text(statement.word()));
         let name_span = statement.name_span;
-        if self.misplaced_annotation(line, true) {
-            return None;
-        }
+        let is_empty = statement.body.is_empty();
+        self.misplaced_annotation(line, true);
         let Some((name, span)) = self.plain_text(line.statement, 0) else {
             let error = Diagnostic::new("E0208", format!("this {word} has no name"), name_span, "a name is missing");
             self.wrong(line, error.help(format!("write `{word} name {{ … }}`")).suggest(name_span.after(), " name"));
-            return None;
+            return (!is_empty).then(|| (self.free_name(id, &word), name_span));
         };
         if let Some(extra) = self.statements[line.statement].arguments.get(1) {
             let message = format!("a {word} has one name");
             let error = Diagnostic::new("E0212", message, extra.span, "one too many");
-            self.wrong(line, error.help("attributes are written inside the block, or as `name=value`"));
-            return None;
+            let literal = extra.clone();
+            let kind = self.names.intern(&word);
+            let kind = self.kind_class(kind);
+            if let Some(kind) = kind.filter(|kind| self.class(*kind).members.is_empty()) {
+                self.fill(kind);
+            }
+            let error = self.with_attribute_for(kind, &literal, error);
+            self.wrong(line, error);
         }
         if !names::is_component_name(&name) || names::is_reserved(&name) || standard::is_kind(&name) {
             let taken = names::is_reserved(&name) || standard::is_kind(&name);
@@ -112,14 +137,15 @@ impl Resolver<'_> {
                 let fixed: String = name.to_ascii_lowercase().replace(['_', ' '], "-");
                 let error = error
                     .help("it becomes part of host names: use lower-case letters, digits and `-`, with a letter first");
-                if names::is_component_name(&fixed) && !names::is_reserved(&fixed) {
+                if names::is_component_name(&fixed) && !names::is_reserved(&fixed) && !standard::is_kind(&fixed) {
                     error.suggest(span, fixed)
                 } else {
                     error
                 }
             };
+            let usable = error.suggestion.as_ref().map_or(&*word, |edit| edit.replacement.as_str()).to_owned();
             self.wrong(line, error);
-            return None;
+            return (!is_empty).then(|| (self.free_name(id, &usable), span));
         }
         Some((self.names.intern(&name), span))
     }

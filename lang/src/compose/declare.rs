@@ -312,6 +312,20 @@ impl Resolver<'_> {
             _ => None,
         });
         let error = Diagnostic::new("E0212", message, span, "one too many").label_if(declared, "declared here");
-        self.report(error.help("remove it, or name the attribute it is for: `name=value`"));
+        let error = match self.property_without_equals(id, statement, first) {
+            Some((index, span, written)) => {
+                if let Content::Leaf(leaf) = &mut self.class_mut(id).members[index].content {
+                    leaf.spoiled = true;
+                }
+                error.help(format!("write `{written}`")).suggest(span, written)
+            }
+            None if taken == 1 && first == 1 && self.class(id).flavor == Flavor::Item => {
+                let arguments = &self.statements[statement].arguments;
+                let between = Span { start: arguments[0].span.end, end: span.start, ..span };
+                error.help(format!("write `{name}` for each of them")).suggest(between, format!("; {name} "))
+            }
+            None => error.help("remove it, or name the attribute it is for: `name=value`"),
+        };
+        self.report(error);
     }
 }

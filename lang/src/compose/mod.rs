@@ -14,11 +14,14 @@ pub(crate) mod children;
 pub(crate) mod choose;
 pub(crate) mod create;
 pub(crate) mod declare;
+pub(crate) mod elsewhere;
 pub(crate) mod layers;
+pub(crate) mod mend;
 pub(crate) mod names;
 pub(crate) mod parts;
 pub(crate) mod prototypes;
 pub(crate) mod schema;
+pub(crate) mod share;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -70,6 +73,8 @@ pub(crate) struct Class {
     pub(crate) contains: Vec<Symbol>,
     /// Where an ordered item stands among all ordered items of its component: layer and statement.
     pub(crate) order: Option<(usize, StatementId)>,
+    /// A prototype could not be found, which has been said; so nothing is said about what it may have brought.
+    pub(crate) lacks_prototype: bool,
     /// What does not depend on instances; made when the first instance is.
     pub(crate) plan: Option<Plan>,
 }
@@ -100,7 +105,8 @@ pub(crate) enum Content {
     Leaf(Leaf),
     Record(RecordMember),
     Items(ItemsMember),
-    Child(ChildMember),
+    /// Boxed: it is much larger than the others, and there are few.
+    Child(Box<ChildMember>),
 }
 
 /// What part a leaf plays.

@@ -95,40 +95,52 @@ impl Resolver<'_> {
         let file = self.statements[statement].file;
         let extends = self.extends_of(statement);
         if extends.is_empty() {
+            let likely = self.likely_kind(statement);
+            let kind = likely.map_or("domain", |kind| self.text(kind)).to_owned();
             let message = format!("the template `{}` extends nothing", self.text(name));
             let error = Diagnostic::new("E0306", message, name_span, "a template of what?");
             self.report(
                 error
-                    .help("say which kind it is for, for example `extends=domain`")
-                    .suggest(name_span.after(), " extends=domain"),
+                    .help(format!("say which kind it is for, for example `extends={kind}`"))
+                    .suggest(name_span.after(), format!(" extends={kind}")),
             );
-            return None;
         }
         let frames: Frames = [Frame::Up(0), Frame::Root(file)].into();
         let mut stack = Stack::default();
         let mut beneath = LayerSet::default();
         let mut kinds: Option<(Arc<[Symbol]>, Span)> = None;
-        let mut sound = true;
+        let mut sound = !extends.is_empty();
         for (path, span) in extends {
             let prototype = self.find_prototype(&path, span, None, file, None);
             let Some(class) = prototype.and_then(|prototype| self.prototype_class(prototype, span)) else {
                 sound = false;
                 continue;
             };
-            sound &= self.join_kinds(&mut kinds, class, span);
+            sound &= self.join_kinds(&mut kinds, class, span) && !self.class(class).lacks_prototype;
             let layers = Arc::clone(&self.class(class).layers);
             beneath.union(&stack.add_prototype(&layers, Piece::clone));
         }
-        if !sound {
-            return None;
+        if kinds.is_none() {
+            let kind = self.likely_kind(statement)?;
+            let class = self.kind_class(kind)?;
+            kinds = Some((Arc::clone(&self.class(class).kinds), name_span));
+            let layers = Arc::clone(&self.class(class).layers);
+            beneath.union(&stack.add_prototype(&layers, Piece::clone));
         }
         let piece = Piece { fragment: Fragment::Body(statement), frames, replaces: false };
         stack.add(vec![piece], beneath, Origin::Template(name));
         let kinds = kinds.map(|(kinds, _)| kinds).unwrap_or_default();
-        let class = Class::new(Flavor::Prototype, name, kinds, None, name_span, None, stack.finish());
+        let mut class = Class::new(Flavor::Prototype, name, kinds, None, name_span, None, stack.finish());
+        class.lacks_prototype = !sound;
         let id = self.add_class(class);
         self.fill(id);
         Some(id)
+    }
+
+    /// What a template without a known prototype is most likely of, by what stands in it.
+    fn likely_kind(&mut self, statement: StatementId) -> Option<Symbol> {
+        let kinds = self.deployable_kinds();
+        self.kind_by_content(statement, &kinds)
     }
 
     /// The kinds of several prototypes: one must be an extension of the other.
@@ -202,6 +214,9 @@ impl Resolver<'_> {
         if standard::text(name).is_some() {
             return Some(Prototype::Kind(symbol));
         }
+        if let Some(template) = self.misplaced_template(symbol, file) {
+            return Some(Prototype::Template(template));
+        }
         let mut candidates: Vec<String> = standard::KINDS.iter().map(|(kind, _)| (*kind).to_owned()).collect();
         let unit = self.units.get(&file);
         let templates = unit.map(|unit| unit.templates.keys().copied().collect::<Vec<_>>()).unwrap_or_default();
@@ -223,6 +238,18 @@ impl Resolver<'_> {
             None => error.help("a prototype is a kind, a template of this file, or `namespace.template` of an import"),
         });
         None
+    }
+
+    /// A template inside a component, which has been said to stand in the wrong place.
+    fn misplaced_template(&self, name: Symbol, file: FileId) -> Option<StatementId> {
+        self.statements.ids().find(|id| {
+            let line = &self.statements[*id];
+            line.file == file
+                && line.parent.is_some()
+                && line.is_single()
+                && self.text(line.word()) == "template"
+                && self.plain_text(*id, 0).is_some_and(|(found, _)| self.names.known(&found) == Some(name))
+        })
     }
 
     fn find_imported(&mut self, namespace: &str, member: &str, span: Span, file: FileId) -> Option<Prototype> {

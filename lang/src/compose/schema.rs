@@ -13,6 +13,22 @@ use crate::symbol::Symbol;
 use crate::types::Type;
 use crate::value::Value;
 
+/// What other languages call types, and what they are called here.
+const FOREIGN_TYPES: [(&str, &str); 12] = [
+    ("int", "integer"),
+    ("uint", "integer"),
+    ("bool", "boolean"),
+    ("str", "string"),
+    ("text", "string"),
+    ("float", "number"),
+    ("double", "number"),
+    ("size", "bytes"),
+    ("memory", "bytes"),
+    ("time", "duration"),
+    ("address", "ip"),
+    ("money", "credits"),
+];
+
 /// What an attribute may hold.
 #[derive(Clone, Debug)]
 pub(crate) struct Declaration {
@@ -72,8 +88,13 @@ impl Resolver<'_> {
         let in_standard = self.is_standard(self.statements[statement].file);
         let list = self.flag(statement, "list");
         let one_of_statement = self.child_statement(statement, "one-of");
+        let mut is_known = true;
         let ty = match self.property(statement, "type") {
-            Some(property) => self.type_named(property)?,
+            // A type that is not known has been reported; the param is there all the same.
+            Some(property) => self.type_named(property).unwrap_or_else(|| {
+                is_known = false;
+                Type::Any
+            }),
             None if one_of_statement.is_some() => Type::Word,
             None if in_standard => Type::Any,
             None => Type::Text,
@@ -100,7 +121,7 @@ impl Resolver<'_> {
             span,
             ty: if list { Type::List(Box::new(ty)) } else { ty },
             positional,
-            optional: self.flag(statement, "optional"),
+            optional: self.flag(statement, "optional") || !is_known,
             context: self.flag(statement, "context"),
             liveness,
             least,
@@ -114,6 +135,7 @@ impl Resolver<'_> {
 
     /// The name that a declaring statement gives, checked.
     pub(crate) fn declared_name(&mut self, statement: StatementId, word: &str) -> Option<(Symbol, Span)> {
+        self.mend_equals(statement, word);
         let Some((name, span)) = self.plain_text(statement, 0) else {
             let place = self.statements[statement].span;
             let message = format!("this `{word}` has no name");
@@ -179,7 +201,8 @@ impl Resolver<'_> {
             let mut error = Diagnostic::new("E0202", format!("there is no type `{name}`"), span, "unknown type");
             let names: Vec<&str> = Type::names().collect();
             let kinds = standard::KINDS.iter().map(|(kind, _)| *kind);
-            error = match nearest(&name, names.iter().copied().chain(kinds)) {
+            let foreign = FOREIGN_TYPES.iter().find(|(foreign, _)| *foreign == &*name).map(|(_, ty)| *ty);
+            error = match foreign.or_else(|| nearest(&name, names.iter().copied().chain(kinds))) {
                 Some(meant) => error.help(format!("did you mean `{meant}`?")).suggest(span, meant),
                 None => error.help(format!("types are {}, and the names of kinds", alternatives(&names, "and"))),
             };
@@ -258,7 +281,10 @@ impl Resolver<'_> {
             error = error.label(declaration.span, format!("declared here as {}", declaration.ty));
         }
         error = match &mismatch.instead {
-            Some(instead) => error.help(format!("write `{instead}`")).suggest(span, instead.clone()),
+            Some(instead) => {
+                let because = mismatch.because.as_ref().map(|because| format!("; {because}")).unwrap_or_default();
+                error.help(format!("write `{instead}`{because}")).suggest(span, instead.clone())
+            }
             None => error.help(mismatch.help.clone()),
         };
         self.report(error);

@@ -113,7 +113,7 @@ fn dotted(path: &str) -> (Vec<&str>, &str) {
 }
 
 fn word(text: &str) -> Proposal {
-    let doc = word_markdown(text).unwrap_or_default().to_owned();
+    let doc = word_markdown(text).unwrap_or_default();
     Proposal { text: text.to_owned(), kind: ProposalKind::Word, detail: String::new(), doc }
 }
 

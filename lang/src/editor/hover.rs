@@ -16,6 +16,7 @@ use crate::statement::StatementId;
 use crate::symbol::Symbol;
 use crate::types::Type;
 use crate::value::Value;
+use crate::words;
 
 /// How many values of alike components are shown.
 const SHOWN: usize = 3;
@@ -55,7 +56,7 @@ impl Resolver<'_> {
                 return Some(kind_markdown(&kind));
             }
         }
-        word_markdown(&word).filter(|_| path.len() == 1).map(str::to_owned)
+        word_markdown(&word).filter(|_| path.len() == 1)
     }
 
     fn hover_value(
@@ -254,26 +255,6 @@ fn root_markdown(root: &Root) -> Option<&'static str> {
 }
 
 /// What a word of the language means.
-pub(super) fn word_markdown(word: &str) -> Option<&'static str> {
-    Some(match word {
-        "import" => "**import** `\"./file.kdl\" as=name`: opens a namespace for `extends` and expressions",
-        "param" => {
-            "**param** `name type=… default=…`: an attribute that others may set; without default it must be given"
-        }
-        "let" => "**let** `name value`: a named value or table, seen by the text around it",
-        "template" => "**template** `Name extends=kind { … }`: a prototype, never deployed by itself",
-        "test" => "**test** `\"what it shows\" { … }`: run by `tycoon test`",
-        "given" => "**given** `{ … }`: written over the file for one test",
-        "expect" => "**expect** `\"condition\"`: must hold in a test",
-        "expect-error" => "**expect-error** `CODE`: must come in a test",
-        "assert" => "**assert** `\"condition\" else=\"message\"`: must hold, now or while the pool runs",
-        "output" => "**output** `name value`: a result of a pool, component or template",
-        "extends" => "**extends** `A B`: takes over everything that these prototypes say",
-        "count" => "**count**: how many there are, numbered from 0",
-        "each" => "**each**: one for every row of a table, or value of a list",
-        "need" => "**need**: how many of them must live",
-        "if" => "**if**: left out where this is `#false`",
-        "one-of" => "**one-of** `a b c`: the choices of a param",
-        _ => return None,
-    })
+pub(super) fn word_markdown(word: &str) -> Option<String> {
+    words::find(word).map(|word| format!("**{}** `{}`: {}", word.word, word.form, word.doc))
 }

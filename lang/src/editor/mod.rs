@@ -34,8 +34,10 @@ pub fn diagnose(path: &str, loader: &dyn Loader, options: &Options) -> Findings 
         Ok(checked) => checked,
         Err(Failure { sources, diagnostics }) => return Findings { sources, diagnostics },
     };
-    // Some things are only seen once a pool is resolved to its last value; a library has none.
-    if let ([_], Err(Failure { sources, diagnostics })) = (&checked.pools[..], load(path, loader, options)) {
+    // What is said of the one pool that a command would take, where it does not stand once; a library has none.
+    if let ([_], []) = (&checked.pools[..], &checked.resolved[..])
+        && let Err(Failure { sources, diagnostics }) = load(path, loader, options)
+    {
         return Findings { sources, diagnostics };
     }
     Findings { sources: checked.sources, diagnostics: checked.warnings }

@@ -11,7 +11,7 @@ use crate::evaluate::instance::{Children, InstanceId, Slot};
 use crate::resolver::{Poison, Resolver};
 use crate::source::Span;
 use crate::statement::{Literal, Reading, StatementId, Token};
-use crate::types::{Mismatch, Type};
+use crate::types::Type;
 use crate::value::{Table, Value};
 
 /// Something that is being computed, and the place that asked for it.
@@ -239,23 +239,6 @@ impl Resolver<'_> {
                 self.compute(&expression, &Context::new(id, Arc::clone(&write.frames)))
             }
         }
-    }
-
-    /// Reports a literal that is not of its type. A name where a value is expected was to be computed.
-    pub(crate) fn report_literal(
-        &mut self,
-        mut mismatch: Mismatch,
-        literal: &Literal,
-        write: &Write,
-        declaration: Option<&Declaration>,
-    ) {
-        if let Token::Text(text) = &literal.token
-            && literal.reading == Reading::Plain
-            && self.is_visible(text, write.scope, literal.span.file)
-        {
-            mismatch.instead = Some(format!("($){text}"));
-        }
-        self.report_mismatch(&mismatch, literal.span, declaration);
     }
 
     /// Makes a value one of a type, or says why it is none.

@@ -356,12 +356,15 @@ impl Resolver<'_> {
             Ok(number) if number as usize <= self.options.max_instances => Ok((0..number).map(Key::Index).collect()),
             _ => {
                 let span = self.meta_span(class, index, "count").unwrap_or(self.class(class).created);
-                let (code, message) = if number < 0 {
-                    ("E0403", format!("`count` is {count}, below zero"))
+                let most = self.options.max_instances;
+                let (code, message, help) = if number < 0 {
+                    let help = "a count is 0 or more; with 0, or with `if=#false`, there is none";
+                    ("E0403", format!("`count` is {count}, below zero"), help.to_owned())
                 } else {
-                    ("E0601", format!("`count` is {count}: more than {} components", self.options.max_instances))
+                    let message = format!("`count` is {count}: more than {most} components");
+                    ("E0601", message, format!("choose at most {most}, or split the pool"))
                 };
-                self.fail(Diagnostic::new(code, message, span, "out of range").help("choose a smaller number, from 0"))
+                self.fail(Diagnostic::new(code, message, span, "out of range").help(help))
             }
         }
     }

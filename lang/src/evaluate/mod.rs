@@ -9,6 +9,7 @@ pub(crate) mod check;
 pub(crate) mod compute;
 pub(crate) mod demand;
 pub(crate) mod instance;
+pub(crate) mod meant;
 pub(crate) mod names;
 pub(crate) mod output;
 pub(crate) mod params;

@@ -9,6 +9,7 @@ use crate::compose::layers::{Frame, Frames};
 use crate::compose::schema::Declaration;
 use crate::compose::{ClassId, Content, Flavor, Leaf, Role, Write};
 use crate::diagnostic::Diagnostic;
+use crate::evaluate::meant::is_like_a_number;
 use crate::expression::ast::{Expression, Node, Root, Segment, Variable};
 use crate::expression::functions::Function;
 use crate::expression::parser::{self, ExpressionError, Place};
@@ -272,6 +273,8 @@ impl Resolver<'_> {
             error.help(format!("to subtract, put spaces around the minus: `{} - {}`", parts[0], parts[1]))
         } else if let Some(meant) = nearest(&name, visible.iter().map(String::as_str)) {
             error.help(format!("did you mean `{meant}`?")).suggest(first.span, meant)
+        } else if segments.len() == 1 && is_like_a_number(&name) {
+            error.help("the number of an instance is called `index`").suggest(first.span, "index")
         } else if segments.len() == 1 && text == &*name {
             error.help("a bare name sees the params, lets and components of the surrounding text")
         } else {

@@ -12,6 +12,7 @@ use crate::options::PARAM_VARIABLE;
 use crate::resolver::Resolver;
 use crate::source::{FileId, Span, normalise_path};
 use crate::statement::{Literal, Reading, Statement, StatementId, Token};
+use crate::types::Type;
 
 /// A value that was given as text: under which name, for which param, and what.
 struct Given {
@@ -97,7 +98,15 @@ impl Resolver<'_> {
             }
         };
         let file = self.sources.add(path, Arc::clone(&text));
-        let (statements, _) = self.read_text(file, &text);
+        let (statements, problems) = self.parse_text(file, &text);
+        let looks = self.sample_file(declared);
+        for problem in problems {
+            self.report(match (&looks, problem.help.clone()) {
+                (Some(looks), Some(help)) => problem.help(format!("{help}; {looks}")),
+                (Some(looks), None) => problem.help(looks.clone()),
+                (None, _) => problem,
+            });
+        }
         let mut kept: Vec<StatementId> = Vec::with_capacity(statements.len());
         let mut seen: BTreeMap<Arc<str>, Span> = BTreeMap::new();
         for id in statements {
@@ -131,11 +140,53 @@ impl Resolver<'_> {
         let name = Arc::clone(self.names.text(line.word()));
         if let Some((span, label)) = wrong {
             let error = Diagnostic::new("E0507", "this line sets no param", span, label);
-            self.report(error.help(format!("write `{name} value`; what a pool is made of stands in its description")));
+            let looks = match declared.iter().any(|known| *known == *name) {
+                true => Some(format!("write for example `{}`", self.sample(&name))),
+                false => self.sample_file(declared),
+            };
+            let looks = looks.unwrap_or_else(|| format!("write `{name} value`"));
+            self.report(error.help(format!("{looks}; what a pool is made of stands in its description")));
             return None;
         }
         let span = line.name_span;
         self.is_declared(&name, span, declared, true).then_some(name)
+    }
+
+    /// How a file of params for this description looks; `None` where the description has no params.
+    fn sample_file(&self, declared: &[String]) -> Option<String> {
+        const SHOWN_MAX: usize = 3;
+        let lines: Vec<String> =
+            declared.iter().take(SHOWN_MAX).map(|name| format!("`{}`", self.sample(name))).collect();
+        match &lines[..] {
+            [] => None,
+            [line] => Some(format!("a file of params has lines such as {line}")),
+            [first, rest @ ..] => Some(format!(
+                "a file of params has lines such as {first} and, on a line of its own, {}",
+                rest.join(", ")
+            )),
+        }
+    }
+
+    /// A line of a file of params that sets a param of the main file: to its default, its first choice, or a value of
+    /// its type.
+    fn sample(&self, name: &str) -> String {
+        let main = self.main.and_then(|main| self.units.get(&main));
+        let mut statements = main.map(|unit| unit.statements.as_slice()).unwrap_or_default().iter().copied();
+        let statement = statements.find(|id| {
+            self.text(self.statements[*id].word()) == "param"
+                && self.plain_text(*id, 0).is_some_and(|(found, _)| &*found == name)
+        });
+        let Some(statement) = statement else { return format!("{name} value") };
+        let written = |holder: Option<StatementId>| {
+            let literal = self.statements[holder?].arguments.first()?;
+            (literal.reading == Reading::Plain).then(|| self.sources.text(literal.span))
+        };
+        let ty = self.property(statement, "type").and_then(|property| self.plain_text(property, 0));
+        let of_type = || ty.and_then(|(ty, _)| Type::from_name(&ty, |_| false)).map_or("\"text\"", |ty| ty.sample());
+        let value = written(self.property(statement, "default"))
+            .or_else(|| written(self.child_statement(statement, "one-of")))
+            .unwrap_or_else(of_type);
+        format!("{name} {value}")
     }
 
     /// True where the main file has this param; otherwise that is reported. Only what stands in a file can be edited.

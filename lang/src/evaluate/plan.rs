@@ -79,6 +79,7 @@ impl Resolver<'_> {
         let declaration = leaf.declaration.clone();
         let role = leaf.role;
         let spoiled = leaf.spoiled;
+        let incomplete = declaration.is_some() && self.is_incomplete(id);
         self.check_final(&layers, &writes);
         self.check_literals(&writes, declaration.as_deref());
         let deciding: Vec<usize> = if role == Role::Let { vec![writes.len() - 1] } else { deciding(&layers, &writes) };
@@ -88,6 +89,8 @@ impl Resolver<'_> {
             .is_some_and(|declaration| deciding.iter().all(|at| Some(writes[*at].statement) == declaration.default));
         let state = match (&*deciding, &declaration) {
             _ if spoiled => LeafState::Poison,
+            // What could not be found may have said more.
+            _ if incomplete && only_default => LeafState::Poison,
             (_, Some(declaration)) if declaration.context && only_default => LeafState::Context,
             ([], Some(declaration)) if declaration.liveness == Liveness::Source => LeafState::Source,
             ([], Some(declaration)) if declaration.optional => LeafState::Constant(Value::Unset, None),
@@ -101,6 +104,7 @@ impl Resolver<'_> {
 
     /// Reads every literal, so that a wrong one is found even where something nearer is written over it.
     fn check_literals(&mut self, writes: &[Write], declaration: Option<&Declaration>) {
+        writes.iter().for_each(|write| self.unfilled(write));
         let Some(declaration) = declaration.filter(|declaration| !declaration.ty.reads_expressions()) else { return };
         for write in writes {
             let literals = self.statements[write.holder].arguments[write.first..write.end].to_vec();

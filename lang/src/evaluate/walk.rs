@@ -382,6 +382,10 @@ impl Resolver<'_> {
             return Ok(Stop::Value(value));
         }
         let class = self.class_of(instance);
+        if class.lacks_prototype {
+            // What could not be found may have it.
+            return Err(Poison);
+        }
         let created = class.created;
         let known: Vec<String> = class
             .members

@@ -147,7 +147,7 @@ fn visit(path: &str, parent: &Component, around: &Around, pool: &mut Pool, root:
 fn within(around: &Around, component: &Component, own: &Placement, root: &str) -> Around {
     let mut inner = around.clone();
     inner.placement = joined(&around.placement, own);
-    inner.start_after.extend(start_after(component, root));
+    inner.start_after.extend(start_after(component, root, false));
     inner.by_workflow |= word(component, "start") == "by-workflow";
     inner
 }
@@ -258,13 +258,14 @@ fn placement(component: &Component, root: &str) -> Placement {
     }
 }
 
-fn start_after(component: &Component, root: &str) -> Vec<StartAfter> {
+fn start_after(component: &Component, root: &str, is_own: bool) -> Vec<StartAfter> {
     let items = component.items("start-after").flat_map(|item| {
         let state = if word(item, "state") == "ready" { UpState::Ready } else { UpState::Started };
         let value = item.value("component");
+        let span = item.attribute("component").map_or(item.span, |attribute| attribute.span);
         let several = paths(value, root);
         let named = if several.is_empty() { inside(value, root).into_iter().collect() } else { several };
-        named.into_iter().map(move |path| StartAfter { path, state })
+        named.into_iter().map(move |path| StartAfter { path, state, span, is_own })
     });
     items.collect()
 }
@@ -293,7 +294,7 @@ impl Contents {
         let mut nics: Vec<Nic> = children_of_kind(node, "nic").map(nic).collect();
         nics.sort_by_key(|nic| nic.name != "eth0");
         let mut after = around.start_after.clone();
-        after.extend(start_after(node, root));
+        after.extend(start_after(node, root, true));
         Self {
             volumes,
             nics,
@@ -403,10 +404,13 @@ fn nic(node: &Component) -> Nic {
         },
         None => Address::Dhcp,
     };
+    let written = |name: &str| node.attribute(name).map_or(node.span, |attribute| attribute.span);
     Nic {
         name: node.label(),
         address,
+        address_span: written("ip"),
         mac: text(node, "mac"),
+        mac_span: written("mac"),
         bridge: text(node, "bridge"),
         bandwidth: match node.value("bandwidth") {
             Value::Bandwidth(bits) => Some(*bits),

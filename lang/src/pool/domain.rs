@@ -138,8 +138,12 @@ pub struct Nic {
     pub name: String,
     /// How it gets its address.
     pub address: Address,
+    /// Where its address is written; where it is created if that is nowhere.
+    pub address_span: Span,
     /// Its hardware address, if it is fixed.
     pub mac: Option<String>,
+    /// Where that is written; where it is created if that is nowhere.
+    pub mac_span: Span,
     /// The bridge, as the host's owner exports it.
     pub bridge: Option<String>,
     /// The most in each direction, in bits per second.
@@ -253,12 +257,16 @@ pub struct CloudFile {
 }
 
 /// What must be up before a domain starts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartAfter {
     /// The path of a component inside the pool.
     pub path: String,
     /// The state it must have reached.
     pub state: UpState,
+    /// Where it is written.
+    pub span: Span,
+    /// True where it is written in the domain itself, false where it comes from a group or host around it.
+    pub is_own: bool,
 }
 
 /// How far a component must have come.

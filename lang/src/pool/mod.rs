@@ -2,6 +2,8 @@
 
 pub(crate) mod build;
 pub mod domain;
+pub mod hosts;
+pub(crate) mod sound;
 pub(crate) mod workflow;
 
 use std::sync::Arc;

@@ -5,13 +5,25 @@
 
 use crate::diagnostic::Diagnostic;
 use crate::source::{FileId, Span};
-use crate::syntax::lexer::{LexicalError, LexicalErrorKind, Token, TokenKind, tokens};
+use crate::syntax::lexer::{LexicalError, LexicalErrorKind, Token, TokenKind, is_newline, tokens_before_error};
+use crate::syntax::quotes::missing_quote;
 
 /// The first syntax error of `text`, if there is one. What passes is sound KDL 2 nested at most `max_depth` deep.
 pub(crate) fn check(file: FileId, text: &str, max_depth: usize) -> Result<(), Box<Diagnostic>> {
-    let tokens = tokens(text, max_depth).map_err(|error| Box::new(lexical_diagnostic(file, text, error, max_depth)))?;
-    let mut checker = Checker { file, text, tokens: &tokens, at: 0, open: Vec::new(), suspect: None, max_depth };
-    checker.run()
+    let (tokens, error) = tokens_before_error(text, max_depth);
+    let found = match error {
+        Some(error) => Err(Box::new(lexical_diagnostic(file, text, error, max_depth))),
+        None => {
+            let mut checker =
+                Checker { file, text, tokens: &tokens, at: 0, open: Vec::new(), suspect: None, max_depth };
+            checker.run()
+        }
+    };
+    found.map_err(|error| {
+        let at = error.primary().map_or(0, |span| span.start);
+        let cause = (error.code == "E0105").then(|| missing_quote(file, text, &tokens, at)).flatten();
+        cause.map_or(error, Box::new)
+    })
 }
 
 /// An error of this file. Boxed, because it is large and rare.
@@ -24,8 +36,7 @@ fn lexical_diagnostic(file: FileId, text: &str, error: LexicalError, max_depth: 
     let found = &text[error.start..error.end];
     let syntax = |message: String, label: &str| Diagnostic::new("E0105", message, span, label);
     match error.kind {
-        LexicalErrorKind::UnclosedString => syntax("this text is not closed".into(), "opened here")
-            .help("close it with `\"` on the same line; a text of several lines stands between `\"\"\"`"),
+        LexicalErrorKind::UnclosedString => unclosed_text(file, text, error),
         LexicalErrorKind::UnclosedComment => {
             syntax("this comment is not closed".into(), "opened here").help("close it with `*/`")
         }
@@ -45,7 +56,9 @@ fn lexical_diagnostic(file: FileId, text: &str, error: LexicalError, max_depth: 
         }
         LexicalErrorKind::StrayCharacter => {
             let help = match found {
-                "[" | "]" => "a list is written as several values: `hosts a b c`; an index as `web.0`",
+                "[" | "]" => {
+                    "a list is written as several values: `hosts a b c`; as a property `each=($)\"['a', 'b']\"`; an index as `web.0`"
+                }
                 "/" => "put a path between quotes: `\"/data/xen\"`",
                 _ => "put it between quotes if it is part of a text",
             };
@@ -53,8 +66,13 @@ fn lexical_diagnostic(file: FileId, text: &str, error: LexicalError, max_depth: 
         }
         LexicalErrorKind::AfterContinuation => syntax("`\\` must be the last thing on its line".into(), "this follows")
             .help("put it between quotes if it is part of a text"),
+        LexicalErrorKind::UnknownKeyword if found.bytes().all(|letter| letter == b'#') => {
+            syntax(format!("`{found}` begins no comment"), "a comment begins with `//`")
+                .help("write `//`; words with `#` are `#true`, `#false` and `#null`")
+                .suggest(span, "//")
+        }
         LexicalErrorKind::UnknownKeyword => syntax(format!("`{found}` means nothing"), "unexpected")
-            .help("words with `#` are `#true`, `#false` and `#null`; put other text between quotes"),
+            .help("words with `#` are `#true`, `#false` and `#null`; a comment begins with `//`; put other text between quotes"),
         LexicalErrorKind::BareKeyword => syntax(format!("`{found}` is written `#{found}`"), "the `#` is missing")
             .help(format!("write `#{found}`, or `\"{found}\"` for the text"))
             .suggest(span, format!("#{found}")),
@@ -77,6 +95,22 @@ fn lexical_diagnostic(file: FileId, text: &str, error: LexicalError, max_depth: 
         LexicalErrorKind::UnknownEscape => syntax(format!("`{found}` means nothing in a text"), "unexpected")
             .help("known are \\n \\r \\t \\b \\f \\s \\\" \\\\ and \\u{1F4B0}; write `\\\\` for one backslash"),
     }
+}
+
+/// A text whose closing quotes are missing.
+fn unclosed_text(file: FileId, text: &str, error: LexicalError) -> Diagnostic {
+    let opening = &text[error.start..error.end];
+    let hashes = "#".repeat(opening.bytes().take_while(|letter| *letter == b'#').count());
+    let several_lines = text[error.start + hashes.len()..].starts_with("\"\"\"");
+    let (quotes, place) = if several_lines { ("\"\"\"", "the file") } else { ("\"", "the line") };
+    let closing = format!("{quotes}{hashes}");
+    let label = format!("it begins here, and {place} ends without a `{closing}`");
+    let span = Span::new(file, error.start, error.start + hashes.len() + quotes.len());
+    Diagnostic::new("E0105", "this text has no end", span, label).help(if several_lines {
+        format!("close it with `{closing}` on a line of its own")
+    } else {
+        format!("close it with `{closing}` on the same line; a text of several lines stands between `\"\"\"`")
+    })
 }
 
 /// A `{` that waits for its `}`.
@@ -227,6 +261,18 @@ impl Checker<'_> {
         Ok(())
     }
 
+    /// The annotation that ends before a token, and the word in it.
+    fn annotation_before(&self, token: usize) -> Option<(Span, &str)> {
+        let close = (0..token).rev().find(|at| !matches!(self.kind(*at), Some(TokenKind::Space)))?;
+        let word = close.checked_sub(1)?;
+        let open = word.checked_sub(1)?;
+        let is_one = self.kind(close) == Some(TokenKind::CloseParen)
+            && self.kind(word) == Some(TokenKind::Word)
+            && self.kind(open) == Some(TokenKind::OpenParen);
+        let span = Span::new(self.file, self.tokens.get(open)?.start, self.tokens.get(close)?.end);
+        is_one.then(|| (span, self.text_of(word)))
+    }
+
     fn node(&mut self) -> Result<(), Box<Diagnostic>> {
         if self.kind(self.at) == Some(TokenKind::SlashDash) {
             self.at += 1;
@@ -274,6 +320,9 @@ impl Checker<'_> {
                     return Ok(());
                 }
                 Some(TokenKind::CloseBrace) => return Ok(()),
+                Some(TokenKind::OpenBrace) if !spaced && self.text_of(previous).ends_with('$') => {
+                    return refuse(self.bare_fill(previous, token));
+                }
                 Some(TokenKind::OpenBrace) => {
                     self.at += 1;
                     self.open.push(Open { brace: token, node: first, slashed: was_slashed });
@@ -304,7 +353,19 @@ impl Checker<'_> {
         }
     }
 
+    /// `count=(n)`: a name in brackets before a token that is not its value.
+    fn in_brackets(&self, token: usize) -> Option<Diagnostic> {
+        let (span, inside) = self.annotation_before(token).filter(|(_, inside)| !matches!(*inside, "$" | "f"))?;
+        let message = format!("`({inside})` stands before a value, and there is none");
+        let error = Diagnostic::new("E0105", message, span, "before which value?");
+        let fixed = format!("($){inside}");
+        Some(error.help(format!("to compute it write `{fixed}`")).suggest(span, fixed))
+    }
+
     fn stray_equals(&self, name: usize, previous: usize, token: usize) -> Diagnostic {
+        if let Some(error) = self.in_brackets(previous) {
+            return error;
+        }
         if previous != name {
             let error = self.error(token, "`=` stands between the name of a property and its value", "unexpected");
             return error.help("write `name=value`");
@@ -326,6 +387,29 @@ impl Checker<'_> {
             }
             None => error.help(format!("write `{node} value`")),
         }
+    }
+
+    /// `web-${index}` without quotes, which would open a block.
+    fn bare_fill(&self, word: usize, brace: usize) -> Diagnostic {
+        let start = self.span(word).start;
+        let rest = &self.text[start..];
+        let line = rest.find(is_newline).unwrap_or(rest.len());
+        let close = rest[..line].find('}');
+        let length = close.map_or(line, |close| close + rest[close..line].find([' ', ';']).unwrap_or(line - close));
+        let bare = &rest[..length];
+        let error = self.error(brace, "`${…}` stands inside a text between quotes", "here it would open a block");
+        if bare.contains('"') || close.is_none() {
+            return error.help("write for example `(f)\"web-${index}\"`");
+        }
+        let whole = bare.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+        let is_name = |inside: &str| inside.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+        let fixed = match whole {
+            Some(inside) if is_name(inside) => format!("($){inside}"),
+            Some(inside) => format!("($)\"{inside}\""),
+            None => format!("(f)\"{bare}\""),
+        };
+        let span = Span::new(self.file, start, start + length);
+        error.help(format!("write `{fixed}`")).suggest(span, fixed)
     }
 
     fn not_separated(&self, previous: usize, token: usize) -> Diagnostic {
@@ -396,6 +480,9 @@ impl Checker<'_> {
                 self.infinite(self.at - 1)
             }
             _ => {
+                if let Some(error) = self.in_brackets(self.at) {
+                    return refuse(error);
+                }
                 let message = format!("the property `{}` has no value", self.text_of(token));
                 let error = self.error(self.at.min(self.tokens.len()), message, "expected a value");
                 refuse(error.help(format!("write `{}=value`", self.text_of(token))))

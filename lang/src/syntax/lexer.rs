@@ -90,11 +90,19 @@ pub(crate) enum LexicalErrorKind {
 
 /// The tokens of `text`, or the first thing that is none.
 pub(crate) fn tokens(text: &str, max_comment_depth: usize) -> Result<Vec<Token>, LexicalError> {
+    let (tokens, error) = tokens_before_error(text, max_comment_depth);
+    error.map_or(Ok(tokens), Err)
+}
+
+/// The tokens of `text` up to the first thing that is none, and that.
+pub(crate) fn tokens_before_error(text: &str, max_comment_depth: usize) -> (Vec<Token>, Option<LexicalError>) {
     let mut lexer = Lexer { text, at: 0, tokens: Vec::with_capacity(text.len() / 4), max_comment_depth };
     while lexer.at < text.len() {
-        lexer.next_token()?;
+        if let Err(error) = lexer.next_token() {
+            return (lexer.tokens, Some(error));
+        }
     }
-    Ok(lexer.tokens)
+    (lexer.tokens, None)
 }
 
 /// KDL's line ends, of one character (CR LF counts as one line end of two).
