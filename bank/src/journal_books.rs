@@ -1,7 +1,7 @@
 //! Books in a journal on this machine's disk, with an index that is made from it.
 //!
 //! The index holds only what is on disk in the journal, so whatever is read may be told. What was journaled is gathered
-//! and goes into the index a few hundred rows at a time ([`crate::pending`]). After a crash the index lags behind, and is
+//! and goes into the index a few hundred rows at a time (`pending`). After a crash the index lags behind, and is
 //! brought up from the journal; where it is damaged it is made again.
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -199,3 +199,26 @@ impl Store for Whole<'_> {
         self.listed()?.escrows(after, limit)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryStore;
+
+    #[test]
+    fn a_row_is_seen_before_the_index_has_it_and_a_list_waits_for_the_index() {
+        let (store, pending) = (MemoryStore::new(), Pending::default());
+        let key = tycoon_rpc::Signer::public_key(&tycoon_rpc::SecretKey::from_seed(&[1; 32]));
+        let id = AccountId::of(&key);
+        let head = Head { record: 1, ..Head::EMPTY };
+        let changes = Changes { keys: [(key, Some(id))].into(), ..Changes::default() };
+        assert!(!pending.add(&head, changes), "one row is not enough to write");
+        let whole = Whole::of(&store, &pending, false);
+        assert_eq!(whole.account_of_key(&key), Ok(Some(id)));
+        assert_eq!(whole.head(), Ok(head));
+        assert_eq!(store.account_of_key(&key), Ok(None));
+        assert_eq!(whole.accounts(None, 10), Err(StoreError::Pending));
+        pending.clear();
+        assert_eq!(whole.accounts(None, 10), Ok(Vec::new()));
+    }
+}

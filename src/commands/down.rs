@@ -98,8 +98,10 @@ fn render(run: &Run) -> String {
     let count = run.plan.domains.len();
     let domains = if count == 1 { "1 domain".to_owned() } else { format!("{count} domains") };
     let verb = if run.report.succeeded() { "removed" } else { "to be removed" };
+    let is_all_back = run.report.succeeded() && run.plan.report.unreached.is_empty();
+    let rest = if is_all_back { "the rest is back" } else { "not all of the rest is back yet" };
     format!(
-        "Pool {pool}: {domains} {verb}. It cost {} credits; the rest is back. Balance {}.\n",
+        "Pool {pool}: {domains} {verb}. It cost {} credits; {rest}. Balance {}.\n",
         run.charged.rounded(4),
         run.balance.rounded(2)
     )

@@ -55,7 +55,9 @@ pub fn run(arguments: &InitArgs, output: &Output) -> Result<Exit, Failure> {
     if let Some(url) = &choice.bank {
         let transport = choice.transport(url, &parties)?;
         let info = introduce(&transport).map_err(|error| failed(&error))?;
-        agree("bank", "bank", url, info.key, choice.bank_key, arguments.yes, output)?;
+        // A key that is pinned is known: only the address is new.
+        let pinned = parties.bank.as_ref().map(|(_, key)| *key).filter(|key| *key == info.key);
+        agree("bank", "bank", url, info.key, choice.bank_key.or(pinned), arguments.yes, output)?;
         if let Some((old, old_key)) = &parties.bank
             && *old_key != info.key
         {
@@ -72,7 +74,8 @@ pub fn run(arguments: &InitArgs, output: &Output) -> Result<Exit, Failure> {
             let facts: SlsFacts =
                 caller::introduce(&transport, "/v1/sls", &Limits::DEFAULT, |facts: &SlsFacts| facts.key)
                     .map_err(|error| failed(&error))?;
-            let expected = arguments.sls_key.get(number).copied();
+            let known = parties.slses.iter().map(|(_, key)| *key).find(|key| *key == facts.key);
+            let expected = arguments.sls_key.get(number).copied().or(known);
             agree("service location service", "sls", url, facts.key, expected, arguments.yes, output)?;
             text.push_str(&format!("sls   {url}\nkey   {}\n", facts.key.fingerprint()));
             pinned.push((url.clone(), facts.key));

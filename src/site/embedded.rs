@@ -280,6 +280,8 @@ impl EmbeddedSite {
 
     /// Counts all money anew from the bank's journal.
     pub fn audit(&self) -> Result<Audit, Failure> {
+        // So that the index has everything that the journal has.
+        self.bank.flush().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
         let index =
             SledStore::open(&self.database, BANK_TREE).map_err(|error| Failure::from_error(Exit::Failed, &error))?;
         audit(&self.journal, Some(&index)).map_err(|error| Failure::from_error(Exit::Failed, &error))

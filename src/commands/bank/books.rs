@@ -98,7 +98,11 @@ fn failed(error: &dyn std::error::Error) -> Failure {
 pub fn audit(arguments: &StoreArgs, output: &Output) -> Result<Exit, Failure> {
     let Some(store) = &arguments.store else { return Err(Failure::new(Exit::Usage, "which books is not said")) };
     let audit = match store {
-        StorePlace::Sled(folder) => audit_journal(&journal_folder(folder), None),
+        StorePlace::Sled(folder) => {
+            // A backup is a journal without the rest.
+            let journal = journal_folder(folder);
+            audit_journal(if journal.is_dir() { &journal } else { folder }, None)
+        }
         StorePlace::Postgres(_) => audit_records(None, &mut |visit| store.records(visit)),
     };
     Ok(show(&audit.map_err(|error| failed(&error))?, output))
