@@ -174,10 +174,12 @@ fn hosts(text: &mut String, plan: &Plan, style: Style) {
     let width = plan.report.hosts.iter().map(|verdict| verdict.name.as_str().len()).max().unwrap_or(0);
     for verdict in &plan.report.hosts {
         let mark = if verdict.is_taken { style.green("taken    ") } else { style.dim("not taken") };
-        let price = verdict
-            .price
-            .map(|price| format!("; one more would cost up to {:.4}/h", price.credits_per_hour()))
-            .unwrap_or_default();
+        let price = verdict.price.map(|price| price.credits_per_hour());
+        let price = match price {
+            Some(price) if verdict.is_crowded => format!("; one more would share its CPUs, from {price:.4}/h"),
+            Some(price) => format!("; one more would cost up to {price:.4}/h"),
+            None => String::new(),
+        };
         let _ = writeln!(text, "  {:width$}  {mark}  {}{price}", verdict.name.as_str(), verdict.why);
     }
 }

@@ -173,6 +173,12 @@ pub fn cost_rate(offers: &BTreeMap<ResourceKind, Offer>, need: &Need, aim: Aim) 
     Some(cpu + reservation_rates(offers, need)?.values().sum::<f64>())
 }
 
+/// True where the need could use more CPU than one pool can buy on the host.
+pub fn is_crowded(offers: &BTreeMap<ResourceKind, Offer>, need: &Need) -> bool {
+    let capacity = offers.get(&ResourceKind::Cpu).map_or(0, |cpu| cpu.capacity.amount());
+    need.vcpus as f64 * 1e6 > capacity as f64 * LARGEST_SHARE
+}
+
 /// The least CPU of a need in micro-CPUs.
 const fn least_cpu(need: &Need) -> u64 {
     need.vcpus.saturating_mul(LEAST_CPU_PER_VCPU)

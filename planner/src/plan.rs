@@ -424,8 +424,12 @@ pub struct HostVerdict {
     pub is_taken: bool,
     /// Why, or why not.
     pub why: String,
-    /// What one more of the pool's first domain would cost there at most, where it could be there.
+    /// What one more of the pool's first domain would cost there, where it could be there: with all the CPU that it can
+    /// use; on a host that is crowded with the least that it is content with.
     pub price: Option<Rate>,
+    /// True where one more would make the pool's domains want more CPU than the host has for one pool.
+    #[serde(default)]
+    pub is_crowded: bool,
 }
 
 /// The money in a plan.

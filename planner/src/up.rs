@@ -10,7 +10,7 @@ use tycoon_market::{Credits, Quantity, Rate, ResourceKind};
 use tycoon_xen::spec::{DomainPath, DomainSpec};
 use tycoon_xen::status::{DomainState, DomainStatus};
 
-use crate::bidding::Aim;
+use crate::bidding::{Aim, is_crowded};
 use crate::desired::spec_of;
 use crate::difference;
 use crate::error::{PlanError, rate_of};
@@ -343,9 +343,10 @@ impl<'a> Draft<'a> {
         let verdicts = self.world.hosts.iter().enumerate().map(|(number, host)| {
             let room = &self.rooms[number];
             let misfit = sample.and_then(|candidate| self.rules.misfit(host, room, candidate));
-            let price = sample
-                .filter(|_| misfit.is_none())
-                .and_then(|candidate| added_rate(host, &room.need, &need_of(&candidate.spec), self.aim));
+            let one_more = sample.filter(|_| misfit.is_none()).map(|candidate| need_of(&candidate.spec));
+            let is_crowded = one_more.is_some_and(|more| is_crowded(&host.offers, &room.need.plus(more)));
+            let aim = if is_crowded { Aim::Least } else { Aim::Full };
+            let price = one_more.and_then(|more| added_rate(host, &room.need, &more, aim));
             HostVerdict {
                 id: host.id,
                 name: host.name.clone(),
@@ -353,6 +354,7 @@ impl<'a> Draft<'a> {
                 is_taken: room.need.domains > 0,
                 why: verdict(room.need.domains, misfit.as_ref(), places_something),
                 price: price.and_then(|picos| rate_of(picos).ok()),
+                is_crowded,
             }
         });
         Report { hosts: verdicts.collect(), notes: self.notes.clone(), unreached: self.world.unreached() }
