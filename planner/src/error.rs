@@ -27,6 +27,8 @@ pub enum PlanError {
         count: usize,
         /// Every host and why it cannot.
         reasons: Vec<(HostName, String)>,
+        /// The images that hosts have, where none that could take the domain has the one that it boots.
+        images: Vec<String>,
         /// Where the domain is created.
         span: Span,
     },
@@ -125,9 +127,14 @@ impl PlanError {
             Self::NoHost { reasons, .. } if reasons.is_empty() => {
                 "no host is registered; ask the site's operator, or look with `tycoon sls list`".into()
             }
-            Self::NoHost { reasons, .. } => {
+            Self::NoHost { reasons, images, .. } => {
                 let hosts: Vec<String> = reasons.iter().map(|(name, why)| format!("  {name} {why}")).collect();
-                format!("the hosts that were looked at:\n{}\nask for less, or for fewer domains", hosts.join("\n"))
+                let cure = if images.is_empty() {
+                    "ask for less, or for fewer domains".to_owned()
+                } else {
+                    format!("write an image that there is ({}), or bring this one to a host", images.join(", "))
+                };
+                format!("the hosts that were looked at:\n{}\n{cure}", hosts.join("\n"))
             }
             Self::BudgetTooSmall { needed, duration, .. } => {
                 let for_duration = duration.to_string().replace(' ', "");

@@ -208,6 +208,11 @@ pub enum Misfit {
 }
 
 impl Misfit {
+    /// True where asking for less, or for fewer, could help.
+    pub const fn is_about_room(&self) -> bool {
+        matches!(self, Self::TooLittle { .. } | Self::TooFewCpus { .. } | Self::MaxPerHost(_))
+    }
+
     /// The reason for people, as the rest of a sentence that starts with the host.
     pub fn reason(&self) -> String {
         match self {

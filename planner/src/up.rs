@@ -233,12 +233,21 @@ impl<'a> Draft<'a> {
         let component = &candidate.domain.component;
         let left = new[none.domain..].iter().filter(|other| other.domain.component == *component);
         let name = |number: usize| self.world.hosts[number].name.clone();
+        let is_image = |misfit: &Misfit| matches!(misfit, Misfit::NoImage(_));
+        let images: BTreeSet<&String> = if none.reasons.iter().any(is_image)
+            && none.reasons.iter().all(|misfit| is_image(misfit) || !misfit.is_about_room())
+        {
+            self.world.hosts.iter().flat_map(|host| &host.images).collect()
+        } else {
+            BTreeSet::new()
+        };
         let reasons = none.reasons.iter().enumerate().map(|(number, misfit)| (name(number), misfit.reason()));
         PlanError::NoHost {
             path: candidate.spec.path.clone(),
             domain: format!("`{component}` ({})", describe(&candidate.spec)),
             count: left.count(),
             reasons: reasons.collect(),
+            images: images.into_iter().cloned().collect(),
             span: candidate.domain.span,
         }
     }

@@ -384,6 +384,14 @@ fn conditions_choose_hosts_and_say_why_not() {
 }
 
 #[test]
+fn an_image_that_no_host_has_is_answered_with_those_that_there_are() {
+    let error = plan_up(&pool(&HELLO.replace("std:tiny", "debian-13")), &three_hosts()).expect_err("no such image");
+    assert!(error.help().contains("(debian-12, std:tiny)"), "{}", error.help());
+    let too_large = plan_up(&pool(&HELLO.replace("64MiB", "900GiB")), &three_hosts()).expect_err("too large");
+    assert!(too_large.help().contains("ask for less"), "{}", too_large.help());
+}
+
+#[test]
 fn avoided_hosts_and_max_per_host_are_kept() {
     let text = HELLO.replace("domain web", "place max-per-host=2 { avoid \"host3\"; }\n    domain web");
     let plan = plan_up(&pool(&text), &three_hosts()).expect("a plan");
