@@ -30,7 +30,9 @@ pub fn run(_arguments: &HostsArgs, output: &Output) -> Result<Exit, Failure> {
     for (host, answer) in hosts.iter().zip(&answers) {
         match answer {
             Ok(report) => {
-                let mut row = vec![host.name.to_string()];
+                // Nothing new is put on a host that its owner drains.
+                let mark = if report.is_draining { " (draining)" } else { "" };
+                let mut row = vec![format!("{}{mark}", host.name)];
                 row.extend(
                     [ResourceKind::Cpu, ResourceKind::Memory, ResourceKind::Disk]
                         .map(|kind| report.offers.get(&kind).map_or("–".into(), |offer| cell(kind, offer))),

@@ -52,7 +52,7 @@ pub struct SimulatedArgs {
     /// Disk of a simulated host [default: 100GiB]
     #[arg(long, value_name = "SIZE")]
     pub disk: Option<String>,
-    /// Images of a simulated host, separated by commas [debian-12]
+    /// Images of a simulated host, separated by commas [default: std:tiny,debian-12]
     #[arg(long, value_name = "NAMES")]
     pub images: Option<String>,
     /// How long a domain of a simulated host takes to start [default: 0s]
@@ -81,7 +81,7 @@ impl SimulatedArgs {
         let boot_time = parse_duration(&boot_time, Timestamp::default()).map_err(|error| {
             Failure::new(Exit::Usage, format!("`boot-time`: {error}")).help("write a time such as 5s")
         })?;
-        let images = text(&self.images, "images", "debian-12");
+        let images = text(&self.images, "images", "std:tiny,debian-12");
         Ok(MemoryHostConfig {
             cpus,
             memory_bytes: size(&self.memory, "memory", "8GiB")?.saturating_add(CONTROL_MEMORY_BYTES),
