@@ -4,12 +4,16 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::{Arc, OnceLock};
 
 use comfy_table::{CellAlignment, ContentArrangement, Table};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use serde::Serialize;
 
 use crate::cli::{ColorChoice, Global};
 use crate::exit::Exit;
 use crate::failure::Failure;
 
+/// How often it is looked whether a question is still to be answered.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// The width for what is not shown on a terminal.
 pub const WIDTH_OFF_TERMINAL: usize = 100;
 
@@ -152,9 +156,37 @@ impl Output {
         let _ = io::stderr().lock().write_all(text.as_bytes());
     }
 
+    /// A command to type on the same site: `tycoon --site hosts.kdl down hello`.
+    pub fn command(&self, words: &str) -> String {
+        let is_usual = |site: &String| std::env::var("TYCOON_SITE").is_ok_and(|usual| usual == *site);
+        match self.site.as_ref().filter(|site| !is_usual(site)) {
+            Some(site) if site.contains(char::is_whitespace) => format!("tycoon --site '{site}' {words}"),
+            Some(site) => format!("tycoon --site {site} {words}"),
+            None => format!("tycoon {words}"),
+        }
+    }
+
     /// Asks a question that is answered with yes or no; no is the default.
     pub fn confirm(&self, question: &str) -> bool {
+        self.confirm_until(question, || false)
+    }
+
+    /// The same, where Ctrl-C does not end the program and is noticed by `is_stopped`: that is a no.
+    pub fn confirm_until(&self, question: &str, is_stopped: impl Fn() -> bool) -> bool {
         self.error(&format!("{question} [y/N] "));
+        let stdin = io::stdin();
+        loop {
+            if is_stopped() {
+                self.error("\n");
+                return false;
+            }
+            let mut watched = [PollFd::new(&stdin, PollFlags::IN)];
+            match poll(&mut watched, Some(&LOOK)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                // Something to read, the end of it, or an error, which reading tells.
+                Ok(_) | Err(_) => break,
+            }
+        }
         let mut answer = String::new();
         match io::stdin().read_line(&mut answer) {
             Ok(_) => matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"),

@@ -294,8 +294,12 @@ impl Resolver<'_> {
                     Diagnostic::new("E0504", message, top, "not in this file")
                         .help(format!("choose {}", crate::nearest::alternatives(&names, "or")))
                 }
-                (None, _) => Diagnostic::new("E0504", "the file describes several pools", top, "which one?")
-                    .help(format!("choose one with `--pool`: {}", crate::nearest::alternatives(&names, "or"))),
+                (None, _) => {
+                    Diagnostic::new("E0504", "the file describes several pools", top, "which one?").help(format!(
+                        "choose one with `--pool`, or by its name where a command takes names: {}",
+                        crate::nearest::alternatives(&names, "or")
+                    ))
+                }
             };
             self.report(error);
             return None;

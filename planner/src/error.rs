@@ -5,6 +5,17 @@ use tycoon_lang::Span;
 use tycoon_market::{Credits, HostName, Rate, TimeSpan};
 use tycoon_xen::spec::DomainPath;
 
+/// What could help where no host can have a domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cure {
+    /// To ask for less, or for fewer.
+    Less,
+    /// Another image: one of these, which hosts have.
+    Image(Vec<String>),
+    /// To ask something else of hosts.
+    OtherHosts,
+}
+
 /// Why there is no plan. Nothing was spent and nothing has changed.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum PlanError {
@@ -27,8 +38,8 @@ pub enum PlanError {
         count: usize,
         /// Every host and why it cannot.
         reasons: Vec<(HostName, String)>,
-        /// The images that hosts have, where none that could take the domain has the one that it boots.
-        images: Vec<String>,
+        /// What could help.
+        cure: Box<Cure>,
         /// Where the domain is created.
         span: Span,
     },
@@ -127,12 +138,16 @@ impl PlanError {
             Self::NoHost { reasons, .. } if reasons.is_empty() => {
                 "no host is registered; ask the site's operator, or look with `tycoon sls list`".into()
             }
-            Self::NoHost { reasons, images, .. } => {
+            Self::NoHost { reasons, cure, .. } => {
                 let hosts: Vec<String> = reasons.iter().map(|(name, why)| format!("  {name} {why}")).collect();
-                let cure = if images.is_empty() {
-                    "ask for less, or for fewer domains".to_owned()
-                } else {
-                    format!("write an image that there is ({}), or bring this one to a host", images.join(", "))
+                let cure = match &**cure {
+                    Cure::Less => "ask for less, or for fewer domains".to_owned(),
+                    Cure::OtherHosts => {
+                        "change what the description asks of its hosts; `tycoon hosts` lists what there is".to_owned()
+                    }
+                    Cure::Image(images) => {
+                        format!("write an image that there is ({}), or bring this one to a host", images.join(", "))
+                    }
                 };
                 format!("the hosts that were looked at:\n{}\n{cure}", hosts.join("\n"))
             }

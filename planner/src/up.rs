@@ -13,7 +13,7 @@ use tycoon_xen::status::{DomainState, DomainStatus};
 use crate::bidding::{Aim, is_crowded};
 use crate::desired::spec_of;
 use crate::difference;
-use crate::error::{PlanError, rate_of};
+use crate::error::{Cure, PlanError, rate_of};
 use crate::fit::{Candidate, Misfit, Room, Rules, need_of, too_little};
 use crate::lint;
 use crate::notes;
@@ -233,13 +233,14 @@ impl<'a> Draft<'a> {
         let component = &candidate.domain.component;
         let left = new[none.domain..].iter().filter(|other| other.domain.component == *component);
         let name = |number: usize| self.world.hosts[number].name.clone();
-        let is_image = |misfit: &Misfit| matches!(misfit, Misfit::NoImage(_));
-        let images: BTreeSet<&String> = if none.reasons.iter().any(is_image)
-            && none.reasons.iter().all(|misfit| is_image(misfit) || !misfit.is_about_room())
-        {
-            self.world.hosts.iter().flat_map(|host| &host.images).collect()
+        let has = |is: &dyn Fn(&Misfit) -> bool| none.reasons.iter().any(is);
+        let cure = if has(&Misfit::is_about_room) {
+            Cure::Less
+        } else if has(&|misfit| matches!(misfit, Misfit::NoImage(_))) {
+            let images: BTreeSet<&String> = self.world.hosts.iter().flat_map(|host| &host.images).collect();
+            Cure::Image(images.into_iter().cloned().collect())
         } else {
-            BTreeSet::new()
+            Cure::OtherHosts
         };
         let reasons = none.reasons.iter().enumerate().map(|(number, misfit)| (name(number), misfit.reason()));
         PlanError::NoHost {
@@ -247,7 +248,7 @@ impl<'a> Draft<'a> {
             domain: format!("`{component}` ({})", describe(&candidate.spec)),
             count: left.count(),
             reasons: reasons.collect(),
-            images: images.into_iter().cloned().collect(),
+            cure: Box::new(cure),
             span: candidate.domain.span,
         }
     }

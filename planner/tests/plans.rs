@@ -392,6 +392,38 @@ fn an_image_that_no_host_has_is_answered_with_those_that_there_are() {
 }
 
 #[test]
+fn the_budget_that_would_do_does_so_a_second_time() {
+    let poor = HELLO.replace("budget 10", "budget 0.01");
+    let Err(PlanError::BudgetTooSmall { needed, .. }) = plan_up(&pool(&poor), &three_hosts()) else {
+        panic!("a hundredth of a credit is not enough")
+    };
+    let enough = pool(&HELLO.replace("budget 10", &format!("budget {needed}")));
+    let first = plan_up(&enough, &three_hosts()).expect("what was proposed is enough");
+    let mut world = after(&first, three_hosts());
+    world.collected_at = world.collected_at.plus(TimeSpan::from_seconds(60));
+    for account in world.hosts.iter_mut().filter_map(|host| host.account.as_mut()) {
+        // A little more than the rate, as where minima were topped up.
+        account.charged = Credits::from_micros(account.funded.micros() / 50);
+    }
+    assert!(plan_up(&enough, &world).expect("what stands is paid for").is_empty());
+}
+
+#[test]
+fn an_account_is_opened_however_little_the_bid_takes() {
+    let free = world(vec![host(1, 4, 8, 0.0)]);
+    for text in [HELLO.to_owned(), HELLO.replace("\"1h\"", "\"1s\"")] {
+        let plan = plan_up(&pool(&text), &free).expect("a plan");
+        assert!(plan.steps.iter().any(|step| matches!(step.action, Action::OpenEscrow { .. })));
+    }
+}
+
+#[test]
+fn a_budget_beyond_what_a_rate_can_be_is_enough() {
+    let rich = HELLO.replace("budget 10 for=\"1h\"", "budget 9000000000 for=\"1s\"");
+    assert!(plan_up(&pool(&rich), &three_hosts()).is_ok());
+}
+
+#[test]
 fn avoided_hosts_and_max_per_host_are_kept() {
     let text = HELLO.replace("domain web", "place max-per-host=2 { avoid \"host3\"; }\n    domain web");
     let plan = plan_up(&pool(&text), &three_hosts()).expect("a plan");

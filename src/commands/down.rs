@@ -8,7 +8,7 @@ use tycoon_market::PoolName;
 use tycoon_planner::Plan;
 
 use crate::cli::DescriptionArgs;
-use crate::commands::up::{exit_of, failures_json, unreached_json};
+use crate::commands::up::{exit_of, failures_json, not_approved, unreached_json};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -30,12 +30,10 @@ pub struct DownArgs {
 pub fn run(arguments: &DownArgs, output: &Output) -> Result<Exit, Failure> {
     let pool = pool_name(&arguments.pool, output)?;
     let session = Session::open(output, &format!("tycoon down {pool}"))?;
-    let mut approve = |plan: &Plan| arguments.yes || approved(plan, output);
+    let mut approve = |plan: &Plan| arguments.yes || approved(plan, &session, output);
     let run = session.runner(output).down(&pool, &mut approve).map_err(|error| Failure::from_executor(error, None))?;
     session.close()?;
-    let Some(run) = run else {
-        return Err(Failure::new(Exit::Failed, "not approved; nothing was done"));
-    };
+    let Some(run) = run else { return Err(not_approved(&session)) };
     if run.plan.is_empty() && run.is_unknown {
         return Err(Failure::new(Exit::Failed, format!("there has never been a pool `{pool}`"))
             .help("`tycoon ls` lists your pools; nothing was done"));
@@ -77,12 +75,12 @@ pub fn pool_of(text: &str, output: &Output) -> Result<(PoolName, Option<Loaded>)
     Ok((text.parse().map_err(|error| Failure::from_error(Exit::Usage, &error))?, None))
 }
 
-fn approved(plan: &Plan, output: &Output) -> bool {
+fn approved(plan: &Plan, session: &Session, output: &Output) -> bool {
     if !output.can_ask || !plan.destroys() {
         return true;
     }
     output.error(&plan_view::render(plan, output.stderr));
-    output.confirm("Remove these domains and their disks?")
+    output.confirm_until("Remove these domains and their disks?", || session.is_interrupted())
 }
 
 fn render(run: &Run) -> String {

@@ -16,7 +16,7 @@ use crate::cli::DescriptionArgs;
 use crate::description;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::{Output, Style};
+use crate::output::Output;
 use crate::site::Session;
 use crate::{outputs_view, plan_view, status_view};
 
@@ -44,14 +44,14 @@ pub fn run(arguments: &UpArgs, output: &Output) -> Result<Exit, Failure> {
                 output.message(plan_view::notes(plan, output.stderr).trim_end());
             }
         }
-        arguments.yes || approved(plan, output)
+        arguments.yes || approved(plan, &session, output)
     };
     let run = session
         .runner(output)
         .up(&loaded.pool, &mut approve)
         .map_err(|error| Failure::from_executor(error, Some(&loaded.sources)))?;
     let Some(run) = run else {
-        return Err(Failure::new(Exit::Failed, "not approved; nothing was done"));
+        return Err(not_approved(&session));
     };
     let status = pool_status(&*session.site(), &loaded.pool.name, &session.history(&loaded.pool.name, output))
         .map_err(|error| Failure::from_executor(error, Some(&loaded.sources)))?;
@@ -62,7 +62,7 @@ pub fn run(arguments: &UpArgs, output: &Output) -> Result<Exit, Failure> {
         value["outputs"] = outputs_view::to_json(&loaded.pool, &status);
         output.print_json(&value);
     } else {
-        output.print(&render(&run, &loaded.pool, &status, output.stdout));
+        output.print(&render(&run, &loaded.pool, &status, output));
         output.error(&plan_view::failures(&run.plan, &run.report, output.stderr));
         explain_exit(&run, exit, output);
     }
@@ -70,13 +70,19 @@ pub fn run(arguments: &UpArgs, output: &Output) -> Result<Exit, Failure> {
 }
 
 /// Asks where something would be destroyed or much would be spent, and somebody is there to answer.
-fn approved(plan: &Plan, output: &Output) -> bool {
+fn approved(plan: &Plan, session: &Session, output: &Output) -> bool {
     let is_dear = ASK_ABOVE.is_some_and(|limit| plan.money.escrow > limit);
     if !output.can_ask || !(plan.destroys() || is_dear) {
         return true;
     }
     output.error(&plan_view::render(plan, output.stderr));
-    output.confirm("Carry this out?")
+    output.confirm_until("Carry this out?", || session.is_interrupted())
+}
+
+/// The end of a run that nobody wanted.
+pub fn not_approved(session: &Session) -> Failure {
+    let exit = if session.is_interrupted() { Exit::Interrupted } else { Exit::Failed };
+    Failure::new(exit, "not approved; nothing was done")
 }
 
 /// How a run ended.
@@ -97,14 +103,19 @@ fn explain_exit(run: &Run, exit: Exit, output: &Output) {
     match exit {
         Exit::Interrupted => output.message("interrupted: what had begun was finished; run `tycoon up` again to go on"),
         Exit::Partly | Exit::Failed => output.message(&format!(
-            "not everything was done; nothing that was paid is lost. Run `tycoon up` again to go on, or `tycoon down {pool}` to undo it"
+            "not everything was done; nothing that was paid is lost. Run `tycoon up` again to go on, or `{}` to undo it",
+            output.command(&format!("down {pool}"))
         )),
         _ => {}
     }
 }
 
-fn render(run: &Run, pool: &Pool, status: &PoolStatus, style: Style) -> String {
+fn render(run: &Run, pool: &Pool, status: &PoolStatus, output: &Output) -> String {
+    let style = output.stdout;
     let mut text = String::new();
+    if status.is_absent() && status.unknown.is_empty() && !run.plan.is_empty() {
+        return format!("Nothing is there of pool {}. Balance {}.\n", run.plan.pool, run.balance.rounded(2));
+    }
     if run.plan.is_empty() {
         text.push_str(&plan_view::headline(&run.plan, style));
     }
@@ -130,7 +141,8 @@ fn render(run: &Run, pool: &Pool, status: &PoolStatus, style: Style) -> String {
         }
         let rate = status.rate().credits_per_hour();
         let _ = writeln!(text, "Costs at most {rate:.4} per hour. Balance {}.", run.balance.rounded(2));
-        let _ = writeln!(text, "`tycoon down {}` stops it and returns what is left.", run.plan.pool);
+        let down = output.command(&format!("down {}", run.plan.pool));
+        let _ = writeln!(text, "`{down}` stops it and returns what is left.");
     }
     text
 }

@@ -132,6 +132,11 @@ impl Session {
         }
     }
 
+    /// True once Ctrl-C was pressed.
+    pub fn is_interrupted(&self) -> bool {
+        self.stop.is_set()
+    }
+
     /// Where things are kept.
     pub const fn folders(&self) -> &Folders {
         &self.folders

@@ -30,6 +30,12 @@ pub(super) struct Deal {
     pub(super) first_bid: Option<Bid>,
 }
 
+/// The rate that uses an amount up in a time; the highest that can be written where that is beyond it.
+fn highest_within(amount: Credits, time: TimeSpan) -> Rate {
+    let most = Rate::from_picos_per_second(u64::MAX / HIGHEST_OVER_BUDGET / 2);
+    if time.is_zero() { Rate::ZERO } else { Rate::of(amount, time).map_or(most, |rate| rate.min(most)) }
+}
+
 /// True where a host account still pays for its bid.
 fn is_funded(account: &HostAccountView, world: &World) -> bool {
     account.balance > Credits::ZERO
@@ -121,10 +127,14 @@ impl Draft<'_> {
         }
         let hosts: Vec<_> =
             open.iter().map(|&number| (&self.world.hosts[number].offers, self.rooms[number].need)).collect();
-        let budget_rate = Rate::of(available, left).unwrap_or_default();
+        let budget_rate = highest_within(available, left);
         let all = budget_rate.picos_per_second() as f64;
-        let rates = bidding::bid(&hosts, all - kept_rate)
-            .map_err(|short| self.too_small(short.needed + kept_rate, spent, budget, period))?;
+        // Where all bids stand, nothing is asked of the budget: what stands may use it up to the last digit.
+        let rates = match hosts.as_slice() {
+            [] => Vec::new(),
+            hosts => bidding::bid(hosts, all - kept_rate)
+                .map_err(|short| self.too_small(short.needed + kept_rate, spent, budget, period))?,
+        };
         let mut deals: Vec<(usize, Deal)> = Vec::new();
         for (number, rates) in open.into_iter().zip(rates) {
             deals.push((number, self.new_deal(number, &rates, left, budget_rate)?));
@@ -184,10 +194,12 @@ impl Draft<'_> {
         plan.minima = need.minima();
         plan.expected = rates.expected.clone();
         plan.redeem = host.unredeemed.iter().map(|escrow| escrow.escrow).collect();
-        if missing > LEAST_TRANSFER {
+        // A first escrow opens the account there, however little the bid takes.
+        let is_first = host.account.is_none() && host.unredeemed.is_empty();
+        if missing > LEAST_TRANSFER || is_first {
             plan.escrow = Some(PlannedEscrow {
                 id: tycoon_market::ids::EscrowId::from_bytes([0; 16]),
-                amount: Credits::from_micros(missing),
+                amount: Credits::from_micros(missing.max(LEAST_TRANSFER)),
                 longest: TimeSpan::from_micros(left.micros().saturating_add(ESCROW_OUTLASTS.micros())),
                 highest_rate: Rate::from_picos_per_second(highest),
             });

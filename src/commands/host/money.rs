@@ -197,7 +197,7 @@ pub fn close(arguments: &CloseArgs, output: &Output) -> Result<Exit, Failure> {
     if output.can_ask && !arguments.yes {
         let names: Vec<&str> = chosen.iter().map(|chosen| chosen.host.name.as_str()).collect();
         let question = format!("Close the account for `{pool}` on {}? Its domains and disks go.", names.join(", "));
-        if !output.confirm(&question) {
+        if !output.confirm_until(&question, || session.is_interrupted()) {
             return Err(Failure::new(Exit::Failed, "nothing was closed"));
         }
     }

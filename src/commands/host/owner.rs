@@ -136,7 +136,7 @@ pub fn evict(arguments: &EvictArgs, output: &Output) -> Result<Exit, Failure> {
     let session = Session::open(output, "tycoon host evict")?;
     let chosen = arguments.hosts.choose(&session)?;
     let question = format!("Put the domains of account {} out?", arguments.account.short());
-    if output.can_ask && !arguments.yes && !output.confirm(&question) {
+    if output.can_ask && !arguments.yes && !output.confirm_until(&question, || session.is_interrupted()) {
         return Err(Failure::new(Exit::Failed, "nobody was put out"));
     }
     let request = EvictRequest { account: arguments.account, pool: arguments.pool.clone() };
@@ -160,7 +160,11 @@ pub fn ban(arguments: &BanArgs, output: &Output) -> Result<Exit, Failure> {
     let session = Session::open(output, "tycoon host ban")?;
     let chosen = arguments.hosts.choose(&session)?;
     let question = format!("Keep account {} out, and put out what it has?", arguments.account.short());
-    if output.can_ask && !arguments.yes && !arguments.end && !output.confirm(&question) {
+    if output.can_ask
+        && !arguments.yes
+        && !arguments.end
+        && !output.confirm_until(&question, || session.is_interrupted())
+    {
         return Err(Failure::new(Exit::Failed, "nobody was kept out"));
     }
     let answers = ask(&chosen, |chosen| chosen.client.ban(arguments.account, !arguments.end).map_err(link_error));
