@@ -19,7 +19,7 @@ use crate::lint;
 use crate::notes;
 use crate::placement::{NoHost, added_rate, best, place};
 use crate::plan::{Change, DomainPlan, FieldChange, Goal, HostPlan, HostVerdict, Money, Plan, PlanId, Report};
-use crate::world::{Period, World};
+use crate::world::{HostView, Period, World};
 use deals::Deal;
 
 /// The plan that makes `pool` real in `world`. It has no steps where it is real already.
@@ -164,14 +164,16 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// A domain that has grown beyond what its host has left must go elsewhere, where there is a place.
+    /// A domain that has grown beyond what its host has left, or is to be made anew from an image that its host does not
+    /// have, must go elsewhere, where there is a place.
     fn move_what_does_not_fit(&mut self) {
         for candidate in self.wanted {
             let Some(placed) = self.domains.get(&candidate.spec.path) else { continue };
             let (Change::Update { fields, .. } | Change::Replace { fields, .. }) = &placed.change else { continue };
             let (from, fields) = (placed.host, fields.clone());
             let host = &self.world.hosts[from];
-            let Some(reason) = too_little(host, &self.rooms[from].need) else { continue };
+            let lacks_image = || lacks_image(&placed.change, host, candidate);
+            let Some(reason) = too_little(host, &self.rooms[from].need).or_else(lacks_image) else { continue };
             self.rooms[from].remove(candidate);
             let target =
                 best(self.rules, &self.world.hosts, &self.rooms, candidate, self.aim).ok().filter(|&to| to != from);
@@ -200,6 +202,18 @@ impl<'a> Draft<'a> {
         }
         if let Some((number, misfit)) = self.overfull() {
             return Err(self.too_full(number, &misfit, pool.span));
+        }
+        // Before its disk goes: what it is to be made from must be there.
+        let stuck = self
+            .domains
+            .values()
+            .find(|placed| lacks_image(&placed.change, &self.world.hosts[placed.host], placed.candidate).is_some());
+        if let Some(Placed { candidate, host, .. }) = stuck {
+            let mut rooms = self.rooms.clone();
+            rooms[*host].remove(candidate);
+            if let Err(reasons) = best(self.rules, &self.world.hosts, &rooms, candidate, self.aim) {
+                return Err(self.no_host(&NoHost { domain: 0, reasons }, &[*candidate]));
+            }
         }
         Ok(())
     }
@@ -369,6 +383,13 @@ impl<'a> Draft<'a> {
         });
         Report { hosts: verdicts.collect(), notes: self.notes.clone(), unreached: self.world.unreached() }
     }
+}
+
+/// The image that a domain is to be made anew from, where its host does not have it.
+fn lacks_image(change: &Change, host: &HostView, candidate: &Candidate<'_>) -> Option<Misfit> {
+    let image = &candidate.spec.image;
+    let is_made_anew = matches!(change, Change::Replace { from: None, .. });
+    (is_made_anew && host.is_inspected && !host.images.contains(image)).then(|| Misfit::NoImage(image.clone()))
 }
 
 /// What happens to a domain that exists on the host where it stays.

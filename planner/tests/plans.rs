@@ -392,6 +392,18 @@ fn an_image_that_no_host_has_is_answered_with_those_that_there_are() {
 }
 
 #[test]
+fn a_domain_is_not_removed_for_an_image_that_no_host_has() {
+    let first = plan_up(&pool(HELLO), &three_hosts()).expect("a plan");
+    let world = after(&first, three_hosts());
+    let error = plan_up(&pool(&HELLO.replace("std:tiny", "debian-13")), &world).expect_err("no such image");
+    assert!(matches!(error, PlanError::NoHost { .. }) && error.help().contains("debian-12"), "{error:?}");
+    let mut world = world;
+    world.hosts[1].images.push("debian-13".into());
+    let plan = plan_up(&pool(&HELLO.replace("std:tiny", "debian-13")), &world).expect("one host has it");
+    assert!(places(&plan).iter().filter(|(_, _, sign)| *sign != '-').all(|(_, host, _)| host == "host2"), "{plan:?}");
+}
+
+#[test]
 fn the_budget_that_would_do_does_so_a_second_time() {
     let poor = HELLO.replace("budget 10", "budget 0.01");
     let Err(PlanError::BudgetTooSmall { needed, .. }) = plan_up(&pool(&poor), &three_hosts()) else {
