@@ -23,6 +23,11 @@ use super::dial::would_block;
 use super::error::SshError;
 
 /// How much is moved at once, in bytes.
+///
+/// Everything that is read of a channel is read in pieces of this one size. libssh2 opens the channel's window by what
+/// the read has room for; where it cannot send that at once (keys are being exchanged anew, the network is slow), it
+/// sends later what the first read asked for but counts what the second one asks for. With a smaller second piece it
+/// believes the window smaller than the host does, and throws away what comes beyond it.
 const PIECE_BYTES: usize = 32 << 10;
 /// How long the host may take to confirm that a channel is closed.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
@@ -40,6 +45,8 @@ pub(super) struct Pump {
     outcome: Arc<Outcome>,
     to_host: Buffer,
     to_local: Buffer,
+    /// Where error output is read to.
+    error_output: Box<[u8]>,
     local_has_ended: bool,
     told_host: bool,
     host_has_ended: bool,
@@ -97,6 +104,7 @@ impl Pump {
             outcome: Arc::default(),
             to_host: Buffer::new(),
             to_local: Buffer::new(),
+            error_output: vec![0; PIECE_BYTES].into_boxed_slice(),
             local_has_ended: false,
             told_host: false,
             host_has_ended: false,
@@ -219,11 +227,10 @@ impl Pump {
         if !self.to_local.is_empty() {
             return Ok(Step::Idle);
         }
-        let mut piece = [0; 4 << 10];
-        match channel.stderr().read(&mut piece) {
+        match channel.stderr().read(&mut self.error_output) {
             Ok(0) => Ok(Step::Idle),
             Ok(count) => {
-                self.outcome.note_stderr(&piece[..count]);
+                self.outcome.note_stderr(&self.error_output[..count]);
                 Ok(Step::Moved)
             }
             Err(error) => idle_or(&error, session),

@@ -48,6 +48,9 @@ impl Server {
         let first = folder.path().join(format!("host_{}.pub", kinds[0]));
         fs::copy(first, folder.path().join("host.pub")).unwrap();
         fs::copy(folder.path().join("user.pub"), folder.path().join("authorized_keys")).unwrap();
+        // A home of its own: bash reads `~/.bashrc` for commands that come over SSH, and what people have in theirs may
+        // be slow, or wait for a lock that a command killed by a test has left.
+        //
         // Another process may take the port in between; then sshd does not start, and another port is tried.
         for _ in 0..5 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -55,7 +58,7 @@ impl Server {
             let all = format!(
                 "Port {port}\nListenAddress 127.0.0.1\n{host_keys}AuthorizedKeysFile {path}/authorized_keys\n\
                  PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
-                 PermitRootLogin yes\nLogLevel VERBOSE\nMaxStartups 100\n{settings}\n"
+                 PermitRootLogin yes\nLogLevel VERBOSE\nMaxStartups 100\nSetEnv HOME={path}\n{settings}\n"
             );
             fs::write(folder.path().join("sshd_config"), all).unwrap();
             let mut child = launch(folder.path());
