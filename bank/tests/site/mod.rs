@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tycoon_bank::store::{MemoryStore, SledStore, Store};
@@ -30,8 +31,19 @@ pub fn open(
 }
 
 /// A sled index in `folder`, as the embedded site has one.
+///
+/// Where it was closed in this very process a moment ago, sled's own threads may still hold its lock: that is waited for.
 pub fn sled_store(folder: &std::path::Path) -> Arc<SledStore> {
-    let database = sled::Config::new().path(folder).flush_every_ms(None).open().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let database = loop {
+        match sled::Config::new().path(folder).flush_every_ms(None).open() {
+            Ok(database) => break database,
+            Err(error) if error.to_string().contains("acquire lock") && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    };
     Arc::new(SledStore::open(&database, "bank").unwrap())
 }
 
