@@ -7,9 +7,10 @@ SHELL := bash
 # A step writes to the terminal and to one target directory; two at once would only wait for each other.
 .NOTPARALLEL:
 
-# What is built lies outside the working tree, so that clones and worktrees share it and a backup skips it.
+# What is built lies outside the working tree, so that a backup skips it. Every clone has a directory of its own: to cargo
+# the same package in two clones is one, and it would take what was built of one for the other's.
 TYCOON_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tycoon
-CARGO_TARGET_DIR ?= $(TYCOON_CACHE)/target
+CARGO_TARGET_DIR ?= $(TYCOON_CACHE)/target-$(shell pwd -P | sha256sum | cut -c 1-12)
 # rustup's directory, also where a shell was opened before rustup was installed, and the tools of scripts/tool.
 export PATH := $(TYCOON_CACHE)/tools/bin:$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 export CARGO_TARGET_DIR
@@ -95,6 +96,10 @@ lab-down: ## stop the lab's hosts and forget what was on them
 .PHONY: lab-ssh
 lab-ssh: ## open a shell on a host of the lab (HOST=1)
 	@tests/lab/lab ssh $(or $(HOST),1)
+
+.PHONY: target-dir
+target-dir: ## print the directory of what is built
+	@echo "$$CARGO_TARGET_DIR"
 
 .PHONY: clean
 clean: ## remove what was built, not the pools and not the money
