@@ -25,6 +25,7 @@ mod faults;
 mod funding;
 mod jobs;
 mod keys;
+mod log;
 mod market;
 mod news;
 mod owner;

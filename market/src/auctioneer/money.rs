@@ -54,6 +54,11 @@ impl Money {
         self.receipts.iter().map(|receipt| &receipt.totals).find(|totals| totals.receipt == id)
     }
 
+    /// The totals of all receipts, the oldest first.
+    pub(super) fn totals(&self) -> impl Iterator<Item = &ReceiptTotals> {
+        self.receipts.iter().map(|receipt| &receipt.totals)
+    }
+
     pub(super) fn receipts(&self) -> Vec<ReceiptTotals> {
         self.receipts_from(0)
     }

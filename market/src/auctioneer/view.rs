@@ -131,6 +131,11 @@ impl Auctioneer {
         })
     }
 
+    /// What has become of the receipts of an open account, the oldest first.
+    pub fn receipts(&self, id: &HostAccountId) -> impl Iterator<Item = &ReceiptTotals> {
+        self.accounts.get(id).into_iter().flat_map(|account| account.money.totals())
+    }
+
     /// What has become of a receipt, also after its account was closed, and whose it is.
     pub fn receipt(&self, id: EscrowId) -> Option<(&HostAccountId, ReceiptTotals)> {
         let open = self.accounts.iter().find_map(|(owner, account)| Some((owner, account.money.receipt(id)?.clone())));

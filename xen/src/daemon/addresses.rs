@@ -11,11 +11,11 @@ use tycoon_market::{HostAccountId, Timestamp, UniqueId, UniqueKind};
 
 use super::books::apply;
 use super::state::State;
+use super::usage::DomainLook;
 use crate::spec::{Addressing, DomainSpec};
-use crate::status::DomainStatus;
 
 /// The addresses that a domain is to have.
-fn fixed(spec: &DomainSpec) -> impl Iterator<Item = UniqueId> {
+pub(super) fn fixed(spec: &DomainSpec) -> impl Iterator<Item = UniqueId> {
     spec.nics.iter().filter_map(|nic| match nic.address {
         Addressing::Static { address, .. } => Some(UniqueId::Address(address)),
         Addressing::Dhcp => None,
@@ -32,16 +32,15 @@ impl State {
 
     /// Tells the market which of what is held is in use: addresses of domains that run, and all ports, of which nobody
     /// can tell. Who holds an address without using it pays more from day to day.
-    pub(super) fn note_unique_use(&mut self, domains: &[DomainStatus], now: Timestamp) {
+    pub(super) fn note_unique_use(&mut self, domains: &[DomainLook], now: Timestamp) {
         let offers = self.auctioneer.unique_offers();
         if offers.values().all(|offer| offer.held.is_empty()) {
             return;
         }
-        let running =
-            domains.iter().filter(|domain| domain.state.is_active()).filter_map(|domain| domain.spec.as_ref());
+        let running = domains.iter().filter(|domain| domain.is_active).flat_map(|domain| &domain.addresses);
         let ports = offers.values().flat_map(|offer| offer.held.keys().copied());
         let ports = ports.filter(|id| id.kind() == UniqueKind::TcpPort);
-        let used: BTreeSet<UniqueId> = running.flat_map(fixed).chain(ports).collect();
+        let used: BTreeSet<UniqueId> = running.copied().chain(ports).collect();
         // It is never refused.
         let _ = apply(self, Event::UniqueUse { used }, now);
     }

@@ -1,28 +1,23 @@
 //! The books of a host: what events do to the market and to what is remembered beside it.
 
 use tycoon_market::auctioneer::{Effect, Event, HostConfig, ReceiptTotals, Refusal};
-use tycoon_market::{Credits, HostAccountId, TimeSpan, Timestamp};
+use tycoon_market::{Credits, HostAccountId, Timestamp};
 
+use super::log::AcceptedBid;
 use super::state::{ClosedNotes, State};
-use super::store::AcceptedBid;
-use crate::status::DomainStatus;
+use super::usage::Look;
 
 impl State {
-    /// Charges for the time until `now` by what `domains` used. After a downtime, `limit` of it is charged at most.
-    pub(super) fn pass_time(&mut self, domains: &[DomainStatus], limit: Option<TimeSpan>, now: Timestamp) {
+    /// Charges for the time until the look by what was used. After a downtime, as much of it as the look says.
+    pub(super) fn pass_time(&mut self, look: &Look) {
+        let Look { at: now, downtime_limit: limit, domains } = look;
         if limit.is_none() {
-            self.end_overdue(now);
+            self.end_overdue(*now);
         }
         let mut usage = self.measure(domains);
         if limit.is_some() {
             // Only who ran is charged for a downtime.
-            let runs = |id: &HostAccountId| {
-                domains.iter().any(|domain| {
-                    let own = domain.ownership.as_ref();
-                    domain.state.is_active() && own.is_some_and(|own| own.account == id.account && own.pool == id.pool)
-                })
-            };
-            usage.retain(|id, _| runs(id));
+            usage.retain(|id, _| domains.iter().any(|domain| domain.is_active && domain.owner == *id));
         } else {
             // Who has nothing any more uses nothing.
             self.accounts.keys().for_each(|id| {
@@ -30,10 +25,10 @@ impl State {
             });
         }
         // A tick is never refused.
-        let _ = apply(self, Event::Tick { usage, downtime_limit: limit }, now);
-        self.note_unique_use(domains, now);
+        let _ = apply(self, Event::Tick { usage, downtime_limit: *limit }, *now);
+        self.note_unique_use(domains, *now);
         // After a downtime: the time that was left out may have reached the end of an escrow too.
-        self.end_overdue(now);
+        self.end_overdue(*now);
     }
 
     /// Ends the receipts from which the bank lets draw no longer, each at its time.

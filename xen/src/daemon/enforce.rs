@@ -122,7 +122,7 @@ impl HostDaemon {
         let is_news =
             |(id, notes): (&HostAccountId, &super::state::ClosedNotes)| notes.is_removed == found.contains_key(id);
         if state.closed.iter().any(is_news) {
-            self.store.leave_behind(&state);
+            self.store.leave_behind();
             for (id, notes) in &mut state.closed {
                 notes.is_removed = !found.contains_key(id);
             }

@@ -102,10 +102,12 @@ impl KeyBook {
         self.told.insert(terms.payer, told);
     }
 
-    /// Forgets all accounts but these.
-    pub(super) fn retain(&mut self, accounts: &BTreeSet<AccountId>) {
+    /// Forgets all accounts but these. True where there were others.
+    pub(super) fn retain(&mut self, accounts: &BTreeSet<AccountId>) -> bool {
+        let known = (self.accounts_of_keys.len(), self.told.len());
         self.accounts_of_keys.retain(|_, account| accounts.contains(account));
         self.told.retain(|account, _| accounts.contains(account));
+        known != (self.accounts_of_keys.len(), self.told.len())
     }
 }
 

@@ -7,9 +7,9 @@ use tycoon_market::bid::Bid;
 use tycoon_market::{AccountId, Credits, HostAccountId, PoolName, Quantity, ResourceKind, TimeSpan, Timestamp};
 
 use super::books::apply;
+use super::log::{AcceptedBid, Entry, Tick};
 use super::state::State;
-use super::store::AcceptedBid;
-use super::usage::usage_of;
+use super::usage::{Look, usage_of};
 use super::{DaemonError, HostDaemon, alone, published};
 use crate::hypervisor::HypervisorError;
 use crate::market::{
@@ -58,7 +58,7 @@ impl HostDaemon {
         next.make_statements(now);
         if next != *state {
             if state.differs_in_time_only(&next) {
-                self.store.leave_behind(&state);
+                self.store.leave_behind();
             } else {
                 self.store.save(&next, &state)?;
                 self.counters.saved();
@@ -73,14 +73,13 @@ impl HostDaemon {
     /// given what was found on the hypervisor.
     fn change_charged<T>(
         &self,
-        downtime_limit: Option<TimeSpan>,
         change: impl FnOnce(&mut State, Timestamp, &[DomainStatus]) -> Result<T, MarketError>,
     ) -> Result<T, MarketError> {
         // One look at the CPU times at a time: they only grow from one to the next.
         let _one_at_a_time = alone(&self.measuring);
         let domains = self.hypervisor.domains(self.clock.now()).map_err(|error| self.hypervisor_failed(error))?;
         self.change(|state, now| {
-            state.pass_time(&domains, downtime_limit, now);
+            state.pass_time(&Look::of(&domains, None, now));
             change(state, now, &domains)
         })
     }
@@ -91,7 +90,7 @@ impl HostDaemon {
         &self,
         change: impl Fn(&mut State, Timestamp, &[DomainStatus]) -> Result<T, MarketError>,
     ) -> Result<T, MarketError> {
-        match self.change_charged(None, &change) {
+        match self.change_charged(&change) {
             Err(MarketError::Daemon(error @ DaemonError::Hypervisor { .. })) => {
                 self.faults.note(self.clock.now(), "measuring what domains use", &error);
                 self.change(|state, now| change(state, now, &[]))
@@ -108,20 +107,47 @@ impl HostDaemon {
 
     /// Charges for the time since the last event.
     pub(super) fn account_for_time(&self, downtime_limit: Option<TimeSpan>) -> Result<(), DaemonError> {
-        let settings = alone(&self.settings).clone();
-        let charged = self.change_charged(downtime_limit, |state, now, _| {
-            let settings = state.settings(&settings);
-            state.adopt_settings(&settings, now);
-            state.forget(now);
-            Ok(())
-        });
+        let charged = self.charge_for_time(downtime_limit);
         if charged.is_err() {
             // The bank must not believe that the host is gone because its hypervisor is.
             let stated = self.change(|_, _| Ok(()));
             self.note_failed("making statements", stated);
         }
         self.follow_up();
-        charged.map_err(|error| self.not_refused(error))
+        charged
+    }
+
+    /// Charges for the time since the last event, makes the statements that are due, and takes over what the owner has
+    /// set.
+    fn charge_for_time(&self, downtime_limit: Option<TimeSpan>) -> Result<(), DaemonError> {
+        let settings = alone(&self.settings).clone();
+        let _one_at_a_time = alone(&self.measuring);
+        let domains = self.hypervisor.domains(self.clock.now()).map_err(|error| self.hypervisor_failed(error))?;
+        let mut state = self.lock();
+        let now = self.clock.now();
+        let mut next = state.clone();
+        let look = Look::of(&domains, downtime_limit, now);
+        next.pass_time(&look);
+        let has_forgotten = next.forget(now);
+        let (settings, before) = (next.settings(&settings), next.auctioneer.config().clone());
+        if settings != before {
+            next.adopt_settings(&settings, now);
+        }
+        let is_set_anew = *next.auctioneer.config() != before;
+        let statements = next.make_statements(now);
+        if state.differs_in_time_only(&next) {
+            self.store.leave_behind();
+        } else {
+            let entry = Entry::Tick(Tick { look, statements });
+            // What is set or forgotten does not follow from what was seen.
+            if is_set_anew || has_forgotten || !self.store.keep(&entry, &next.news)? {
+                self.store.save(&next, &state)?;
+            }
+            self.counters.saved();
+        }
+        self.news.add(std::mem::take(&mut next.news));
+        *state = next;
+        Ok(())
     }
 
     /// An error of a change that nobody can refuse.
@@ -226,7 +252,7 @@ impl HostDaemon {
         }
         let report = report(&next, id)?;
         let news = std::mem::take(&mut next.news);
-        if !self.store.keep_bid(&accepted, &news, &state)? {
+        if !self.store.keep(&Entry::Bid(accepted), &news)? {
             return Ok(None);
         }
         self.counters.saved();
@@ -300,7 +326,7 @@ impl HostDaemon {
             state.auctioneer.account(&id).is_some()
         };
         if is_open {
-            self.change_charged(None, |state, now, _| {
+            self.change_charged(|state, now, _| {
                 check_generation(state, &id, generation)?;
                 state.note_generation(&id, generation);
                 // The time that passed may have closed it.

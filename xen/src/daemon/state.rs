@@ -153,8 +153,10 @@ impl State {
     }
 
     /// Forgets what is of no use any more: closed accounts after a time, or where there are too many, once their domains
-    /// are removed and their money is settled; and the keys of accounts that have nothing here.
-    pub(super) fn forget(&mut self, now: Timestamp) {
+    /// are removed and their money is settled; and the keys of accounts that have nothing here. True where there was
+    /// anything.
+    pub(super) fn forget(&mut self, now: Timestamp) -> bool {
+        let known = self.closed.len();
         let mut done: Vec<(Timestamp, HostAccountId)> = self
             .closed
             .iter()
@@ -172,6 +174,7 @@ impl State {
             }
         }
         let here: BTreeSet<AccountId> = self.accounts.keys().chain(self.closed.keys()).map(|id| id.account).collect();
-        self.keys.retain(&here);
+        let has_forgotten_keys = self.keys.retain(&here);
+        has_forgotten_keys || self.closed.len() != known
     }
 }

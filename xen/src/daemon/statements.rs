@@ -59,6 +59,15 @@ pub(super) struct StatementNotes {
     paid: Credits,
 }
 
+/// A statement that was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MadeStatement {
+    escrow: EscrowId,
+    sequence: u64,
+    stated: Totals,
+}
+
 /// The totals of a statement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -122,15 +131,11 @@ impl StatementNotes {
         Totals { drawn, released, closed }
     }
 
-    /// Makes a statement where one is due.
-    fn make(&mut self, now: Timestamp) {
-        self.make_if(now, false);
-    }
-
-    /// The same, where `is_wanted` also before its time, if there is anything to tell.
-    fn make_if(&mut self, now: Timestamp, is_wanted: bool) {
+    /// Makes a statement where one is due, where `is_wanted` also before its time if there is anything to tell. True
+    /// where it did.
+    fn make(&mut self, now: Timestamp, is_wanted: bool) -> bool {
         if self.is_settled() {
-            return;
+            return false;
         }
         let next = self.next();
         let is_wanted = is_wanted && next != self.stated;
@@ -138,10 +143,12 @@ impl StatementNotes {
         // A clock that went back must not make the host silent.
         let is_routine = now < self.told_at || now.since(self.told_at) >= ROUTINE;
         let is_due = is_news || is_routine || is_wanted || self.is_pending();
-        if is_due && (!self.is_pending() || next != self.stated) {
+        let is_made = is_due && (!self.is_pending() || next != self.stated);
+        if is_made {
             self.sequence = self.sequence.saturating_add(1);
             self.stated = next;
         }
+        is_made
     }
 
     /// Goes on from what the bank knows.
@@ -166,26 +173,43 @@ impl StatementNotes {
 }
 
 impl State {
-    /// Brings the statements up to date with what the auctioneer has charged, and makes those that are due.
-    pub(super) fn make_statements(&mut self, now: Timestamp) {
+    /// Brings the totals of the statements up to date with what the auctioneer has charged.
+    pub(super) fn note_charges(&mut self) {
         for id in self.accounts.keys() {
-            let Some(view) = self.auctioneer.account(id) else { continue };
-            for totals in view.receipts {
+            for totals in self.auctioneer.receipts(id) {
                 if let Some(notes) = self.statements.get_mut(&totals.receipt) {
-                    notes.note(&totals);
+                    notes.note(totals);
                 }
             }
         }
-        for notes in self.statements.values_mut() {
-            notes.make(now);
+    }
+
+    /// The same, and makes the statements that are due; they are returned.
+    pub(super) fn make_statements(&mut self, now: Timestamp) -> Vec<MadeStatement> {
+        self.note_charges();
+        let mut made = Vec::new();
+        for (escrow, notes) in &mut self.statements {
+            if notes.make(now, false) {
+                made.push(MadeStatement { escrow: *escrow, sequence: notes.sequence, stated: notes.stated });
+            }
         }
         self.statements.retain(|_, notes| !(notes.is_of_closed_account && notes.is_settled()));
+        made
+    }
+
+    /// Takes in a statement that was made before a crash.
+    pub(super) fn take_statement(&mut self, made: &MadeStatement) {
+        if let Some(notes) = self.statements.get_mut(&made.escrow) {
+            (notes.sequence, notes.stated) = (made.sequence, made.stated);
+        }
     }
 
     /// Makes a statement of every escrow of which there is anything to tell.
     pub(super) fn make_all_statements(&mut self, now: Timestamp) {
         self.make_statements(now);
-        self.statements.values_mut().for_each(|notes| notes.make_if(now, true));
+        self.statements.values_mut().for_each(|notes| {
+            notes.make(now, true);
+        });
     }
 
     /// The escrows of which the bank has not acknowledged the last statement.
@@ -285,7 +309,7 @@ impl HostDaemon {
         }
         let now = self.clock.now();
         let mut state = self.lock();
-        self.store.leave_behind(&state);
+        self.store.leave_behind();
         let Some(notes) = state.statements.get_mut(&escrow) else { return Next::Done };
         if known > notes.sequence {
             drop(state);

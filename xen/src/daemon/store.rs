@@ -8,26 +8,27 @@
 //! escrow/…                  what the bank is to be told of an escrow
 //! keys/…                    whose keys are whose, by account
 //! charges/…  events/…       what was charged and what happened lately, by number
+//! log/…                     what came in since, by number
 //! ```
 //!
 //! Until version 2 all but the charges was one value.
 //!
-//! A bid changes the shares of everybody, and with a thousand accounts nearly every record. So that it can be acknowledged
-//! soon, only the bid is written (`bid/…`), and what follows from it with the next change of another kind, at the
-//! next tick at the latest. After a crash the bids are applied anew, in their order and each at its time, to what was
-//! there before them: the market is a pure machine, so that the same comes out.
+//! A tick changes every account, and a bid the shares of everybody: with a thousand accounts nearly every record. So that
+//! they cost little, only what came in is written to the log (see `log`), and what follows from it with the next change
+//! of another kind, or when the log has become long. After a crash the log is applied anew, in its order and each entry
+//! at its time, to what the records say: the market is a pure machine, so that the same comes out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tycoon_market::auctioneer::{Auctioneer, HostConfig, Part, PartChange};
-use tycoon_market::{AccountId, Bid, Credits, EscrowId, HostAccountId, HostName, TimeSpan, Timestamp};
+use tycoon_market::{AccountId, Credits, EscrowId, HostAccountId, HostName, TimeSpan, Timestamp};
 
 use super::charges::{ChargeBook, Charges};
 use super::keys::{AccountKeys, KeyBook};
+use super::log::Entry;
 use super::state::{AccountNotes, ClosedNotes, State, VERSION};
 use super::statements::StatementNotes;
 use super::{DaemonError, alone};
@@ -48,29 +49,28 @@ const CHARGES: &[u8] = b"charges/";
 /// What the keys of events begin with; their number follows.
 const EVENTS: &[u8] = b"events/";
 
-/// What the keys of bids begin with that are accepted and not yet part of the records; their number follows.
-const BIDS: &[u8] = b"bid/";
+/// What the keys of the log begin with; the number of the entry follows.
+const LOG: &[u8] = b"log/";
 
-/// Bids beside the records at most; then all is saved.
-const BIDS_MAX: u64 = 4_096;
+/// Entries of the log at most; then all is saved.
+const LOG_MAX: u64 = 4_096;
+/// Ticks among them at most, and bytes of all together: so long may reading it anew take.
+const LOG_TICKS_MAX: u64 = 256;
+const LOG_BYTES_MAX: usize = 8 << 20;
 
-/// A bid that is accepted, and not yet part of the records.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct AcceptedBid {
-    pub(super) at: Timestamp,
-    pub(super) account: HostAccountId,
-    pub(super) generation: u64,
-    pub(super) bid: Bid,
-}
-
-/// What is on disk, as far as it is not what is in memory.
-#[derive(Default)]
-struct Behind {
-    /// What the records say; the same as in memory where there is none.
-    records: Option<Box<State>>,
-    /// The numbers of the bids beside them: from the first to before the second.
-    bids: (u64, u64),
+/// What is on disk.
+struct OnDisk {
+    /// True where the records say what was in memory before the last change. Otherwise, and where nothing is there, or
+    /// what is there has the form of an earlier version, all are written anew.
+    are_current: bool,
+    /// True where nothing can be kept beside the records.
+    is_to_be_whole: bool,
+    /// The charges that are there.
+    charges: ChargeBook,
+    /// The numbers of the log's entries: from the first to before the second.
+    log: (u64, u64),
+    ticks: u64,
+    bytes: usize,
 }
 
 /// Called before a change is written and after it is on disk, so that a test can end the process there.
@@ -80,9 +80,7 @@ pub type SaveHook = Arc<dyn Fn() + Send + Sync>;
 pub(super) struct Store {
     host: HostName,
     tree: sled::Tree,
-    /// True where nothing is there, or what is there has the form of an earlier version: then all is written anew.
-    is_to_be_whole: AtomicBool,
-    behind: Mutex<Behind>,
+    on_disk: Mutex<OnDisk>,
     hook: Option<SaveHook>,
 }
 
@@ -175,7 +173,15 @@ impl Writing<'_> {
 
 impl Store {
     pub(super) fn new(host: HostName, tree: sled::Tree) -> Self {
-        Self { host, tree, is_to_be_whole: AtomicBool::new(true), behind: Mutex::default(), hook: None }
+        let on_disk = OnDisk {
+            are_current: false,
+            is_to_be_whole: true,
+            charges: ChargeBook::default(),
+            log: (0, 0),
+            ticks: 0,
+            bytes: 0,
+        };
+        Self { host, tree, on_disk: Mutex::new(on_disk), hook: None }
     }
 
     /// The same with a hook.
@@ -191,9 +197,10 @@ impl Store {
             return Ok(State::new(fresh, now));
         };
         let VersionOnly { version } = self.parsed(&bytes)?;
+        let mut on_disk = alone(&self.on_disk);
         let mut state = match version {
             VERSION => {
-                self.is_to_be_whole.store(false, Ordering::SeqCst);
+                (on_disk.are_current, on_disk.is_to_be_whole) = (true, false);
                 self.read(self.parsed(&bytes)?, now)?
             }
             WHOLE_VERSION => State { version: VERSION, ..self.parsed(&bytes)? },
@@ -202,59 +209,50 @@ impl Store {
         let mut charges: BTreeMap<u64, Charges> = BTreeMap::new();
         for entry in self.tree.scan_prefix(CHARGES) {
             let (key, value) = entry.map_err(|source| self.failed("read", source))?;
-            if let Some(number) = key.get(CHARGES.len()..).and_then(|number| number.try_into().ok()) {
-                charges.insert(u64::from_be_bytes(number), self.parsed(&value)?);
+            if let Some(number) = number_in(&key, CHARGES) {
+                charges.insert(number, self.parsed(&value)?);
             }
         }
         state.charges = ChargeBook::of(charges);
-        self.apply_bids(&mut state)?;
+        on_disk.charges = state.charges.clone();
+        for entry in self.tree.scan_prefix(LOG) {
+            let (key, value) = entry.map_err(|source| self.failed("read", source))?;
+            state.take_entry(self.parsed(&value)?);
+            let number = number_in(&key, LOG).unwrap_or_default();
+            let first = if on_disk.log == (0, 0) { number } else { on_disk.log.0 };
+            on_disk.log = (first, number.saturating_add(1));
+            // Whoever opens it next is not to read it again.
+            (on_disk.are_current, on_disk.is_to_be_whole) = (false, true);
+        }
+        // It was told before.
+        state.news.clear();
         Ok(state)
     }
 
-    /// Applies the bids that are not yet part of the records.
-    fn apply_bids(&self, state: &mut State) -> Result<(), DaemonError> {
-        let records = Box::new(state.clone());
-        let mut behind = alone(&self.behind);
-        for entry in self.tree.scan_prefix(BIDS) {
-            let (key, value) = entry.map_err(|source| self.failed("read", source))?;
-            let bid: AcceptedBid = self.parsed(&value)?;
-            if let Err(refusal) = state.take_bid(&bid) {
-                // Only a program of another version, with other rules, can come to this.
-                tracing::error!(account = %bid.account, %refusal, "a bid that was accepted is refused after a restart");
-            }
-            let number = key.get(BIDS.len()..).and_then(|number| number.try_into().ok()).map_or(0, u64::from_be_bytes);
-            if behind.bids == (0, 0) {
-                behind.bids.0 = number;
-            }
-            behind.bids.1 = number.saturating_add(1);
-        }
-        if behind.bids != (0, 0) {
-            behind.records = Some(records);
-        }
-        // They were told before.
-        state.news.clear();
-        Ok(())
+    /// Keeps in mind that the state is changed without the records.
+    pub(super) fn leave_behind(&self) {
+        alone(&self.on_disk).are_current = false;
     }
 
-    /// Keeps in mind what the records say, before `state` is changed without them.
-    pub(super) fn leave_behind(&self, state: &State) {
-        alone(&self.behind).records.get_or_insert_with(|| Box::new(state.clone()));
-    }
-
-    /// Keeps a bid, and what is told of it; both are on disk on return. `state` is what was before. False where bids can
-    /// not be kept by themselves: then the whole state is to be saved.
-    pub(super) fn keep_bid(&self, bid: &AcceptedBid, news: &[HostEvent], state: &State) -> Result<bool, DaemonError> {
-        let mut behind = alone(&self.behind);
-        if self.is_to_be_whole.load(Ordering::SeqCst) || behind.bids.1.saturating_sub(behind.bids.0) >= BIDS_MAX {
+    /// Keeps what came in, and what is told of it; both are on disk on return. False where it cannot be kept by itself:
+    /// then the whole state is to be saved.
+    pub(super) fn keep(&self, entry: &Entry, news: &[HostEvent]) -> Result<bool, DaemonError> {
+        let mut on_disk = alone(&self.on_disk);
+        let ticks = on_disk.ticks + u64::from(entry.is_tick());
+        let is_long = on_disk.log.1.saturating_sub(on_disk.log.0) >= LOG_MAX || ticks > LOG_TICKS_MAX;
+        if on_disk.is_to_be_whole || is_long || on_disk.bytes >= LOG_BYTES_MAX {
             return Ok(false);
         }
         let mut writing = Writing { store: self, batch: sled::Batch::default() };
-        let number = behind.bids.1;
-        writing.put([BIDS, &number.to_be_bytes()].concat(), bid)?;
+        let number = on_disk.log.1;
+        let bytes = serde_json::to_vec(entry).map_err(|source| self.damaged(source))?;
+        on_disk.bytes = on_disk.bytes.saturating_add(bytes.len());
+        writing.batch.insert([LOG, &number.to_be_bytes()].concat(), bytes);
         writing.put_events(news)?;
         self.write(writing.batch)?;
-        behind.records.get_or_insert_with(|| Box::new(state.clone()));
-        behind.bids.1 = number.saturating_add(1);
+        on_disk.are_current = false;
+        on_disk.log.1 = number.saturating_add(1);
+        on_disk.ticks = ticks;
         Ok(true)
     }
 
@@ -324,11 +322,17 @@ impl Store {
 
     /// Saves the state, which was `before` until now; it is on disk on return, all of it or nothing.
     pub(super) fn save(&self, state: &State, before: &State) -> Result<(), DaemonError> {
-        let is_whole = self.is_to_be_whole.load(Ordering::SeqCst);
-        let mut behind = alone(&self.behind);
-        let before = behind.records.as_deref().unwrap_or(before);
-        let known = (!is_whole).then_some(before);
+        let mut on_disk = alone(&self.on_disk);
+        let known = on_disk.are_current.then_some(before);
         let mut writing = Writing { store: self, batch: sled::Batch::default() };
+        if known.is_none() {
+            // What is there still is written below.
+            for prefix in [MARKET, ACCOUNT, CLOSED, STATEMENT, KEYS] {
+                for key in self.tree.scan_prefix(prefix).keys() {
+                    writing.batch.remove(key.map_err(|source| self.failed("read", source))?);
+                }
+            }
+        }
         // Small, and written each time: so it also tells that there was a change.
         writing.put(STATE_KEY, &OnceRef::of(state))?;
         for change in state.auctioneer.changed_parts(known.map(|before| &before.auctioneer)) {
@@ -344,7 +348,7 @@ impl Store {
             let before = known.map(|before| before.keys.by_account());
             writing.put_changes(KEYS, &state.keys.by_account(), before.as_ref())?;
         }
-        for (number, charges) in state.charges.changes_since(&before.charges) {
+        for (number, charges) in state.charges.changes_since(&on_disk.charges) {
             let key = [CHARGES, &number.to_be_bytes()].concat();
             match charges {
                 Some(charges) => writing.put(key, &*charges)?,
@@ -352,12 +356,12 @@ impl Store {
             }
         }
         writing.put_events(&state.news)?;
-        for number in behind.bids.0..behind.bids.1 {
-            writing.batch.remove([BIDS, &number.to_be_bytes()].concat());
+        for number in on_disk.log.0..on_disk.log.1 {
+            writing.batch.remove([LOG, &number.to_be_bytes()].concat());
         }
         self.write(writing.batch)?;
-        self.is_to_be_whole.store(false, Ordering::SeqCst);
-        *behind = Behind { records: None, bids: (behind.bids.1, behind.bids.1) };
+        let (charges, next) = (state.charges.clone(), on_disk.log.1);
+        *on_disk = OnDisk { are_current: true, is_to_be_whole: false, charges, log: (next, next), ticks: 0, bytes: 0 };
         Ok(())
     }
 
@@ -378,6 +382,11 @@ impl Store {
 
 fn key(prefix: &str, name: &impl ToString) -> Vec<u8> {
     [prefix, &name.to_string()].concat().into_bytes()
+}
+
+/// The number that follows `prefix` in a key.
+fn number_in(key: &[u8], prefix: &[u8]) -> Option<u64> {
+    key.get(prefix.len()..).and_then(|number| number.try_into().ok()).map(u64::from_be_bytes)
 }
 
 fn event_key(number: u64) -> Vec<u8> {

@@ -2,24 +2,90 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use tycoon_market::auctioneer::Usage;
-use tycoon_market::{HostAccountId, Quantity, TimeSpan};
+use tycoon_market::{HostAccountId, Quantity, TimeSpan, Timestamp, UniqueId};
 
+use super::addresses::fixed;
 use super::state::State;
 use crate::status::DomainStatus;
 
+/// A look at the domains: what the market has to know of them to charge for the time until then.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Look {
+    pub(super) at: Timestamp,
+    /// After a downtime, how much of it is charged at most.
+    pub(super) downtime_limit: Option<TimeSpan>,
+    pub(super) domains: Vec<DomainLook>,
+}
+
+/// What is seen of a domain.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DomainLook {
+    /// The hypervisor's name for it.
+    pub(super) name: String,
+    /// Whose it is.
+    pub(super) owner: HostAccountId,
+    pub(super) is_active: bool,
+    /// What it has of memory and disk, in bytes.
+    pub(super) memory: u64,
+    pub(super) disk: u64,
+    /// The CPU time it has used since it was made.
+    pub(super) cpu_time: TimeSpan,
+    /// The addresses that it is to have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) addresses: Vec<UniqueId>,
+}
+
+impl Look {
+    /// What is seen of `domains`; of those that Tycoon did not make, nothing.
+    pub(super) fn of(domains: &[DomainStatus], downtime_limit: Option<TimeSpan>, at: Timestamp) -> Self {
+        Self { at, downtime_limit, domains: domains.iter().filter_map(DomainLook::of).collect() }
+    }
+}
+
+impl DomainLook {
+    fn of(domain: &DomainStatus) -> Option<Self> {
+        let own = domain.ownership.as_ref()?;
+        let is_active = domain.state.is_active();
+        Some(Self {
+            name: domain.name.clone(),
+            owner: HostAccountId::new(own.account, own.pool.clone()),
+            is_active,
+            memory: if is_active { domain.memory_bytes } else { 0 },
+            disk: disk_bytes(domain),
+            cpu_time: domain.cpu_time,
+            addresses: domain.spec.iter().flat_map(fixed).collect(),
+        })
+    }
+
+    /// The CPU time since `mark`. A domain without one is new, and one that has used less than then was made anew.
+    fn used_since(&self, mark: Option<&TimeSpan>) -> TimeSpan {
+        match mark {
+            Some(mark) if *mark <= self.cpu_time => self.cpu_time.saturating_sub(*mark),
+            _ => self.cpu_time,
+        }
+    }
+
+    fn add_space_to(&self, used: &mut Usage) {
+        used.memory = plus(used.memory, self.memory);
+        used.disk = plus(used.disk, self.disk);
+    }
+}
+
 impl State {
     /// What each account used since the last look, and what it has now. Looking again begins anew.
-    pub(super) fn measure(&mut self, domains: &[DomainStatus]) -> BTreeMap<HostAccountId, Usage> {
+    pub(super) fn measure(&mut self, domains: &[DomainLook]) -> BTreeMap<HostAccountId, Usage> {
         let before = self.cpu_marks.take();
         let mut usage: BTreeMap<HostAccountId, Usage> = BTreeMap::new();
         let mut marks = BTreeMap::new();
         for domain in domains {
-            let Some(own) = &domain.ownership else { continue };
-            let used = usage.entry(HostAccountId::new(own.account, own.pool.clone())).or_default();
-            let cpu = before.as_ref().map_or(TimeSpan::ZERO, |marks| used_since(marks.get(&domain.name), domain));
+            let used = usage.entry(domain.owner.clone()).or_default();
+            let cpu = before.as_ref().map_or(TimeSpan::ZERO, |marks| domain.used_since(marks.get(&domain.name)));
             used.cpu_time = TimeSpan::from_micros(used.cpu_time.micros().saturating_add(cpu.micros()));
-            add_space(used, domain);
+            domain.add_space_to(used);
             marks.insert(domain.name.clone(), domain.cpu_time);
         }
         self.cpu_marks = Some(marks);
@@ -30,24 +96,9 @@ impl State {
 /// What an account has of memory and disk.
 pub(super) fn usage_of(id: &HostAccountId, domains: &[DomainStatus]) -> Usage {
     let mut used = Usage::default();
-    let is_its = |domain: &&DomainStatus| {
-        domain.ownership.as_ref().is_some_and(|own| (own.account, &own.pool) == (id.account, &id.pool))
-    };
-    domains.iter().filter(is_its).for_each(|domain| add_space(&mut used, domain));
+    let looks = domains.iter().filter_map(DomainLook::of).filter(|look| look.owner == *id);
+    looks.for_each(|look| look.add_space_to(&mut used));
     used
-}
-
-fn add_space(used: &mut Usage, domain: &DomainStatus) {
-    used.memory = plus(used.memory, if domain.state.is_active() { domain.memory_bytes } else { 0 });
-    used.disk = plus(used.disk, disk_bytes(domain));
-}
-
-/// The CPU time since `mark`. A domain without one is new, and one that has used less than then was made anew.
-fn used_since(mark: Option<&TimeSpan>, domain: &DomainStatus) -> TimeSpan {
-    match mark {
-        Some(mark) if *mark <= domain.cpu_time => domain.cpu_time.saturating_sub(*mark),
-        _ => domain.cpu_time,
-    }
 }
 
 fn plus(quantity: Quantity, bytes: u64) -> Quantity {
