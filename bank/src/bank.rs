@@ -18,7 +18,7 @@ use thiserror::Error;
 use tycoon_market::{EscrowId, PublicKey, Receipt, Timestamp};
 use tycoon_rpc::{Clock, Signer};
 
-use crate::evidence::{Evidence, Payload};
+use crate::evidence::{Evidence, Payload, Written};
 use crate::journal::{Check, Cut, FaultHook, JournalError, Record, SEGMENT_BYTES, record};
 use crate::journal_books::JournalBooks;
 use crate::ledger::apply::Moment;
@@ -127,7 +127,7 @@ pub trait Backend: Send + Sync {
 
     /// Decides over the operations one after the other, and returns when those that were accepted are on disk. `at` is
     /// the present time.
-    fn write(&self, at: Timestamp, payloads: &[&Payload]) -> Result<Vec<Result<Answer, BankError>>, BankError>;
+    fn write(&self, at: Timestamp, payloads: &[&Written]) -> Result<Vec<Result<Answer, BankError>>, BankError>;
 
     /// Makes the next start quick.
     fn flush(&self) -> Result<(), BankError>;
@@ -141,7 +141,7 @@ pub trait Backend: Send + Sync {
 
 /// An operation that waits to be written.
 struct Pending {
-    payload: Payload,
+    written: Written,
     state: Mutex<Waiting>,
     changed: Condvar,
 }
@@ -182,7 +182,7 @@ impl Turn<'_> {
         let count = queue.waiting.len().min(BATCH_MAX);
         self.batch.extend(queue.waiting.drain(..count));
         drop(queue);
-        let payloads: Vec<&Payload> = self.batch.iter().map(|pending| &pending.payload).collect();
+        let payloads: Vec<&Written> = self.batch.iter().map(|pending| &pending.written).collect();
         let outcomes = match self.bank.backend.write(self.bank.clock.now(), &payloads) {
             Ok(outcomes) => outcomes,
             Err(error) => vec![Err(error); payloads.len()],
@@ -311,8 +311,11 @@ impl Bank {
 
     /// Does `operation`, and returns when it is on disk.
     pub fn commit(&self, operation: Operation, evidence: Option<Evidence>) -> Result<Answer, BankError> {
-        let payload = Payload { operation, evidence };
-        let pending = Arc::new(Pending { payload, state: Mutex::new(Waiting::Queued), changed: Condvar::new() });
+        let written = Written::of(Payload { operation, evidence }).map_err(StoreError::Failed)?;
+        if written.text().len() > record::PAYLOAD_BYTES_MAX {
+            return Err(BankError::Refused(Refusal::TooLarge(written.text().len())));
+        }
+        let pending = Arc::new(Pending { written, state: Mutex::new(Waiting::Queued), changed: Condvar::new() });
         {
             let mut queue = lock(&self.queue);
             queue.waiting.push_back(pending.clone());
@@ -403,37 +406,31 @@ impl Bank {
 }
 
 /// What came of a batch.
-pub(crate) struct Decision {
+pub(crate) struct Decision<'a> {
     /// The outcomes, in the order of the operations.
     pub(crate) outcomes: Vec<Result<Answer, BankError>>,
     /// The payloads of the records to be written.
-    pub(crate) payloads: Vec<String>,
+    pub(crate) payloads: Vec<&'a str>,
     /// What they change.
     pub(crate) changes: Changes,
 }
 
 /// Decides over `payloads`, one after the other, over `view`, which holds the records up to `before`.
-pub(crate) fn decide(
+pub(crate) fn decide<'a>(
     view: &dyn View,
     before: &Head,
     at: Timestamp,
-    payloads: &[&Payload],
-) -> Result<Decision, StoreError> {
+    payloads: &[&'a Written],
+) -> Result<Decision<'a>, StoreError> {
     let mut draft = Draft::new(view);
     let mut lines = Vec::new();
     let mut outcomes = Vec::with_capacity(payloads.len());
-    for payload in payloads {
+    for written in payloads {
         let moment = Moment { record: before.record + lines.len() as u64 + 1, at };
-        match apply(&draft, moment, &payload.operation) {
+        match apply(&draft, moment, &written.payload().operation) {
             Ok((answer, changes)) if changes.is_empty() => outcomes.push(Ok(answer)),
             Ok((answer, changes)) => {
-                let line = serde_json::to_string(*payload)
-                    .map_err(|error| StoreError::Failed(format!("a record cannot be written: {error}")))?;
-                if line.len() > record::PAYLOAD_BYTES_MAX {
-                    outcomes.push(Err(BankError::Refused(Refusal::TooLarge(line.len()))));
-                    continue;
-                }
-                lines.push(line);
+                lines.push(written.text());
                 draft.absorb(changes);
                 outcomes.push(Ok(answer));
             }
@@ -446,7 +443,7 @@ pub(crate) fn decide(
 
 /// Applies a record of the journal to an index that holds the one before it.
 pub(crate) fn repeat(store: &dyn Store, record: &Record<'_>) -> Result<(), BankError> {
-    let changes = changes_of(as_view(store), record)?;
+    let changes = changes_of(store, record)?;
     store.apply(&record.head, &changes).map_err(BankError::Store)
 }
 
@@ -462,8 +459,4 @@ pub(crate) fn changes_of(view: &dyn View, record: &Record<'_>) -> Result<Changes
         Err(Refusal::Store(error)) => Err(error.into()),
         Err(refusal) => Err(unrepeatable(refusal.to_string())),
     }
-}
-
-pub(crate) fn as_view(store: &dyn Store) -> &dyn View {
-    store
 }

@@ -125,3 +125,28 @@ pub struct Payload {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
 }
+
+/// A payload, and how it is written. It is written out by whoever asks, not by the one thread that writes for all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    payload: Payload,
+    text: String,
+}
+
+impl Written {
+    /// Writes a payload out; `Err` says why that cannot be done.
+    pub fn of(payload: Payload) -> Result<Self, String> {
+        let text = serde_json::to_string(&payload).map_err(|error| format!("a record cannot be written: {error}"))?;
+        Ok(Self { payload, text })
+    }
+
+    /// What is done, and who asked for it.
+    pub const fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
+    /// The payload of the record.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}

@@ -50,9 +50,10 @@ pub fn write(
 ) -> Result<Head, ExportError> {
     writeln!(to, "{HEADER}")?;
     let mut head = Head::EMPTY;
-    let mut failure = None;
+    let (mut line, mut failure) = (String::new(), None);
     let shown = records(&mut |shown| {
-        let (line, next) = record::encode(&head, shown.head.at, shown.payload);
+        line.clear();
+        let next = record::encode(&mut line, &head, shown.head.at, shown.payload);
         if let Err(error) = writeln!(to, "{line}") {
             failure = Some(error);
             return Err(BankError::Database("the export stopped".to_owned()));
@@ -109,7 +110,7 @@ mod tests {
         let head = write(&mut text, &mut |visit| {
             let mut head = Head::EMPTY;
             for payload in ["{\"a\":1}", "{\"b\":2}"] {
-                let (_, next) = record::encode(&head, Timestamp::from_seconds(7), payload);
+                let next = record::encode(&mut String::new(), &head, Timestamp::from_seconds(7), payload);
                 visit(&Record { head: next, payload })?;
                 head = next;
             }

@@ -153,13 +153,13 @@ impl Journal {
         let mut head = self.head;
         let mut lines = String::new();
         for (at, payload) in records {
-            let (line, next) = record::encode(&head, at, payload);
-            if line.len() >= record::RECORD_BYTES_MAX || payload.contains('\n') {
-                return Err(JournalError::TooLong(line.len()));
+            let start = lines.len();
+            head = record::encode(&mut lines, &head, at, payload);
+            let length = lines.len() - start;
+            if length >= record::RECORD_BYTES_MAX || payload.contains('\n') {
+                return Err(JournalError::TooLong(length));
             }
-            lines.push_str(&line);
             lines.push('\n');
-            head = next;
         }
         if lines.is_empty() {
             return Ok(head);

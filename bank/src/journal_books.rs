@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tycoon_market::Timestamp;
 
-use crate::bank::{Backend, BankError, Decision, Options, Recovery, as_view, decide, lock, repeat};
-use crate::evidence::Payload;
+use crate::bank::{Backend, BankError, Decision, Options, Recovery, decide, lock, repeat};
+use crate::evidence::Written;
 use crate::journal::{self, Check, Journal, Record, Settings};
 use crate::ledger::Answer;
 use crate::pending::{Pending, Whole};
@@ -68,7 +68,7 @@ impl JournalBooks {
         &self,
         writer: &mut Writer,
         now: Timestamp,
-        payloads: &[&Payload],
+        payloads: &[&Written],
     ) -> Result<Vec<Result<Answer, BankError>>, BankError> {
         if self.behind.load(Ordering::Acquire) {
             self.catch_up(writer)?;
@@ -76,11 +76,11 @@ impl JournalBooks {
         let before = writer.journal.head();
         let at = now.max(before.at);
         let Decision { outcomes, payloads, changes } =
-            decide(as_view(&Whole::of(&*self.store, &self.pending, false)), &before, at, payloads)?;
+            decide(&Whole::of(&*self.store, &self.pending, false), &before, at, payloads)?;
         if payloads.is_empty() {
             return Ok(outcomes);
         }
-        let head = writer.journal.append(payloads.iter().map(|payload| (at, payload.as_str())))?;
+        let head = writer.journal.append(payloads.iter().map(|payload| (at, *payload)))?;
         if self.pending.add(&head, changes) {
             self.index(writer);
         }
@@ -198,7 +198,7 @@ impl Backend for JournalBooks {
         }
     }
 
-    fn write(&self, at: Timestamp, payloads: &[&Payload]) -> Result<Vec<Result<Answer, BankError>>, BankError> {
+    fn write(&self, at: Timestamp, payloads: &[&Written]) -> Result<Vec<Result<Answer, BankError>>, BankError> {
         let mut writer = lock(&self.writer);
         match self.write_with(&mut writer, at, payloads) {
             Err(BankError::Store(error)) => {

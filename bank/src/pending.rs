@@ -3,12 +3,13 @@
 //! An index writes many rows at once for little more than a few, so that what is journaled is gathered first. Whoever
 //! reads a single row sees it all the same; lists are made of the index alone, once everything is in it.
 
+use std::collections::BTreeSet;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tycoon_market::{AccountId, EscrowId, HostId, PoolName, PublicKey, Timestamp, TransferId};
 
 use crate::ledger::{Account, Books, Changes, Due, Entry, Escrow, Line, LinePlace, Reservation, Transfer, View};
-use crate::store::{Head, Store, StoreError};
+use crate::store::{Head, Store, StoreError, due_by};
 
 /// Rows that are gathered at most; then they go into the index.
 const ROWS_MAX: usize = 512;
@@ -93,29 +94,27 @@ impl<'a> Whole<'a> {
 
 impl View for Whole<'_> {
     fn books(&self) -> Result<Option<Books>, StoreError> {
-        self.row(|changes| changes.books.clone().map(Some), |store| store.books())
+        self.row(Changes::books, |store| store.books())
     }
 
     fn account(&self, id: &AccountId) -> Result<Option<Account>, StoreError> {
-        self.row(|changes| changes.accounts.get(id).cloned().map(Some), |store| store.account(id))
+        self.row(|changes| changes.account(id), |store| store.account(id))
     }
 
     fn account_of_key(&self, key: &PublicKey) -> Result<Option<AccountId>, StoreError> {
-        self.row(|changes| changes.keys.get(key).copied(), |store| store.account_of_key(key))
+        self.row(|changes| changes.account_of_key(key), |store| store.account_of_key(key))
     }
 
     fn transfer(&self, payer: &AccountId, id: &TransferId) -> Result<Option<Transfer>, StoreError> {
-        let pending = |changes: &Changes| changes.transfers.get(&(*payer, *id)).cloned().map(Some);
-        self.row(pending, |store| store.transfer(payer, id))
+        self.row(|changes| changes.transfer(payer, id), |store| store.transfer(payer, id))
     }
 
     fn reservation(&self, payer: &AccountId, id: &TransferId) -> Result<Option<Reservation>, StoreError> {
-        let pending = |changes: &Changes| changes.reservations.get(&(*payer, *id)).cloned().map(Some);
-        self.row(pending, |store| store.reservation(payer, id))
+        self.row(|changes| changes.reservation(payer, id), |store| store.reservation(payer, id))
     }
 
     fn escrow(&self, id: &EscrowId) -> Result<Option<Escrow>, StoreError> {
-        self.row(|changes| changes.escrows.get(id).cloned().map(Some), |store| store.escrow(id))
+        self.row(|changes| changes.escrow(id), |store| store.escrow(id))
     }
 }
 
@@ -170,8 +169,30 @@ impl Store for Whole<'_> {
         self.listed()?.lines(payer, after, before, limit)
     }
 
+    /// Asked before every call, so that it does not wait for the index: what is pending is looked through.
     fn due(&self, at: Timestamp, limit: usize) -> Result<Vec<Due>, StoreError> {
-        self.listed()?.due(at, limit)
+        let (pending, touched) = {
+            let gathered = self.pending.read();
+            let Changes { escrows, reservations, accounts, .. } = &gathered.changes;
+            let touched: BTreeSet<Due> = escrows
+                .keys()
+                .map(|id| Due::Escrow(*id))
+                .chain(reservations.keys().map(|(payer, id)| Due::Reservation(*payer, *id)))
+                .chain(accounts.keys().map(|id| Due::Allowance(*id)))
+                .collect();
+            (due_by(at, escrows.values(), reservations.values(), accounts.values()), touched)
+        };
+        // What the index says of what has changed since is old.
+        let mut due = self.store.due(at, limit.saturating_add(touched.len()))?;
+        due.retain(|due| !touched.contains(due));
+        due.extend(pending);
+        due.truncate(limit);
+        Ok(due)
+    }
+
+    fn is_paid(&self, host: &HostId) -> Result<bool, StoreError> {
+        let is_paid = self.pending.read().changes.escrows.values().any(|escrow| escrow.order.host == *host);
+        if is_paid { Ok(true) } else { self.store.is_paid(host) }
     }
 
     fn accounts(&self, after: Option<&AccountId>, limit: usize) -> Result<Vec<Account>, StoreError> {

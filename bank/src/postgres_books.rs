@@ -6,8 +6,8 @@ use std::time::Duration;
 use postgres::{Client, IsolationLevel};
 use tycoon_market::{TimeSpan, Timestamp};
 
-use crate::bank::{Backend, BankError, Decision, as_view, decide, repeat};
-use crate::evidence::Payload;
+use crate::bank::{Backend, BankError, Decision, decide, repeat};
+use crate::evidence::Written;
 use crate::journal::{Record, RecordHash, record};
 use crate::ledger::{Answer, Refusal};
 use crate::store::postgres::{Database, PooledRows, PostgresStore, TransactionRows, failed, is_conflict};
@@ -99,7 +99,7 @@ impl PostgresBooks {
         appended.map_err(|error| BankError::Store(failed(&error)))?
     }
 
-    fn attempt(&self, client: &mut Client, now: Timestamp, payloads: &[&Payload]) -> Result<Outcomes, Stopped> {
+    fn attempt(&self, client: &mut Client, now: Timestamp, payloads: &[&Written]) -> Result<Outcomes, Stopped> {
         let mut transaction = client.build_transaction().isolation_level(IsolationLevel::Serializable).start()?;
         let before = {
             let row = transaction.query_opt(LAST, &[])?;
@@ -107,7 +107,7 @@ impl PostgresBooks {
         };
         let at = now.max(before.at);
         let fresh = fresh(&mut transaction, now, payloads)?;
-        let decided: Vec<&Payload> =
+        let decided: Vec<&Written> =
             payloads.iter().zip(&fresh).filter(|(_, fresh)| **fresh).map(|(payload, _)| *payload).collect();
         let rows = TransactionRows::new(&mut transaction);
         let store = Keyed::over(rows);
@@ -115,14 +115,15 @@ impl PostgresBooks {
             Some(refused) => Stopped::Database(refused),
             None => Stopped::Bank(error.into()),
         };
-        let decision = decide(as_view(&store), &before, at, &decided);
+        let decision = decide(&store, &before, at, &decided);
         let Decision { outcomes, payloads: texts, changes } = decision.map_err(|error| stop(&store, error))?;
         let mut head = before;
         let mut records = Vec::with_capacity(texts.len());
+        let mut line = String::new();
         for text in &texts {
-            let (_, next) = record::encode(&head, at, text);
-            records.push((next, text));
-            head = next;
+            line.clear();
+            head = record::encode(&mut line, &head, at, text);
+            records.push((head, text));
         }
         if !records.is_empty() {
             store.apply(&head, &changes).map_err(|error| stop(&store, error))?;
@@ -138,7 +139,7 @@ impl PostgresBooks {
     }
 
     /// One attempt, with the other processes kept waiting meanwhile where the database can do that.
-    fn locked_attempt(&self, client: &mut Client, now: Timestamp, payloads: &[&Payload]) -> Result<Outcomes, Stopped> {
+    fn locked_attempt(&self, client: &mut Client, now: Timestamp, payloads: &[&Written]) -> Result<Outcomes, Stopped> {
         if !self.locks {
             return self.attempt(client, now, payloads);
         }
@@ -170,11 +171,11 @@ fn insert(transaction: &mut postgres::Transaction<'_>, head: &Head, payload: &st
 fn fresh(
     transaction: &mut postgres::Transaction<'_>,
     now: Timestamp,
-    payloads: &[&Payload],
+    payloads: &[&Written],
 ) -> Result<Vec<bool>, postgres::Error> {
     let signatures: Vec<Vec<u8>> = payloads
         .iter()
-        .filter_map(|payload| payload.evidence.as_ref())
+        .filter_map(|written| written.payload().evidence.as_ref())
         .map(|evidence| evidence.signature.as_bytes().to_vec())
         .collect();
     if signatures.is_empty() {
@@ -188,8 +189,8 @@ fn fresh(
         &[&signatures, &now.micros()],
     )?;
     let fresh: std::collections::BTreeSet<Vec<u8>> = rows.iter().map(|row| row.get(0)).collect();
-    let is_fresh = |payload: &&Payload| {
-        payload.evidence.as_ref().is_none_or(|evidence| fresh.contains(&evidence.signature.as_bytes()[..]))
+    let is_fresh = |written: &&Written| {
+        written.payload().evidence.as_ref().is_none_or(|evidence| fresh.contains(&evidence.signature.as_bytes()[..]))
     };
     Ok(payloads.iter().map(is_fresh).collect())
 }
@@ -208,7 +209,7 @@ impl Backend for PostgresBooks {
         read(&self.store).map_err(BankError::Store)
     }
 
-    fn write(&self, at: Timestamp, payloads: &[&Payload]) -> Result<Outcomes, BankError> {
+    fn write(&self, at: Timestamp, payloads: &[&Written]) -> Result<Outcomes, BankError> {
         for attempt in 1..=ATTEMPTS_MAX {
             let mut stopped = None;
             let written = self.database.with(|client| match self.locked_attempt(client, at, payloads) {
@@ -248,7 +249,7 @@ impl Backend for PostgresBooks {
     }
 
     fn records(&self, visit: &mut dyn FnMut(&Record<'_>) -> Result<(), BankError>) -> Result<(), BankError> {
-        let mut head = Head::EMPTY;
+        let (mut head, mut line) = (Head::EMPTY, String::new());
         loop {
             let after = i64::try_from(head.record).unwrap_or(i64::MAX);
             let rows = self.database.with(|client| {
@@ -264,8 +265,8 @@ impl Backend for PostgresBooks {
             for row in &rows {
                 let found = head_of(row)?;
                 let payload: String = row.get(3);
-                let (_, expected) = record::encode(&head, found.at, &payload);
-                if expected != found {
+                line.clear();
+                if record::encode(&mut line, &head, found.at, &payload) != found {
                     return Err(BankError::Database(format!(
                         "record {} of its journal is not what the bank wrote; restore the database from its backup",
                         head.record + 1

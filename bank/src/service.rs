@@ -108,9 +108,8 @@ impl BankService {
 
     /// True for keys of accounts and of hosts with escrows: they have a replay buffer of their own.
     fn knows(&self, key: &PublicKey) -> bool {
-        let known = self.bank.read(|store| {
-            Ok(store.account_of_key(key)?.is_some() || !store.escrows_of_host(&HostId::of(key), None, 1)?.is_empty())
-        });
+        let known =
+            self.bank.read(|store| Ok(store.account_of_key(key)?.is_some() || store.is_paid(&HostId::of(key))?));
         known.unwrap_or(false)
     }
 

@@ -103,7 +103,12 @@ pub trait Store: View + Send + Sync {
         limit: usize,
     ) -> Result<Vec<Line>, StoreError>;
 
-    /// What is to be done at or before `at`, the earliest first.
+    /// True where there ever was an escrow that pays `host`.
+    fn is_paid(&self, host: &HostId) -> Result<bool, StoreError> {
+        Ok(!self.escrows_of_host(host, None, 1)?.is_empty())
+    }
+
+    /// What is to be done at or before `at`, the earliest first as far as the index knows.
     fn due(&self, at: Timestamp, limit: usize) -> Result<Vec<Due>, StoreError>;
 
     /// Accounts by ascending id, from after `after`.
@@ -122,4 +127,23 @@ pub trait Store: View + Send + Sync {
 
     /// All escrows by ascending id, from after `after`.
     fn escrows(&self, after: Option<&EscrowId>, limit: usize) -> Result<Vec<Escrow>, StoreError>;
+}
+
+/// What of these rows is to be done at or before `at`, the earliest first.
+pub(crate) fn due_by<'a>(
+    at: Timestamp,
+    escrows: impl Iterator<Item = &'a Escrow>,
+    reservations: impl Iterator<Item = &'a Reservation>,
+    accounts: impl Iterator<Item = &'a Account>,
+) -> Vec<Due> {
+    let escrows = escrows.filter_map(|escrow| Some((escrow.lapses_at()?, Due::Escrow(escrow.order.id))));
+    let reservations = reservations.filter_map(|reservation| {
+        let order = &reservation.order;
+        Some((reservation.due_at()?, Due::Reservation(order.payer, order.id)))
+    });
+    let allowances = accounts.filter_map(|account| Some((account.allowance?.next_at, Due::Allowance(account.id))));
+    let mut due: Vec<_> =
+        escrows.chain(reservations).chain(allowances).filter(|(deadline, _)| *deadline <= at).collect();
+    due.sort_unstable();
+    due.into_iter().map(|(_, due)| due).collect()
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Barrier, Mutex};
 
 use site::secret;
 use tycoon_bank::bank::{Backend, BankError};
-use tycoon_bank::evidence::Payload;
+use tycoon_bank::evidence::Written;
 use tycoon_bank::journal::Record;
 use tycoon_bank::ledger::{AccountKind, Answer, Operation};
 use tycoon_bank::store::{MemoryStore, Store, StoreError};
@@ -30,7 +30,7 @@ impl Backend for Watched {
         self.books.read(read)
     }
 
-    fn write(&self, at: Timestamp, payloads: &[&Payload]) -> Result<Vec<Result<Answer, BankError>>, BankError> {
+    fn write(&self, at: Timestamp, payloads: &[&Written]) -> Result<Vec<Result<Answer, BankError>>, BankError> {
         let number = self.writes.fetch_add(1, Ordering::SeqCst);
         self.batches.lock().unwrap().push(payloads.len());
         if number == 1 {

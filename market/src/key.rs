@@ -43,6 +43,17 @@ impl PublicKey {
         Ok(Self(bytes))
     }
 
+    /// A key that was checked before it was stored; for `#[serde(deserialize_with)]`. To find the point of the curve
+    /// again for every row that is read would cost more than all the rest of reading it. A row that was changed by
+    /// somebody is no danger: such a key verifies nothing.
+    ///
+    /// # Errors
+    /// What is not in the form of a key.
+    pub fn deserialize_stored<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        bytes_of(&text).map(Self).map_err(serde::de::Error::custom)
+    }
+
     /// The key's 32 bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -81,14 +92,19 @@ impl FromStr for PublicKey {
 
     /// Reads an OpenSSH public key line; a comment after the key is ignored.
     fn from_str(text: &str) -> Result<Self, PublicKeyError> {
-        let mut words = text.split_ascii_whitespace();
-        if words.next() != Some(SSH_KEY_TYPE) {
-            return Err(PublicKeyError::NotOpenSsh);
-        }
-        let blob = words.next().and_then(|word| BASE64.decode(word).ok()).ok_or(PublicKeyError::NotOpenSsh)?;
-        let bytes = blob.strip_prefix(&SSH_BLOB_PREFIX).ok_or(PublicKeyError::NotOpenSsh)?;
-        Self::from_bytes(bytes.try_into().map_err(|_| PublicKeyError::NotOpenSsh)?)
+        Self::from_bytes(bytes_of(text)?)
     }
+}
+
+/// The 32 bytes in an OpenSSH public key line.
+fn bytes_of(text: &str) -> Result<[u8; 32], PublicKeyError> {
+    let mut words = text.split_ascii_whitespace();
+    if words.next() != Some(SSH_KEY_TYPE) {
+        return Err(PublicKeyError::NotOpenSsh);
+    }
+    let blob = words.next().and_then(|word| BASE64.decode(word).ok()).ok_or(PublicKeyError::NotOpenSsh)?;
+    let bytes = blob.strip_prefix(&SSH_BLOB_PREFIX).ok_or(PublicKeyError::NotOpenSsh)?;
+    bytes.try_into().map_err(|_| PublicKeyError::NotOpenSsh)
 }
 
 impl TryFrom<String> for PublicKey {

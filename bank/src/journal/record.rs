@@ -7,7 +7,7 @@
 //! The hash is the SHA-256 of everything behind the first space up to the line feed, so `sha256sum` can check it. The
 //! payload is JSON on one line. Numbers count from 1; the first record's previous hash is all zeros.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -44,11 +44,21 @@ impl RecordHash {
     fn of(text: &str) -> Self {
         Self(Sha256::digest(text).into())
     }
+
+    /// As it is written.
+    fn digits(&self) -> [u8; HASH_DIGITS] {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut digits = [0; HASH_DIGITS];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+        digits
+    }
 }
 
 impl fmt::Display for RecordHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&String::from_utf8_lossy(&self.digits()))
     }
 }
 
@@ -97,12 +107,17 @@ pub struct Record<'a> {
     pub payload: &'a str,
 }
 
-/// The line of the record after `previous`, without its line feed, and its head.
-pub fn encode(previous: &Head, at: Timestamp, payload: &str) -> (String, Head) {
+/// Appends the line of the record after `previous` to `lines`, without its line feed; returns its head.
+pub fn encode(lines: &mut String, previous: &Head, at: Timestamp, payload: &str) -> Head {
     let record = previous.record + 1;
-    let body = format!("{record} {} {} {payload}", at.micros(), previous.hash);
-    let hash = RecordHash::of(&body);
-    (format!("{hash} {body}"), Head { record, hash, at })
+    let start = lines.len();
+    // Where the hash will be.
+    lines.push_str(&RecordHash::ZERO.to_string());
+    // Writing to a text never fails.
+    let _ = write!(lines, " {record} {} {} {payload}", at.micros(), previous.hash);
+    let hash = RecordHash::of(&lines[start + HASH_DIGITS + 1..]);
+    lines.replace_range(start..start + HASH_DIGITS, &hash.to_string());
+    Head { record, hash, at }
 }
 
 /// Reads a line without its line feed, which must be the record after `previous`. Says what is wrong otherwise.
@@ -170,7 +185,13 @@ mod tests {
     use super::*;
 
     fn record() -> (String, Head) {
-        encode(&Head::EMPTY, Timestamp::from_seconds(7), r#"{"do":"x"}"#)
+        encoded(&Head::EMPTY, 7, r#"{"do":"x"}"#)
+    }
+
+    fn encoded(previous: &Head, seconds: i64, payload: &str) -> (String, Head) {
+        let mut line = String::new();
+        let head = encode(&mut line, previous, Timestamp::from_seconds(seconds), payload);
+        (line, head)
     }
 
     #[test]
@@ -178,7 +199,7 @@ mod tests {
         let (line, head) = record();
         let read = decode(line.as_bytes(), &Head::EMPTY).unwrap();
         assert_eq!((read.head, read.payload), (head, r#"{"do":"x"}"#));
-        let (second, _) = encode(&head, Timestamp::from_seconds(8), "{}");
+        let (second, _) = encoded(&head, 8, "{}");
         assert!(decode(second.as_bytes(), &head).is_ok());
         assert!(decode(second.as_bytes(), &Head::EMPTY).unwrap_err().contains("number 2"));
     }
@@ -212,7 +233,7 @@ mod tests {
     #[test]
     fn a_sector_that_was_never_written_is_torn_and_a_byte_that_became_zero_is_not() {
         let payload = "x".repeat(2000);
-        let (line, _) = encode(&Head::EMPTY, Timestamp::from_seconds(7), &payload);
+        let (line, _) = encoded(&Head::EMPTY, 7, &payload);
         let line = format!("{line}\n").into_bytes();
         for (from, to) in [(0, 412), (412, 924), (924, 1948), (412, line.len())] {
             let mut torn = line.clone();

@@ -52,6 +52,7 @@ pub struct SpendingLimit {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountKey {
     /// The key.
+    #[serde(deserialize_with = "PublicKey::deserialize_stored")]
     pub key: PublicKey,
     /// What it may do.
     pub role: KeyRole,

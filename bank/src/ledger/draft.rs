@@ -12,6 +12,7 @@ use crate::store::StoreError;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Books {
     /// The bank's key.
+    #[serde(deserialize_with = "PublicKey::deserialize_stored")]
     pub bank: PublicKey,
     /// The account of the issuer.
     pub issuer: AccountId,
@@ -91,6 +92,31 @@ impl Changes {
             && self.escrows.is_empty()
             && self.entries.is_empty()
             && self.lines.is_empty()
+    }
+
+    /// The totals as they will be; `None` where they do not change. The same for the rows below, each by its key.
+    pub(crate) fn books(&self) -> Option<Option<Books>> {
+        self.books.clone().map(Some)
+    }
+
+    pub(crate) fn account(&self, id: &AccountId) -> Option<Option<Account>> {
+        self.accounts.get(id).cloned().map(Some)
+    }
+
+    pub(crate) fn account_of_key(&self, key: &PublicKey) -> Option<Option<AccountId>> {
+        self.keys.get(key).copied()
+    }
+
+    pub(crate) fn transfer(&self, payer: &AccountId, id: &TransferId) -> Option<Option<Transfer>> {
+        self.transfers.get(&(*payer, *id)).cloned().map(Some)
+    }
+
+    pub(crate) fn reservation(&self, payer: &AccountId, id: &TransferId) -> Option<Option<Reservation>> {
+        self.reservations.get(&(*payer, *id)).cloned().map(Some)
+    }
+
+    pub(crate) fn escrow(&self, id: &EscrowId) -> Option<Option<Escrow>> {
+        self.escrows.get(id).cloned().map(Some)
     }
 
     /// How many rows change.
@@ -188,44 +214,26 @@ impl<'a> Draft<'a> {
 
 impl View for Draft<'_> {
     fn books(&self) -> Result<Option<Books>, StoreError> {
-        match &self.changes.books {
-            Some(books) => Ok(Some(books.clone())),
-            None => self.base.books(),
-        }
+        self.changes.books().map_or_else(|| self.base.books(), Ok)
     }
 
     fn account(&self, id: &AccountId) -> Result<Option<Account>, StoreError> {
-        match self.changes.accounts.get(id) {
-            Some(account) => Ok(Some(account.clone())),
-            None => self.base.account(id),
-        }
+        self.changes.account(id).map_or_else(|| self.base.account(id), Ok)
     }
 
     fn account_of_key(&self, key: &PublicKey) -> Result<Option<AccountId>, StoreError> {
-        match self.changes.keys.get(key) {
-            Some(account) => Ok(*account),
-            None => self.base.account_of_key(key),
-        }
+        self.changes.account_of_key(key).map_or_else(|| self.base.account_of_key(key), Ok)
     }
 
     fn transfer(&self, payer: &AccountId, id: &TransferId) -> Result<Option<Transfer>, StoreError> {
-        match self.changes.transfers.get(&(*payer, *id)) {
-            Some(transfer) => Ok(Some(transfer.clone())),
-            None => self.base.transfer(payer, id),
-        }
+        self.changes.transfer(payer, id).map_or_else(|| self.base.transfer(payer, id), Ok)
     }
 
     fn reservation(&self, payer: &AccountId, id: &TransferId) -> Result<Option<Reservation>, StoreError> {
-        match self.changes.reservations.get(&(*payer, *id)) {
-            Some(reservation) => Ok(Some(reservation.clone())),
-            None => self.base.reservation(payer, id),
-        }
+        self.changes.reservation(payer, id).map_or_else(|| self.base.reservation(payer, id), Ok)
     }
 
     fn escrow(&self, id: &EscrowId) -> Result<Option<Escrow>, StoreError> {
-        match self.changes.escrows.get(id) {
-            Some(escrow) => Ok(Some(escrow.clone())),
-            None => self.base.escrow(id),
-        }
+        self.changes.escrow(id).map_or_else(|| self.base.escrow(id), Ok)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tycoon_market::{AccountId, EscrowId, HostId, PoolName, PublicKey, Timestamp, TransferId};
 
-use super::{Head, Store, StoreError};
+use super::{Head, Store, StoreError, due_by};
 use crate::ledger::{Account, Books, Changes, Due, Entry, Escrow, Line, LinePlace, Reservation, Transfer, View};
 
 #[derive(Debug, Default)]
@@ -152,18 +152,9 @@ impl Store for MemoryStore {
 
     fn due(&self, at: Timestamp, limit: usize) -> Result<Vec<Due>, StoreError> {
         let rows = self.read();
-        let escrows =
-            rows.escrows.values().filter_map(|escrow| Some((escrow.lapses_at()?, Due::Escrow(escrow.order.id))));
-        let reservations = rows.reservations.values().filter_map(|reservation| {
-            let order = &reservation.order;
-            Some((reservation.due_at()?, Due::Reservation(order.payer, order.id)))
-        });
-        let allowances =
-            rows.accounts.values().filter_map(|account| Some((account.allowance?.next_at, Due::Allowance(account.id))));
-        let mut due: Vec<_> =
-            escrows.chain(reservations).chain(allowances).filter(|(deadline, _)| *deadline <= at).collect();
-        due.sort_unstable();
-        Ok(due.into_iter().take(limit).map(|(_, due)| due).collect())
+        let mut due = due_by(at, rows.escrows.values(), rows.reservations.values(), rows.accounts.values());
+        due.truncate(limit);
+        Ok(due)
     }
 
     fn children(
