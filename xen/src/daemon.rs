@@ -13,7 +13,7 @@
 //! it right. The same holds for statements to the bank: they are cumulative, and sent until they are acknowledged.
 //!
 //! Neither hypervisor nor bank is waited for with the state locked, so that a slow one delays only who needs it.
-//! The locks are always taken in this order: `measuring`, `enforcing` or `takings`, then the state.
+//! The locks are always taken in this order: `telling`, `measuring`, `enforcing` or `takings`, then the state.
 
 mod addresses;
 mod books;
@@ -155,10 +155,13 @@ pub struct HostDaemon {
     store: Store,
     settings: Mutex<HostConfig>,
     state: Mutex<State>,
-    /// Held from looking at CPU times until they are charged.
-    measuring: Mutex<()>,
+    /// Held from looking at CPU times until they are charged: what of the time since then is charged at most, where the
+    /// daemon was down meanwhile.
+    measuring: Mutex<Option<TimeSpan>>,
     /// Held while the hypervisor is made to do what the market says.
     enforcing: Mutex<()>,
+    /// Held while the bank is told what was charged.
+    telling: Mutex<()>,
     /// What sessions are taking at this moment, by a number of their own.
     takings: Mutex<BTreeMap<u64, Taking>>,
     faults: Faults,
@@ -209,6 +212,7 @@ impl HostDaemon {
             state: Mutex::new(state),
             measuring: Mutex::default(),
             enforcing: Mutex::default(),
+            telling: Mutex::default(),
             takings: Mutex::default(),
             faults: Faults::default(),
             owner_keys: Vec::new(),
@@ -280,9 +284,10 @@ impl HostDaemon {
     }
 
     /// Accounts for the time that the daemon was down: at most `downtime_limit` of it is charged; all of it where
-    /// there is no limit, as for a simulated host, whose domains live on while nobody looks.
+    /// there is no limit, as for a simulated host, whose domains live on while nobody looks. Where that fails, the limit
+    /// holds until the time is charged.
     pub fn resume(&self, downtime_limit: Option<TimeSpan>) -> Result<(), DaemonError> {
-        self.account_for_time(downtime_limit)
+        self.account_for_time(|| downtime_limit)
     }
 
     /// Up to when time is accounted for.
@@ -322,7 +327,7 @@ impl HostDaemon {
     pub fn configure(&self, config: HostConfig) -> Result<(), DaemonError> {
         config.check().map_err(|error| DaemonError::Config { host: self.name().clone(), reason: error.to_string() })?;
         *alone(&self.settings) = config;
-        self.account_for_time(None)
+        self.tick()
     }
 
     /// The owner admits nobody new any more, or does again. Who runs goes on.
@@ -341,7 +346,7 @@ impl HostDaemon {
             }
             Ok(is_there)
         });
-        self.follow_up();
+        self.enforce();
         changed.map_err(|error| self.not_refused(error))
     }
 
@@ -393,8 +398,15 @@ impl HostDaemon {
 
     /// Charges for the time since the last tick, divides anew, enforces that, and tells the bank.
     pub fn tick(&self) -> Result<(), DaemonError> {
+        self.tick_following(|| None)
+    }
+
+    /// The same, where the clock may be set anew by `follow`, which says how much of the time since the last tick is
+    /// charged at most. Nobody else sees the clock before the time is charged. Where the hypervisor does not answer,
+    /// `follow` is not called.
+    pub fn tick_following(&self, follow: impl FnOnce() -> Option<TimeSpan>) -> Result<(), DaemonError> {
         let began = std::time::Instant::now();
-        let ticked = self.account_for_time(None);
+        let ticked = self.account_for_time(follow);
         self.counters.ticked(began.elapsed(), ticked.is_ok());
         ticked
     }

@@ -75,17 +75,18 @@ impl Beating {
         let passed = self.last.elapsed();
         self.last = Instant::now();
         self.prepare();
-        let ticked = match self.clock.follow() {
-            Step::None => self.daemon.tick(),
+        let passed = TimeSpan::from_micros(u64::try_from(passed.as_micros()).unwrap_or(u64::MAX));
+        let ticked = self.daemon.tick_following(|| match self.clock.follow() {
+            Step::None => None,
             Step::Forward(by) => {
                 tracing::warn!(by = %by, "the machine's clock was set forward; only the time that passed is charged");
-                self.daemon.resume(Some(TimeSpan::from_micros(u64::try_from(passed.as_micros()).unwrap_or(u64::MAX))))
+                Some(passed)
             }
             Step::Back(by) => {
                 tracing::warn!(by = %by, "the machine's clock was set back; no time is charged");
-                self.daemon.tick()
+                None
             }
-        };
+        });
         match ticked {
             Ok(()) if self.has_failed => {
                 tracing::info!("the market goes on");

@@ -86,6 +86,16 @@ impl KeyBook {
         self.accounts_of_keys.contains_key(key)
     }
 
+    /// True where a receipt tells nothing that is not known.
+    pub(super) fn has_learned(&self, terms: &ReceiptTerms) -> bool {
+        let told = Told { epoch: terms.epoch, at: terms.issued_at };
+        let its: BTreeSet<&PublicKey> =
+            self.accounts_of_keys.iter().filter(|(_, account)| **account == terms.payer).map(|(key, _)| key).collect();
+        self.told.get(&terms.payer).is_some_and(|known| {
+            *known > told || (*known == told && its == terms.payer_keys.iter().collect::<BTreeSet<_>>())
+        })
+    }
+
     /// Takes in the keys that a receipt names, which the bank's signature vouches for.
     pub(super) fn learn(&mut self, terms: &ReceiptTerms) {
         let told = Told { epoch: terms.epoch, at: terms.issued_at };

@@ -45,7 +45,8 @@ impl HostDaemon {
     /// state; where it fails, nothing has happened. Statements that become due by it are made with it.
     ///
     /// Hypervisor and bank are not told; that is [`HostDaemon::follow_up`], which must not be waited for with the state
-    /// locked.
+    /// locked. Who has nothing to get back from the bank does not wait for it: `enforce` is enough, and the bank is told
+    /// at the next tick.
     pub(super) fn change<T>(
         &self,
         change: impl FnOnce(&mut State, Timestamp) -> Result<T, MarketError>,
@@ -76,12 +77,14 @@ impl HostDaemon {
         change: impl FnOnce(&mut State, Timestamp, &[DomainStatus]) -> Result<T, MarketError>,
     ) -> Result<T, MarketError> {
         // One look at the CPU times at a time: they only grow from one to the next.
-        let _one_at_a_time = alone(&self.measuring);
+        let mut pending = alone(&self.measuring);
         let domains = self.hypervisor.domains(self.clock.now()).map_err(|error| self.hypervisor_failed(error))?;
-        self.change(|state, now| {
-            state.pass_time(&Look::of(&domains, None, now));
+        let changed = self.change(|state, now| {
+            state.pass_time(&Look::of(&domains, *pending, now));
             change(state, now, &domains)
-        })
+        })?;
+        *pending = None;
+        Ok(changed)
     }
 
     /// The same, where the hypervisor answers; otherwise the time up to now is charged at the next tick, and `change` is
@@ -105,28 +108,33 @@ impl HostDaemon {
         self.report_to_bank();
     }
 
-    /// Charges for the time since the last event.
-    pub(super) fn account_for_time(&self, downtime_limit: Option<TimeSpan>) -> Result<(), DaemonError> {
-        let charged = self.charge_for_time(downtime_limit);
+    /// Charges for the time since the last event, where `follow` has set the clock anew: it is called where nobody else
+    /// can come between, and says how much of the time is charged at most.
+    pub(super) fn account_for_time(&self, follow: impl FnOnce() -> Option<TimeSpan>) -> Result<(), DaemonError> {
+        let charged = self.charge_for_time(follow);
         if charged.is_err() {
             // The bank must not believe that the host is gone because its hypervisor is.
             let stated = self.change(|_, _| Ok(()));
             self.note_failed("making statements", stated);
         }
-        self.follow_up();
+        self.enforce();
+        self.report_to_bank_unless_under_way();
         charged
     }
 
     /// Charges for the time since the last event, makes the statements that are due, and takes over what the owner has
     /// set.
-    fn charge_for_time(&self, downtime_limit: Option<TimeSpan>) -> Result<(), DaemonError> {
+    fn charge_for_time(&self, follow: impl FnOnce() -> Option<TimeSpan>) -> Result<(), DaemonError> {
         let settings = alone(&self.settings).clone();
-        let _one_at_a_time = alone(&self.measuring);
+        let mut pending = alone(&self.measuring);
         let domains = self.hypervisor.domains(self.clock.now()).map_err(|error| self.hypervisor_failed(error))?;
         let mut state = self.lock();
+        if let Some(limit) = follow() {
+            *pending = Some(TimeSpan::from_micros(pending.unwrap_or_default().micros().saturating_add(limit.micros())));
+        }
         let now = self.clock.now();
         let mut next = state.clone();
-        let look = Look::of(&domains, downtime_limit, now);
+        let look = Look::of(&domains, *pending, now);
         next.pass_time(&look);
         let has_forgotten = next.forget(now);
         let (settings, before) = (next.settings(&settings), next.auctioneer.config().clone());
@@ -147,6 +155,7 @@ impl HostDaemon {
         }
         self.news.add(std::mem::take(&mut next.news));
         *state = next;
+        *pending = None;
         Ok(())
     }
 
@@ -216,7 +225,7 @@ impl HostDaemon {
     ) -> Result<AccountReport, MarketError> {
         let id = HostAccountId::new(account, pool.clone());
         if let Some(report) = self.bid_at_once(&id, &request)? {
-            self.follow_up();
+            self.enforce();
             return Ok(report);
         }
         // A smaller bid is refused while the account's domains have more: what was shrunk or removed just now counts.
@@ -228,7 +237,7 @@ impl HostDaemon {
             state.note_generation(&id, request.generation);
             report(state, &id)
         })?;
-        self.follow_up();
+        self.enforce();
         Ok(report)
     }
 

@@ -121,32 +121,35 @@ impl HostDaemon {
         if pools.is_empty() {
             return Err(OwnerError::NoAccount(request.account));
         }
-        self.follow_up();
+        self.enforce();
         Ok(EvictReport { pools })
     }
 
     pub(super) fn ban(&self, account: AccountId, banned: bool) -> Result<OwnerReport, OwnerError> {
-        if banned && self.lock().banned.len() >= BANNED_MAX {
-            return Err(OwnerError::TooManyBans);
-        }
-        self.change(|state, now| {
+        let is_done = self.change(|state, now| {
             if !banned {
                 state.banned.remove(&account);
-                return Ok(());
+                return Ok(true);
+            }
+            if state.banned.len() >= BANNED_MAX && !state.banned.contains(&account) {
+                return Ok(false);
             }
             state.banned.insert(account);
             for id in accounts_of(state, &account, None) {
                 apply(state, Event::Evict { account: id }, now)?;
             }
-            Ok(())
+            Ok(true)
         })?;
-        self.follow_up();
+        if !is_done {
+            return Err(OwnerError::TooManyBans);
+        }
+        self.enforce();
         Ok(self.owner_report())
     }
 
     /// Draws all that is charged now.
     pub(super) fn withdraw(&self) -> Result<WithdrawReport, OwnerError> {
-        self.account_for_time(None).map_err(MarketError::from)?;
+        self.account_for_time(|| None).map_err(MarketError::from)?;
         let before = self.lock().income();
         self.change(|state, now| {
             state.make_all_statements(now);

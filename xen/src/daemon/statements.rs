@@ -10,6 +10,7 @@
 //! statements than this memory, the memory comes from an older copy: counting goes on from what the bank knows.
 
 use std::collections::BTreeSet;
+use std::sync::{MutexGuard, TryLockError};
 
 use serde::{Deserialize, Serialize};
 use tycoon_bank::ledger::{Escrow, EscrowEnd};
@@ -19,9 +20,9 @@ use tycoon_market::receipt::{ReceiptTerms, Statement, StatementTerms};
 use tycoon_market::{AccountId, Credits, TimeSpan, Timestamp};
 use tycoon_rpc::{CallError, Problem};
 
-use super::HostDaemon;
 use super::books::apply;
 use super::state::State;
+use super::{HostDaemon, alone};
 
 /// How often the bank is told of an escrow that goes on.
 const ROUTINE: TimeSpan = TimeSpan::from_seconds(3_600);
@@ -255,6 +256,20 @@ enum Next {
 impl HostDaemon {
     /// Sends the statements that the bank has not acknowledged. What it does not acknowledge is sent again next time.
     pub(super) fn report_to_bank(&self) {
+        let telling = alone(&self.telling);
+        self.tell_bank(&telling);
+    }
+
+    /// The same, but nothing where it is being told already.
+    pub(super) fn report_to_bank_unless_under_way(&self) {
+        match self.telling.try_lock() {
+            Ok(telling) => self.tell_bank(&telling),
+            Err(TryLockError::Poisoned(telling)) => self.tell_bank(&telling.into_inner()),
+            Err(TryLockError::WouldBlock) => {}
+        }
+    }
+
+    fn tell_bank(&self, _one_at_a_time: &MutexGuard<'_, ()>) {
         let mut refreshed = BTreeSet::new();
         for _ in 0..CORRECTIONS_MAX {
             let mut next = Next::Done;
@@ -385,7 +400,8 @@ impl HostDaemon {
         // Where this fails it is asked again in an hour.
         let Ok(info) = self.bank.escrow(&escrow) else { return };
         let receipt = info.receipt;
-        if receipt.verify(&self.identity.bank).is_ok() && receipt.terms.payer == account {
+        let is_news = || !self.lock().keys.has_learned(&receipt.terms);
+        if receipt.verify(&self.identity.bank).is_ok() && receipt.terms.payer == account && is_news() {
             let learned = self.change(|state, _| {
                 state.keys.learn(&receipt.terms);
                 Ok(())

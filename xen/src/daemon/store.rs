@@ -51,6 +51,8 @@ const EVENTS: &[u8] = b"events/";
 
 /// What the keys of the log begin with; the number of the entry follows.
 const LOG: &[u8] = b"log/";
+/// The same, as earlier programs kept bids.
+const BIDS: &[u8] = b"bid/";
 
 /// Entries of the log at most; then all is saved.
 const LOG_MAX: u64 = 4_096;
@@ -215,6 +217,11 @@ impl Store {
         }
         state.charges = ChargeBook::of(charges);
         on_disk.charges = state.charges.clone();
+        for entry in self.tree.scan_prefix(BIDS) {
+            let (_, value) = entry.map_err(|source| self.failed("read", source))?;
+            state.take_entry(Entry::Bid(self.parsed(&value)?));
+            (on_disk.are_current, on_disk.is_to_be_whole) = (false, true);
+        }
         for entry in self.tree.scan_prefix(LOG) {
             let (key, value) = entry.map_err(|source| self.failed("read", source))?;
             state.take_entry(self.parsed(&value)?);
@@ -327,7 +334,7 @@ impl Store {
         let mut writing = Writing { store: self, batch: sled::Batch::default() };
         if known.is_none() {
             // What is there still is written below.
-            for prefix in [MARKET, ACCOUNT, CLOSED, STATEMENT, KEYS] {
+            for prefix in [MARKET, ACCOUNT, CLOSED, STATEMENT, KEYS].map(str::as_bytes).iter().chain([&BIDS]) {
                 for key in self.tree.scan_prefix(prefix).keys() {
                     writing.batch.remove(key.map_err(|source| self.failed("read", source))?);
                 }
@@ -356,11 +363,12 @@ impl Store {
             }
         }
         writing.put_events(&state.news)?;
-        for number in on_disk.log.0..on_disk.log.1 {
+        // An entry of which it is not known whether it was written has the next number.
+        for number in on_disk.log.0..=on_disk.log.1 {
             writing.batch.remove([LOG, &number.to_be_bytes()].concat());
         }
         self.write(writing.batch)?;
-        let (charges, next) = (state.charges.clone(), on_disk.log.1);
+        let (charges, next) = (state.charges.clone(), on_disk.log.1.saturating_add(1));
         *on_disk = OnDisk { are_current: true, is_to_be_whole: false, charges, log: (next, next), ticks: 0, bytes: 0 };
         Ok(())
     }
