@@ -208,6 +208,8 @@ pub struct Registry {
     texts: Texts,
     judged: judgement::Judged,
     changes: Vec<Change>,
+    /// Who was forgotten and may still be stored.
+    forgotten: Vec<HostId>,
 }
 
 impl PartialEq for Registry {
@@ -237,6 +239,7 @@ impl Registry {
             texts: Texts::default(),
             judged: judgement::Judged::default(),
             changes: Vec::new(),
+            forgotten: Vec::new(),
         }
     }
 
@@ -399,7 +402,8 @@ impl Registry {
         settled
     }
 
-    /// Notices who has expired, forgets what expired longer ago than it is remembered, and returns the forgotten.
+    /// Notices who has expired, forgets what expired longer ago than it is remembered, and returns who was forgotten
+    /// since this was called last.
     pub fn tidy(&mut self, now: Timestamp) -> Vec<HostId> {
         let now = self.settle(now);
         let memory = self.policy.memory;
@@ -414,7 +418,15 @@ impl Registry {
         old.iter().for_each(|host| self.forget(host));
         self.texts.tidy();
         self.judged.tidy(now);
-        old
+        let mut forgotten = std::mem::take(&mut self.forgotten);
+        // Who came back is not to be removed from the store.
+        forgotten.retain(|host| !self.places.contains_key(host));
+        forgotten
+    }
+
+    /// Forgets what expired first, where more hosts are remembered than may be.
+    pub(crate) fn shrink(&mut self, now: Timestamp) {
+        while self.entries.len() > self.policy.hosts_max && self.forget_one_expired(now).is_some() {}
     }
 
     /// Makes room: forgets what expired first.
@@ -427,6 +439,7 @@ impl Registry {
 
     fn forget(&mut self, host: &HostId) {
         let Some(place) = self.places.remove(host) else { return };
+        self.forgotten.push(*host);
         let entry = self.entries.swap_remove(place);
         if let Some(moved) = self.entries.get(place) {
             self.places.insert(moved.facts.host, place);

@@ -114,6 +114,24 @@ fn signed_bytes(json: &str) -> Vec<u8> {
     [ROLL_DOMAIN, json.as_bytes()].concat()
 }
 
+/// A roll whose signature was checked.
+pub struct CheckedRoll {
+    roll: Roll,
+    signed: SignedRoll,
+}
+
+impl CheckedRoll {
+    /// Checks a roll. That takes its time, and needs nothing that others wait for.
+    pub fn of(signed: SignedRoll) -> Result<Self, Problem> {
+        let roll = signed.verify().map_err(|error| refuse(StatusCode::BAD_REQUEST, "sls.roll", &error))?;
+        Ok(Self { roll, signed })
+    }
+}
+
+fn refuse(status: StatusCode, code: &'static str, detail: &dyn std::fmt::Display) -> Problem {
+    Problem::new(status, code, "The roll is not accepted").detail(detail)
+}
+
 /// The rolls that an SLS keeps: the newest of each site that it serves.
 #[derive(Clone, Debug, Default)]
 pub struct Rolls {
@@ -137,11 +155,8 @@ impl Rolls {
     }
 
     /// Keeps a roll where it is newer. The same roll again is no error.
-    pub fn publish(&mut self, signed: SignedRoll) -> Result<Roll, Problem> {
-        let refuse = |status, code, detail: &dyn std::fmt::Display| {
-            Problem::new(status, code, "The roll is not accepted").detail(detail)
-        };
-        let roll = signed.verify().map_err(|error| refuse(StatusCode::BAD_REQUEST, "sls.roll", &error))?;
+    pub fn publish(&mut self, checked: CheckedRoll) -> Result<Roll, Problem> {
+        let CheckedRoll { roll, signed } = checked;
         let Some((sequence, kept)) = self.kept.get_mut(&roll.site) else {
             let detail = format!("the site with the key {} is not served here", roll.site.fingerprint());
             return Err(refuse(StatusCode::FORBIDDEN, "sls.not-a-site", &detail)
@@ -163,6 +178,10 @@ mod tests {
     use super::*;
     use tycoon_rpc::SecretKey;
 
+    fn checked(signed: SignedRoll) -> CheckedRoll {
+        CheckedRoll::of(signed).unwrap()
+    }
+
     fn key(number: u8) -> SecretKey {
         SecretKey::from_seed(&[number; 32])
     }
@@ -178,15 +197,15 @@ mod tests {
     fn the_newest_roll_of_a_served_site_is_kept() {
         let mut rolls = Rolls::of([key(1).public_key()]);
         let signed = |sequence| SignedRoll::sign(&roll(sequence), &key(1)).unwrap();
-        rolls.publish(signed(3)).unwrap();
-        assert!(rolls.publish(signed(3)).is_ok(), "the same again");
-        assert_eq!(rolls.publish(signed(2)).unwrap_err().code, "sls.stale-roll");
-        rolls.publish(signed(4)).unwrap();
+        rolls.publish(checked(signed(3))).unwrap();
+        assert!(rolls.publish(checked(signed(3))).is_ok(), "the same again");
+        assert_eq!(rolls.publish(checked(signed(2))).unwrap_err().code, "sls.stale-roll");
+        rolls.publish(checked(signed(4))).unwrap();
         let newest = rolls.newest(&key(1).public_key()).unwrap();
         assert_eq!(newest.verify_of(&key(1).public_key()), Ok(roll(4)));
         let found = key(1).public_key().fingerprint();
         assert_eq!(newest.verify_of(&key(2).public_key()), Err(RollError::AnotherSite { found }));
-        assert_eq!(Rolls::default().publish(signed(5)).unwrap_err().code, "sls.not-a-site");
+        assert_eq!(Rolls::default().publish(checked(signed(5))).unwrap_err().code, "sls.not-a-site");
     }
 
     #[test]

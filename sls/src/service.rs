@@ -36,7 +36,7 @@ use crate::query::HostQuery;
 use crate::reach::{Reach, Standing};
 use crate::record::{RECORD_BYTES_MAX, RecordError, SignedRecord};
 use crate::registry::{Callback, Entry, Judgement, Policy, RegisterError, Registry};
-use crate::roll::{Rolls, SignedRoll};
+use crate::roll::{CheckedRoll, Rolls, SignedRoll};
 use crate::store::{Store, StoreError};
 use crate::uptime::UptimeFractions;
 pub use calls::openapi;
@@ -228,7 +228,7 @@ impl SlsService {
             for site in rolls.sites().copied().collect::<Vec<_>>() {
                 if let Some(roll) = store.roll(&site)? {
                     // What is not believed any more is left out; the operator publishes again.
-                    let _ = rolls.publish(roll);
+                    let _ = CheckedRoll::of(roll).and_then(|roll| rolls.publish(roll));
                 }
             }
         }
@@ -525,9 +525,11 @@ impl SlsService {
 
     fn publish(&self, call: &Call<'_>) -> Result<RollPublished, Problem> {
         let signed: SignedRoll = call.json()?;
+        let kept = self.store.as_ref().map(|_| signed.clone());
+        let checked = CheckedRoll::of(signed)?;
         let mut state = self.write();
-        let roll = state.rolls.publish(signed.clone())?;
-        if let Some(store) = &self.store {
+        let roll = state.rolls.publish(checked)?;
+        if let (Some(store), Some(signed)) = (&self.store, kept) {
             store.write_roll(&roll.site, &signed).map_err(broken)?;
         }
         Ok(RollPublished { sequence: roll.sequence, hosts: roll.hosts.len() })

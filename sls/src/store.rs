@@ -99,7 +99,8 @@ impl Store {
                 }
             }
         }
-        registry.tidy(now);
+        registry.shrink(now);
+        self.remove(&registry.tidy(now))?;
         Ok(Restored { registry, damaged })
     }
 

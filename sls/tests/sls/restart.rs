@@ -95,3 +95,32 @@ fn a_restored_registry_keeps_its_rules() {
     assert!(registry.register(sign(&squatter, 3).verify().unwrap(), None, at(60)).is_err());
     assert!(registry.register(verified(2, 60), None, at(60)).is_ok());
 }
+
+#[test]
+fn who_had_to_make_room_is_not_on_disk_any_more() {
+    let tree = tree();
+    let policy = Policy { hosts_max: 2, ..Policy::default() };
+    let site = Site::new(policy, Some(Store::new(tree.clone())));
+    let keys = |tree: &sled::Tree| {
+        (1..=3).filter(|number| tree.contains_key(id(*number).as_bytes()).unwrap()).collect::<Vec<u8>>()
+    };
+    let register = |number: u8, second| {
+        let _: tycoon_sls::service::Registered =
+            site.caller(number).post("/v1/hosts", &sign(&record(number, second), number)).unwrap();
+    };
+    for number in [1, 2] {
+        register(number, 0);
+    }
+    site.service.maintain(10).unwrap();
+    assert_eq!(keys(&tree), [1, 2]);
+    site.clock.set(at(600));
+    register(3, 600);
+    site.service.maintain(10).unwrap();
+    let left = keys(&tree);
+    assert!(left.contains(&3) && left.len() == 2, "{left:?}");
+    // A service that keeps fewer forgets the rest, on disk too.
+    let fewer = Policy { hosts_max: 1, ..Policy::default() };
+    let site = Site::at(site.clock.clone(), fewer, Some(Store::new(tree.clone())));
+    site.service.maintain(10).unwrap();
+    assert_eq!(keys(&tree), [3]);
+}
