@@ -10,6 +10,7 @@ use tycoon_market::ids::EscrowId;
 use tycoon_market::receipt::Receipt;
 use tycoon_market::{AccountId, Credits, HostId, HostName, PoolName, PublicKey, Timestamp};
 use tycoon_planner::plan::PlannedEscrow;
+use tycoon_rpc::CallError;
 pub use tycoon_rpc::Clock;
 use tycoon_xen::market::{
     AccountReport, BidRequest, ChargesReport, CloseReport, OffersReport, Quote, QuoteRequest, RefundRequest,
@@ -18,8 +19,8 @@ use tycoon_xen::protocol::{Answer, HostError, Request};
 
 /// The code with which a host says that it has no account of that name.
 pub const NO_ACCOUNT: &str = "host.no-account";
-/// The codes of refusals that may pass by themselves: a busy or starting service, a fault behind it.
-const PASSING: [&str; 5] = ["call.busy", "call.restarting", "host.hypervisor", "host.bank", "bank.failed"];
+/// The codes of faults behind a service that may pass by themselves, whatever their status says.
+const PASSING: [&str; 3] = ["host.hypervisor", "host.bank", "bank.failed"];
 
 /// Why a party did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -39,6 +40,8 @@ pub enum LinkError {
         message: String,
         /// What it proposes.
         help: Option<String>,
+        /// True where the same call may succeed later: it is busy or starting, or what is behind it fails.
+        is_transient: bool,
     },
     /// The host refuses, or fails, to do something with a domain.
     #[error(transparent)]
@@ -58,13 +61,36 @@ impl BankEscrow {
     }
 }
 
+impl From<CallError> for LinkError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Refused(problem) => Self::Refused {
+                code: problem.code.clone(),
+                message: if problem.detail.is_empty() { problem.title.clone() } else { problem.detail.clone() },
+                help: problem.help.clone(),
+                is_transient: problem.is_transient() || PASSING.contains(&problem.code.as_str()),
+            },
+            CallError::Transport(error) => Self::Unreachable { reason: error.to_string() },
+            // A service that is overloaded, or somebody before it, refuses without a signature.
+            other if other.is_transient() => Self::Unreachable { reason: other.to_string() },
+            other => Self::Nonsense { reason: other.to_string() },
+        }
+    }
+}
+
 impl LinkError {
+    /// A refusal that does not pass by itself, and what to do about it.
+    pub fn refused(code: &str, message: impl Into<String>, help: Option<&str>) -> Self {
+        let (code, message, help) = (code.to_owned(), message.into(), help.map(str::to_owned));
+        Self::Refused { code, message, help, is_transient: false }
+    }
+
     /// True where the same call may succeed later without any change.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
             Self::Host(error) => error.is_transient(),
-            Self::Refused { code, .. } => PASSING.contains(&code.as_str()),
+            Self::Refused { is_transient, .. } => *is_transient,
             Self::Nonsense { .. } => false,
         }
     }

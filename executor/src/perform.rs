@@ -20,8 +20,9 @@ use crate::link::{LinkError, NO_ACCOUNT, Site, SiteHost};
 const SHUTDOWN_GRACE_MS: u64 = 30_000;
 /// How long a domain may take to come up or to stop.
 const PATIENCE: Duration = Duration::from_secs(180);
-/// How often a domain is looked at while it is waited for.
-const POLL: Duration = Duration::from_millis(50);
+/// How soon a domain that is waited for is looked at again: at first, and in the end. Every look is a call that the host
+/// counts.
+const POLL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// Does steps on the hosts of a site.
 pub struct SitePerformer {
@@ -103,7 +104,7 @@ impl SitePerformer {
         path: &DomainPath,
         is_reached: impl Fn(Option<&DomainStatus>) -> bool,
     ) -> Result<(), LinkError> {
-        let started = Instant::now();
+        let (started, mut pause) = (Instant::now(), POLL.0);
         loop {
             let all = domains(host, Some(&plan.pool))?;
             let is_it = |status: &&DomainStatus| status.ownership.as_ref().is_some_and(|own| own.path == *path);
@@ -118,7 +119,8 @@ impl SitePerformer {
                 let state = status.map_or("absent", |status| status.state.word());
                 return Err(failed(format!("`{path}` is {state} after {} s", PATIENCE.as_secs())));
             }
-            std::thread::sleep(POLL);
+            std::thread::sleep(pause);
+            pause = pause.saturating_mul(2).min(POLL.1);
         }
     }
 }
@@ -158,7 +160,7 @@ fn admitted(host: &SiteHost, state: AccountState) -> Option<LinkError> {
             "run the command again with a larger budget, or take the pool down",
         ),
     };
-    Some(LinkError::Refused { code: code.to_owned(), message, help: Some(help.to_owned()) })
+    Some(LinkError::refused(code, message, Some(help)))
 }
 
 /// A domain is up when it runs and, where it has an interface, has its address.
@@ -170,7 +172,7 @@ fn is_up(status: Option<&DomainStatus>) -> bool {
 }
 
 fn failed(reason: String) -> LinkError {
-    LinkError::Refused { code: "timeout".into(), message: reason, help: None }
+    LinkError::refused("timeout", reason, None)
 }
 
 fn ensured(host: &SiteHost, request: Request) -> Result<bool, LinkError> {

@@ -15,7 +15,7 @@ use crate::engine::{self, StopFlag};
 use crate::error::ExecutorError;
 use crate::inventory::{self, Inventory};
 use crate::journal::{self, AfterRecord, Journal, Record};
-use crate::link::{LinkError, Site, SiteHost};
+use crate::link::{BankEscrow, LinkError, Site, SiteHost};
 use crate::lock::Lock;
 use crate::perform::SitePerformer;
 use crate::progress::{Event, Observer};
@@ -157,48 +157,46 @@ impl Runner {
             .map_err(ExecutorError::Runtime)?;
         let performer = Arc::new(SitePerformer::new(self.site.clone(), &inventory.hosts));
         let report = runtime.block_on(engine::run(&plan, performer, journal, clock, &*self.observer, &self.stop))?;
-        let run = self.finished(plan.clone(), report, &before)?;
-        if !run.report.was_stopped {
-            // What a host that could not be asked holds is not known to be gone.
-            let succeeded = run.report.succeeded() && plan.report.unreached.is_empty();
-            journal.write(clock.now(), Record::PlanEnded { plan: plan.id, succeeded, charged: run.charged })?;
+        let was_stopped = report.was_stopped;
+        // What a host that could not be asked holds is not known to be gone.
+        let succeeded = report.succeeded() && plan.report.unreached.is_empty();
+        let run = self.finished(plan.clone(), report, &before);
+        if !was_stopped {
+            // What was done is done, also where the bank does not say now what it has cost.
+            let charged = run.as_ref().map_or(Credits::ZERO, |run| run.charged);
+            journal.write(clock.now(), Record::PlanEnded { plan: plan.id, succeeded, charged })?;
         }
-        Ok(run)
+        run
     }
 
     /// What everything has cost and left once the steps are done.
     fn finished(&self, plan: Arc<Plan>, report: engine::Report, before: &Before<'_>) -> Result<Run, ExecutorError> {
         let bank = |what| move |source| ExecutorError::Bank { what, source };
         let balance = self.site.bank().account().map_err(bank("the balance"))?.balance;
-        let charged = self.charged(&plan, before)?;
         let escrows = self.site.bank().escrows(Some(&plan.pool)).map_err(bank("the pool's escrows"))?;
+        let charged = charged(&plan, &escrows, before);
         let is_unknown = plan.parent.is_none() && escrows.is_empty();
         Ok(Run { plan, report, charged, balance, is_unknown })
     }
+}
 
-    /// What the pool has cost: what open host accounts have charged, and what closed escrows were drawn for.
-    fn charged(&self, plan: &Plan, before: &Before<'_>) -> Result<Credits, ExecutorError> {
-        let escrows = self
-            .site
-            .bank()
-            .escrows(Some(&plan.pool))
-            .map_err(|source| ExecutorError::Bank { what: "the pool's escrows", source })?;
-        let accounts = inventory::ask_all(before.hosts, |host| host.link.account(&plan.pool).ok().flatten());
-        let accounts: Vec<_> = accounts.into_iter().flatten().collect();
-        let in_accounts: Vec<_> = accounts.iter().flat_map(|account| &account.escrows).map(|own| own.escrow).collect();
-        let since_up = match plan.goal {
-            Goal::Up => Vec::new(),
-            Goal::Down => plan.hosts.iter().map(|host| host.id).collect(),
-        };
-        let open = accounts.iter().map(|account| account.charged);
-        let closed = escrows
-            .iter()
-            .filter(|escrow| !in_accounts.contains(&escrow.id) && since_up.contains(&escrow.host))
-            // What an earlier life of the pool cost was told when that ended.
-            .filter(|escrow| before.gone_since.is_none_or(|gone| escrow.opened_at > gone))
-            .map(|escrow| escrow.drawn);
-        Ok(Credits::checked_sum(open.chain(closed)).unwrap_or(Credits::MAX))
-    }
+/// What the pool has cost: what open host accounts have charged, and what closed escrows were drawn for.
+fn charged(plan: &Plan, escrows: &[BankEscrow], before: &Before<'_>) -> Credits {
+    let accounts = inventory::ask_all(before.hosts, |host| host.link.account(&plan.pool).ok().flatten());
+    let accounts: Vec<_> = accounts.into_iter().flatten().collect();
+    let in_accounts: Vec<_> = accounts.iter().flat_map(|account| &account.escrows).map(|own| own.escrow).collect();
+    let since_up = match plan.goal {
+        Goal::Up => Vec::new(),
+        Goal::Down => plan.hosts.iter().map(|host| host.id).collect(),
+    };
+    let open = accounts.iter().map(|account| account.charged);
+    let closed = escrows
+        .iter()
+        .filter(|escrow| !in_accounts.contains(&escrow.id) && since_up.contains(&escrow.host))
+        // What an earlier life of the pool cost was told when that ended.
+        .filter(|escrow| before.gone_since.is_none_or(|gone| escrow.opened_at > gone))
+        .map(|escrow| escrow.drawn);
+    Credits::checked_sum(open.chain(closed)).unwrap_or(Credits::MAX)
 }
 
 fn quote_refused(plan: &Plan, host: HostId, source: LinkError) -> ExecutorError {

@@ -263,10 +263,13 @@ impl Link {
         let url = format!("{}{target}", self.base);
         let mut request = self.client.request(head.method, url).headers(head.headers).body(body);
         request = request.timeout(STREAM_TIME_MAX);
-        let mut response = request.send().await.map_err(failed)?;
+        let slow = |_| TransportError::TimedOut { service: self.base.clone(), seconds: self.seconds };
+        let patience = Duration::from_secs(self.seconds);
+        let mut response = tokio::time::timeout(patience, request.send()).await.map_err(slow)?.map_err(failed)?;
         let kind = response.headers().get(header::CONTENT_TYPE);
         if !response.status().is_success() || kind.is_none_or(|kind| kind.as_bytes() != EVENT_STREAM.as_bytes()) {
-            let mut whole = Response::new(self.body(&mut response).await?);
+            let body = tokio::time::timeout(patience, self.body(&mut response)).await.map_err(slow)??;
+            let mut whole = Response::new(body);
             *whole.status_mut() = response.status();
             *whole.headers_mut() = std::mem::take(response.headers_mut());
             let _ = answer.send(Ok(Piece::Whole(whole))).await;

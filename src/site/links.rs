@@ -10,26 +10,12 @@ use tycoon_market::ids::EscrowId;
 use tycoon_market::receipt::Receipt;
 use tycoon_market::{AccountId, PoolName};
 use tycoon_planner::plan::PlannedEscrow;
-use tycoon_rpc::CallError;
 use tycoon_xen::client::HostClient;
 use tycoon_xen::daemon::HostDaemon;
 use tycoon_xen::market::{
     AccountReport, BidRequest, ChargesReport, CloseReport, OffersReport, Quote, QuoteRequest, RefundRequest,
 };
 use tycoon_xen::protocol::{Answer, Request};
-
-/// A call that failed, as the executor understands it.
-pub fn link_error(error: CallError) -> LinkError {
-    match error {
-        CallError::Refused(problem) => LinkError::Refused {
-            code: problem.code.clone(),
-            message: if problem.detail.is_empty() { problem.title.clone() } else { problem.detail.clone() },
-            help: problem.help.clone(),
-        },
-        CallError::Transport(error) => LinkError::Unreachable { reason: error.to_string() },
-        other => LinkError::Nonsense { reason: other.to_string() },
-    }
-}
 
 /// The bank, through a caller.
 pub struct BankOfCaller {
@@ -51,13 +37,13 @@ impl BankOfCaller {
 
 impl BankLink for BankOfCaller {
     fn account(&self) -> Result<BankAccount, LinkError> {
-        let account = self.client.account(&self.account).map_err(link_error)?;
+        let account = self.client.account(&self.account).map_err(LinkError::from)?;
         let keys = account.keys.iter().filter(|key| key.role >= KeyRole::Spender).map(|key| key.key).collect();
         Ok(BankAccount { balance: account.balance, keys })
     }
 
     fn escrows(&self, pool: Option<&PoolName>) -> Result<Vec<BankEscrow>, LinkError> {
-        let escrows = self.client.escrows(pool, None).map_err(link_error)?;
+        let escrows = self.client.escrows(pool, None).map_err(LinkError::from)?;
         let view = escrows.into_iter().map(|escrow| BankEscrow {
             id: escrow.order.id,
             pool: escrow.order.pool,
@@ -83,11 +69,11 @@ impl BankLink for BankOfCaller {
             longest: escrow.longest,
             highest_rate: escrow.highest_rate,
         };
-        self.client.open_escrow(&order).map_err(link_error)
+        self.client.open_escrow(&order).map_err(LinkError::from)
     }
 
     fn receipt(&self, escrow: EscrowId) -> Result<Receipt, LinkError> {
-        Ok(self.client.escrow(&escrow).map_err(link_error)?.receipt)
+        Ok(self.client.escrow(&escrow).map_err(LinkError::from)?.receipt)
     }
 }
 
@@ -173,45 +159,45 @@ impl HostOfCaller {
 
 impl HostLink for HostOfCaller {
     fn offers(&self, pool: &PoolName) -> Result<OffersReport, LinkError> {
-        self.market.offers(pool).map_err(link_error)
+        self.market.offers(pool).map_err(LinkError::from)
     }
 
     fn quote(&self, request: &QuoteRequest) -> Result<Quote, LinkError> {
-        self.market.quote(request).map_err(link_error)
+        self.market.quote(request).map_err(LinkError::from)
     }
 
     fn account(&self, pool: &PoolName) -> Result<Option<AccountReport>, LinkError> {
-        self.market.account(pool).map_err(link_error)
+        self.market.account(pool).map_err(LinkError::from)
     }
 
     fn accounts(&self) -> Result<Vec<AccountReport>, LinkError> {
-        self.market.accounts().map_err(link_error)
+        self.market.accounts().map_err(LinkError::from)
     }
 
     fn charges(&self, pool: &PoolName) -> Result<Option<ChargesReport>, LinkError> {
-        self.market.charges(pool).map_err(link_error)
+        self.market.charges(pool).map_err(LinkError::from)
     }
 
     fn fund(&self, pool: &PoolName, receipt: &Receipt) -> Result<AccountReport, LinkError> {
-        self.market.fund(pool, receipt).map_err(link_error)
+        self.market.fund(pool, receipt).map_err(LinkError::from)
     }
 
     fn bid(&self, pool: &PoolName, request: &BidRequest) -> Result<AccountReport, LinkError> {
-        self.market.bid(pool, request).map_err(link_error)
+        self.market.bid(pool, request).map_err(LinkError::from)
     }
 
     fn refund(&self, pool: &PoolName, request: &RefundRequest) -> Result<AccountReport, LinkError> {
-        self.market.refund(pool, request).map_err(link_error)
+        self.market.refund(pool, request).map_err(LinkError::from)
     }
 
     fn close(&self, pool: &PoolName, generation: u64) -> Result<CloseReport, LinkError> {
-        self.market.close(pool, generation).map_err(link_error)
+        self.market.close(pool, generation).map_err(LinkError::from)
     }
 
     fn request(&self, request: &Request) -> Result<Answer, LinkError> {
         match &self.sessions {
             Sessions::Direct(daemon, account) => Ok(daemon.session(*account, request.clone())?),
-            Sessions::Called => Ok(self.market.request(request).map_err(link_error)??),
+            Sessions::Called => Ok(self.market.request(request).map_err(LinkError::from)??),
         }
     }
 }

@@ -21,7 +21,7 @@ use tycoon_xen::client::HostClient;
 use tycoon_xen::market::HostInfo;
 
 use super::directory::{self, Directory};
-use super::links::{BankOfCaller, HostOfCaller, HostOutOfReach, link_error};
+use super::links::{BankOfCaller, HostOfCaller, HostOutOfReach};
 use super::remembered::{Remembered, RememberedHost};
 use super::world::Surroundings;
 use crate::exit::Exit;
@@ -273,7 +273,7 @@ impl RemoteSite {
 
     fn introduced(&self, known: &KnownHost) -> Result<(HostClient, HostInfo), LinkError> {
         let client = self.client(known)?;
-        let info = client.info().map_err(link_error)?;
+        let info = client.info().map_err(LinkError::from)?;
         let is_itself = info.key == known.key && info.host == HostId::of(&known.key);
         if is_itself {
             Ok((client, info))

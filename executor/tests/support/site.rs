@@ -23,9 +23,7 @@ use tycoon_market::ids::{EscrowId, TransferId};
 use tycoon_market::receipt::Receipt;
 use tycoon_market::{AccountId, Credits, PoolName, PublicKey, Quantity, Rate, ResourceKind, TimeSpan, Timestamp};
 use tycoon_planner::plan::PlannedEscrow;
-use tycoon_rpc::{
-    CallError, Caller, Clock, CountedNonces, FixedClock, InProcess, ReplayPolicy, SecretKey, Service, Signer as _,
-};
+use tycoon_rpc::{Caller, Clock, CountedNonces, FixedClock, InProcess, ReplayPolicy, SecretKey, Service, Signer as _};
 use tycoon_xen::client::HostClient;
 use tycoon_xen::daemon::{HostDaemon, HostIdentity, HostParts};
 use tycoon_xen::hypervisor::Hypervisor;
@@ -317,18 +315,6 @@ impl Site for FaultySite {
     }
 }
 
-fn link_error(error: CallError) -> LinkError {
-    match error {
-        CallError::Refused(problem) => LinkError::Refused {
-            code: problem.code.clone(),
-            message: problem.detail.clone(),
-            help: problem.help.clone(),
-        },
-        CallError::Transport(error) => LinkError::Unreachable { reason: error.to_string() },
-        other => LinkError::Nonsense { reason: other.to_string() },
-    }
-}
-
 struct FaultyBank {
     client: BankClient,
     account: AccountId,
@@ -338,7 +324,7 @@ struct FaultyBank {
 impl BankLink for FaultyBank {
     fn account(&self) -> Result<BankAccount, LinkError> {
         self.faults.call("account", || {
-            let account = self.client.account(&self.account).map_err(link_error)?;
+            let account = self.client.account(&self.account).map_err(LinkError::from)?;
             let keys = account.keys.iter().map(|key| key.key).collect();
             Ok(BankAccount { balance: account.balance, keys })
         })
@@ -346,7 +332,7 @@ impl BankLink for FaultyBank {
 
     fn escrows(&self, pool: Option<&PoolName>) -> Result<Vec<BankEscrow>, LinkError> {
         self.faults.call("escrows", || {
-            let escrows = self.client.escrows(pool, None).map_err(link_error)?;
+            let escrows = self.client.escrows(pool, None).map_err(LinkError::from)?;
             let view = escrows.into_iter().map(|escrow| BankEscrow {
                 id: escrow.order.id,
                 pool: escrow.order.pool,
@@ -373,11 +359,11 @@ impl BankLink for FaultyBank {
             longest: escrow.longest,
             highest_rate: escrow.highest_rate,
         };
-        self.faults.call("open escrow", || self.client.open_escrow(&order).map_err(link_error))
+        self.faults.call("open escrow", || self.client.open_escrow(&order).map_err(LinkError::from))
     }
 
     fn receipt(&self, escrow: EscrowId) -> Result<Receipt, LinkError> {
-        self.faults.call("receipt", || Ok(self.client.escrow(&escrow).map_err(link_error)?.receipt))
+        self.faults.call("receipt", || Ok(self.client.escrow(&escrow).map_err(LinkError::from)?.receipt))
     }
 }
 
@@ -390,39 +376,39 @@ struct FaultyHost {
 
 impl HostLink for FaultyHost {
     fn offers(&self, pool: &PoolName) -> Result<OffersReport, LinkError> {
-        self.faults.call("offers", || self.market.offers(pool).map_err(link_error))
+        self.faults.call("offers", || self.market.offers(pool).map_err(LinkError::from))
     }
 
     fn quote(&self, request: &QuoteRequest) -> Result<Quote, LinkError> {
-        self.faults.call("quote", || self.market.quote(request).map_err(link_error))
+        self.faults.call("quote", || self.market.quote(request).map_err(LinkError::from))
     }
 
     fn account(&self, pool: &PoolName) -> Result<Option<AccountReport>, LinkError> {
-        self.faults.call("account", || self.market.account(pool).map_err(link_error))
+        self.faults.call("account", || self.market.account(pool).map_err(LinkError::from))
     }
 
     fn accounts(&self) -> Result<Vec<AccountReport>, LinkError> {
-        self.faults.call("accounts", || self.market.accounts().map_err(link_error))
+        self.faults.call("accounts", || self.market.accounts().map_err(LinkError::from))
     }
 
     fn charges(&self, pool: &PoolName) -> Result<Option<ChargesReport>, LinkError> {
-        self.faults.call("charges", || self.market.charges(pool).map_err(link_error))
+        self.faults.call("charges", || self.market.charges(pool).map_err(LinkError::from))
     }
 
     fn fund(&self, pool: &PoolName, receipt: &Receipt) -> Result<AccountReport, LinkError> {
-        self.faults.call("fund", || self.market.fund(pool, receipt).map_err(link_error))
+        self.faults.call("fund", || self.market.fund(pool, receipt).map_err(LinkError::from))
     }
 
     fn bid(&self, pool: &PoolName, request: &BidRequest) -> Result<AccountReport, LinkError> {
-        self.faults.call("bid", || self.market.bid(pool, request).map_err(link_error))
+        self.faults.call("bid", || self.market.bid(pool, request).map_err(LinkError::from))
     }
 
     fn refund(&self, pool: &PoolName, request: &RefundRequest) -> Result<AccountReport, LinkError> {
-        self.faults.call("refund", || self.market.refund(pool, request).map_err(link_error))
+        self.faults.call("refund", || self.market.refund(pool, request).map_err(LinkError::from))
     }
 
     fn close(&self, pool: &PoolName, generation: u64) -> Result<CloseReport, LinkError> {
-        self.faults.call("close", || self.market.close(pool, generation).map_err(link_error))
+        self.faults.call("close", || self.market.close(pool, generation).map_err(LinkError::from))
     }
 
     fn request(&self, request: &Request) -> Result<Answer, LinkError> {

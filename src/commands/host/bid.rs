@@ -2,7 +2,7 @@
 
 use clap::Args;
 use serde_json::{Value, json};
-use tycoon_executor::link::LinkError;
+use tycoon_executor::link::{LinkError, NO_ACCOUNT};
 use tycoon_market::bid::Bid;
 use tycoon_market::bid_text::{BidChange, show_bid};
 use tycoon_market::{Credits, PoolName, ResourceKind, Timestamp};
@@ -15,7 +15,6 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Output, table};
 use crate::site::Session;
-use crate::site::links::link_error;
 
 /// Arguments of `tycoon host bid`.
 #[derive(Args, Debug)]
@@ -96,23 +95,21 @@ pub fn bid(arguments: &BidArgs, output: &Output) -> Result<Exit, Failure> {
     let new_bid = |chosen: &Chosen| -> Result<(Bid, u64), LinkError> {
         let account = chosen.host.link.account(pool)?;
         let old = account.as_ref().and_then(|account| account.bid.as_ref());
-        let bid = change.apply(old).map_err(|error| LinkError::Refused {
-            code: "bid".to_owned(),
-            message: error.to_string(),
-            help: Some("what is left out keeps the value of the bid before".to_owned()),
+        let bid = change.apply(old).map_err(|error| {
+            LinkError::refused("bid", error.to_string(), Some("what is left out keeps the value of the bid before"))
         })?;
         Ok((bid, account.map_or(0, |account| account.generation)))
     };
     let exit = if arguments.dry_run {
         let answers = ask(&chosen, |chosen| {
             let request = PreviewRequest { bid: new_bid(chosen)?.0, extra_funds: arguments.extra };
-            chosen.client.preview(pool, &request).map_err(link_error)
+            chosen.client.preview(pool, &request).map_err(LinkError::from)
         });
         answers.show(output, preview_json, |previews| preview_table(previews, output))
     } else {
         let answers = ask(&chosen, |chosen| {
             let (bid, generation) = new_bid(chosen)?;
-            chosen.client.bid(pool, &BidRequest { generation, bid }).map_err(link_error)
+            chosen.client.bid(pool, &BidRequest { generation, bid }).map_err(LinkError::from)
         });
         answers.show(output, account_json, |accounts| account_table(accounts, output))
     };
@@ -157,10 +154,9 @@ pub fn status(arguments: &StatusArgs, output: &Output) -> Result<Exit, Failure> 
     let chosen = arguments.hosts.choose(&session)?;
     let pool = &arguments.pool.pool;
     let answers = ask(&chosen, |chosen| {
-        chosen.host.link.account(pool)?.ok_or_else(|| LinkError::Refused {
-            code: "host.no-account".to_owned(),
-            message: format!("there is no account for pool `{pool}`"),
-            help: Some("`tycoon host accounts` lists those that there are".to_owned()),
+        chosen.host.link.account(pool)?.ok_or_else(|| {
+            let help = "`tycoon host accounts` lists those that there are";
+            LinkError::refused(NO_ACCOUNT, format!("there is no account for pool `{pool}`"), Some(help))
         })
     });
     session.close()?;
@@ -184,7 +180,7 @@ pub fn accounts(arguments: &AccountsArgs, output: &Output) -> Result<Exit, Failu
     let chosen = arguments.hosts.choose(&session)?;
     let answers = ask(&chosen, |chosen| {
         if arguments.everybody {
-            chosen.client.everybodys_accounts().map_err(link_error)
+            chosen.client.everybodys_accounts().map_err(LinkError::from)
         } else {
             chosen.host.link.accounts()
         }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::{Value, json};
+use tycoon_executor::link::LinkError;
 use tycoon_market::PoolName;
 use tycoon_market::duration_text::show_duration;
 use tycoon_xen::events::{Happening, HostEvent};
@@ -15,7 +16,6 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Output, table};
 use crate::site::Session;
-use crate::site::links::link_error;
 use crate::time::local_with_seconds;
 
 /// How long a host is asked to wait for events, in seconds.
@@ -59,7 +59,7 @@ pub fn history(arguments: &HistoryArgs, output: &Output) -> Result<Exit, Failure
         let mut events = Vec::new();
         let mut after = 0;
         loop {
-            let report = chosen.client.events(after, 0).map_err(link_error)?;
+            let report = chosen.client.events(after, 0).map_err(LinkError::from)?;
             let is_last = report.last <= after || report.events.is_empty();
             events.extend(report.events);
             if is_last {

@@ -16,7 +16,6 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Output, table};
 use crate::site::Session;
-use crate::site::links::link_error;
 
 /// Which of the user's host accounts.
 #[derive(Args, Debug, Clone)]
@@ -125,9 +124,7 @@ fn put_into(
 ) -> Result<AccountReport, LinkError> {
     let link = &chosen.host.link;
     let account = link.account(pool)?;
-    let refused = |code: &str, message: String, help: String| {
-        Err(LinkError::Refused { code: code.to_owned(), message, help: Some(help) })
-    };
+    let refused = |code: &str, message: String, help: String| Err(LinkError::refused(code, message, Some(&help)));
     match (&account, is_new) {
         (Some(_), true) => {
             let help = format!("put more into it with `tycoon host fund {} --pool {pool}`", chosen.host.name);
@@ -183,7 +180,7 @@ pub fn refund(arguments: &RefundArgs, output: &Output) -> Result<Exit, Failure> 
     let answers = ask(&chosen, |chosen| {
         let generation = chosen.host.link.account(pool)?.map_or(0, |account| account.generation);
         let request = RefundRequest { generation, leave: arguments.leave };
-        chosen.client.refund(pool, &request).map_err(link_error)
+        chosen.client.refund(pool, &request).map_err(LinkError::from)
     });
     session.close()?;
     Ok(answers.show(output, account_json, |accounts| account_table(accounts, output)))
@@ -205,7 +202,7 @@ pub fn close(arguments: &CloseArgs, output: &Output) -> Result<Exit, Failure> {
         let generation = chosen.host.link.account(pool)?.map_or(u64::MAX, |account| account.generation);
         match chosen.client.close(pool, generation) {
             Ok(report) => Ok(report),
-            Err(error) => Err(link_error(error)),
+            Err(error) => Err(LinkError::from(error)),
         }
     });
     session.close()?;

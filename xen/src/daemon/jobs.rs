@@ -15,8 +15,8 @@ use crate::protocol::{Answer, HostError};
 
 /// How long one call waits for what is under way.
 const WAIT: Duration = Duration::from_secs(15);
-/// After work that took so long, whoever asked for it has perhaps gone, and comes back.
-const LONG: Duration = Duration::from_secs(10);
+/// After work that took so long, whoever asked for it has gone, and comes back: a server answers within this time.
+const LONG: Duration = Duration::from_secs(30);
 /// For how long what came of long work is kept.
 const KEPT: Duration = Duration::from_secs(300);
 /// Pieces of work that are under way or kept.
@@ -79,7 +79,7 @@ impl Drop for Carrying<'_> {
         };
         self.job.changed.notify_all();
         if !is_kept {
-            alone(&self.jobs.0).remove(&self.key);
+            self.jobs.remove(&self.key, &self.job);
         }
     }
 }
@@ -119,9 +119,17 @@ impl Jobs {
             Err(job) => {
                 let outcome = job.wait()?;
                 // It is told once: who asks again means it anew.
-                alone(&self.0).remove(&key);
+                self.remove(&key, &job);
                 Ok(outcome)
             }
+        }
+    }
+
+    /// Removes a job, and not another one that the same request has begun since.
+    fn remove(&self, key: &JobKey, job: &Arc<Job>) {
+        let mut jobs = alone(&self.0);
+        if jobs.get(key).is_some_and(|found| Arc::ptr_eq(found, job)) {
+            jobs.remove(key);
         }
     }
 }

@@ -98,8 +98,26 @@ pub struct SocketServer {
     path: PathBuf,
     users: Vec<u32>,
     session: Session,
-    streams: Arc<Mutex<BTreeMap<u64, UnixStream>>>,
+    streams: Streams,
     next_stream: AtomicU64,
+}
+
+/// The streams that are served, by number.
+type Streams = Arc<Mutex<BTreeMap<u64, UnixStream>>>;
+
+/// A place among those that are served; it is free again once this is dropped, also by a panic.
+struct Place {
+    served: Arc<AtomicUsize>,
+    kept: Option<(Streams, u64)>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some((streams, number)) = &self.kept {
+            streams.lock().unwrap_or_else(PoisonError::into_inner).remove(number);
+        }
+        self.served.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl SocketServer {
@@ -172,20 +190,22 @@ impl SocketServer {
             served.fetch_sub(1, Ordering::SeqCst);
             return tracing::warn!(user, "there are {STREAMS_MAX} connections already");
         }
-        if let Err(error) = self.begin(stream, user, served.clone()) {
-            served.fetch_sub(1, Ordering::SeqCst);
+        let place = Place { served: served.clone(), kept: None };
+        if let Err(error) = self.begin(stream, user, place) {
             tracing::warn!(%error, user, "a connection cannot be served");
         }
     }
 
-    fn begin(&self, stream: UnixStream, user: u32, served: Arc<AtomicUsize>) -> io::Result<()> {
+    fn begin(&self, stream: UnixStream, user: u32, mut place: Place) -> io::Result<()> {
         stream.set_nonblocking(false)?;
         stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
         let (reader, writer, kept) = (stream.try_clone()?, stream.try_clone()?, stream.try_clone()?);
-        let (session, streams) = (self.session.clone(), self.streams.clone());
+        let session = self.session.clone();
         let number = self.next_stream.fetch_add(1, Ordering::SeqCst);
         self.streams.lock().unwrap_or_else(PoisonError::into_inner).insert(number, kept);
+        place.kept = Some((self.streams.clone(), number));
         let serve = move || {
+            let _place = place;
             tracing::info!(user, "connected");
             if let Err(error) = session.serve(reader, writer) {
                 tracing::warn!(user, %error, "the connection ended early");
@@ -194,8 +214,6 @@ impl SocketServer {
             }
             // It fails where the client has closed it already.
             let _ = stream.shutdown(Shutdown::Both);
-            streams.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
-            served.fetch_sub(1, Ordering::SeqCst);
         };
         thread::Builder::new().name("enforce".into()).spawn(serve).map(drop)
     }
