@@ -20,6 +20,8 @@ const READERS_MAX: usize = 16;
 const BEFORE_MAX: usize = 1_024;
 /// Events that wait for a reader who is slow; then she is let go.
 const QUEUE: usize = 2 * BEFORE_MAX;
+/// What a reader is told before anything else who missed something: `/v1/events` has what is still kept.
+const MISSED: &str = "missed";
 /// A share that differs by more than this part from the one that was told last is told again, in percent.
 const CLEAR_PERCENT: u64 = 20;
 
@@ -72,9 +74,9 @@ impl News {
         self.changed.notify_all();
     }
 
-    /// A stream of the events after a number, of one account or of all, and of those that come; `None` where there are as
+    /// A stream of the events after a number (of the last ones where there is none), of one account or of all, and of those that come; `None` where there are as
     /// many readers as there may be.
-    pub(super) fn stream(&self, after: u64, of: Option<AccountId>) -> Option<Response<Vec<u8>>> {
+    pub(super) fn stream(&self, after: Option<u64>, of: Option<AccountId>) -> Option<Response<Vec<u8>>> {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         log.readers.retain(|reader| !reader.sender.is_gone());
         if log.readers.len() >= READERS_MAX {
@@ -82,11 +84,17 @@ impl News {
         }
         let (sender, response) = events::stream(QUEUE);
         let reader = Reader { of, sender };
-        let begin = log.events.partition_point(|event| event.number <= after);
-        for event in log.events.range(begin.max(log.events.len().saturating_sub(BEFORE_MAX))..) {
-            if !reader.tell(event) {
-                return Some(response);
-            }
+        let begin = log.events.partition_point(|event| after.is_some_and(|after| event.number <= after));
+        let its: Vec<&Arc<HostEvent>> = log.events.range(begin..).filter(|event| reader.reads(event)).collect();
+        let left_out = its.len().saturating_sub(BEFORE_MAX);
+        // Who does not say what she knows has missed nothing.
+        if after.is_some_and(|after| left_out > 0 || log.is_torn(after)) {
+            let missed = events::Event { name: MISSED.to_owned(), id: None, data: "{}".to_owned() };
+            // Whoever is gone already is noticed below.
+            let _ = reader.sender.send(&missed);
+        }
+        if its.into_iter().skip(left_out).any(|event| !reader.tell(&told(event))) {
+            return Some(response);
         }
         log.readers.push(reader);
         Some(response)
@@ -111,25 +119,39 @@ impl News {
 }
 
 impl Reader {
-    /// False where the reader has gone, or is too slow.
-    fn tell(&self, event: &HostEvent) -> bool {
-        if self.of.is_some_and(|account| account != event.account) {
-            return true;
-        }
-        // It is made of numbers, names and texts, so that it can always be written.
-        let data = serde_json::to_string(event).unwrap_or_default();
-        let event = events::Event { name: event.what.word().to_owned(), id: Some(event.number), data };
-        self.sender.send(&event).is_ok()
+    fn reads(&self, event: &HostEvent) -> bool {
+        self.of.is_none_or(|account| account == event.account)
     }
+
+    /// False where the reader has gone, or is too slow.
+    fn tell(&self, event: &events::Event) -> bool {
+        self.sender.send(event).is_ok()
+    }
+}
+
+/// An event as it is sent.
+fn told(event: &HostEvent) -> events::Event {
+    // It is made of numbers, names and texts, so that it can always be written.
+    let data = serde_json::to_string(event).unwrap_or_default();
+    events::Event { name: event.what.word().to_owned(), id: Some(event.number), data }
 }
 
 impl Log {
     fn tell(&mut self, event: &HostEvent) {
-        self.readers.retain(|reader| reader.tell(event));
+        if self.readers.is_empty() {
+            return;
+        }
+        let told = told(event);
+        self.readers.retain(|reader| !reader.reads(event) || reader.tell(&told));
+    }
+
+    /// True where events after this one are not kept any more.
+    fn is_torn(&self, after: u64) -> bool {
+        let first_kept = self.events.front().map_or(self.last.saturating_add(1), |event| event.number);
+        after.saturating_add(1) < first_kept
     }
 
     fn after(&self, after: u64, of: Option<&AccountId>) -> EventsReport {
-        let first_kept = self.events.front().map_or(self.last.saturating_add(1), |event| event.number);
         let is_its = |event: &&Arc<HostEvent>| of.is_none_or(|account| event.account == *account);
         let begin = self.events.partition_point(|event| event.number <= after);
         let events: Vec<HostEvent> = self
@@ -143,7 +165,7 @@ impl Log {
             Some(event) if events.len() == EVENTS_PER_ANSWER_MAX => event.number,
             _ => self.last,
         };
-        EventsReport { events, last, is_torn: after.saturating_add(1) < first_kept }
+        EventsReport { events, last, is_torn: self.is_torn(after) }
     }
 }
 

@@ -155,7 +155,7 @@ impl HostDaemon {
                 .help("fund an account here first: `tycoon host create-account`"));
         }
         let seen = call.request.headers().get(events::LAST_EVENT_ID).and_then(|seen| seen.to_str().ok()?.parse().ok());
-        let after = seen.or(call.query("after")?).unwrap_or(0);
+        let after = seen.or(call.query("after")?);
         let of = if is_owner { None } else { Some(self.account_of_sender(sender)?) };
         self.news.stream(after, of).ok_or_else(|| {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "host.busy", "The host has too much to do")
