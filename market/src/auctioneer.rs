@@ -171,7 +171,7 @@ impl Auctioneer {
                     return Err(refusal);
                 }
                 let touched = self.accounts.watched().into_iter();
-                touched.map(|(id, account)| (id, account.as_ref().map(Before::of).unwrap_or_default())).collect()
+                touched.map(|(id, account)| (id, account.as_deref().map(Before::of).unwrap_or_default())).collect()
             }
         };
         self.tell_changes(before, &mut effects);

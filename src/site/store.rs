@@ -106,18 +106,18 @@ impl StateFolder {
 
 /// Opens the database. It is made of what a crash or a disk may have damaged: whatever it does then is told plainly.
 pub fn open_database(folder: &StateFolder) -> Result<sled::Db, Failure> {
-    open_database_at(&folder.path().join("database"), folder.path())
+    open_database_at(&folder.path().join("database"), folder.path(), 32 << 20)
 }
 
-/// Opens the database at `path`, which belongs to what is kept in `folder`.
-pub fn open_database_at(path: &Path, folder: &Path) -> Result<sled::Db, Failure> {
+/// Opens the database at `path`, which belongs to what is kept in `folder`, with `cache` bytes of it in memory.
+pub fn open_database_at(path: &Path, folder: &Path, cache: u64) -> Result<sled::Db, Failure> {
     let damaged = |reason: String| {
         Failure::new(Exit::Failed, format!("the database {} cannot be opened: {reason}", path.display())).help(format!(
             "nothing was changed. Restore {0} from a backup; or move it aside, and a new one is made:\n  mv {0} {0}.damaged",
             folder.display()
         ))
     };
-    let config = sled::Config::new().path(path).cache_capacity(32 << 20).flush_every_ms(None);
+    let config = sled::Config::new().path(path).cache_capacity(cache).flush_every_ms(None);
     // The database is known to panic on some kinds of damage; that must not look like a fault of this program.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));

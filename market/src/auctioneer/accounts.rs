@@ -1,8 +1,9 @@
 //! The open accounts of a host. While a call is being applied it is noted what those that it touches were before: from
 //! that the call is taken back where it is refused, and from that its effects are told. So a call costs what it touches,
-//! not what there is.
+//! not what there is. For the same reason accounts are shared by all copies of a market until one of them changes them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,13 +11,13 @@ use super::account::Account;
 use crate::HostAccountId;
 
 /// What accounts were before; `None` for those that were not open.
-pub(super) type Before = BTreeMap<HostAccountId, Option<Account>>;
+pub(super) type Before = BTreeMap<HostAccountId, Option<Arc<Account>>>;
 
 /// The open accounts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Accounts {
-    open: BTreeMap<HostAccountId, Account>,
+    open: BTreeMap<HostAccountId, Arc<Account>>,
     /// While a call is being applied: what those that it touched were before.
     #[serde(skip)]
     before: Option<Before>,
@@ -40,9 +41,9 @@ impl PartialEq for Visited {
 
 impl Accounts {
     /// These accounts.
-    pub(super) const fn of(open: BTreeMap<HostAccountId, Account>) -> Self {
+    pub(super) fn of(open: BTreeMap<HostAccountId, Account>) -> Self {
         Self {
-            open,
+            open: open.into_iter().map(|(id, account)| (id, Arc::new(account))).collect(),
             before: None,
             #[cfg(test)]
             visited: Visited(std::cell::RefCell::new(std::collections::BTreeSet::new())),
@@ -50,7 +51,7 @@ impl Accounts {
     }
 
     /// All of them.
-    pub(super) const fn all(&self) -> &BTreeMap<HostAccountId, Account> {
+    pub(super) const fn all(&self) -> &BTreeMap<HostAccountId, Arc<Account>> {
         &self.open
     }
 
@@ -69,12 +70,12 @@ impl Accounts {
 
     pub(super) fn get(&self, id: &HostAccountId) -> Option<&Account> {
         self.visit([id]);
-        self.open.get(id)
+        self.open.get(id).map(|account| &**account)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&HostAccountId, &Account)> {
         self.visit(self.open.keys());
-        self.open.iter()
+        self.open.iter().map(|(id, account)| (id, &**account))
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = &Account> {
@@ -90,7 +91,7 @@ impl Accounts {
         {
             before.insert(id.clone(), Some(account.clone()));
         }
-        self.open.get_mut(id)
+        self.open.get_mut(id).map(Arc::make_mut)
     }
 
     /// All accounts to be changed.
@@ -101,11 +102,11 @@ impl Accounts {
                 before.entry(id.clone()).or_insert_with(|| Some(account.clone()));
             }
         }
-        self.open.iter_mut()
+        self.open.iter_mut().map(|(id, account)| (id, Arc::make_mut(account)))
     }
 
     pub(super) fn insert(&mut self, id: HostAccountId, account: Account) {
-        let former = self.open.insert(id.clone(), account);
+        let former = self.open.insert(id.clone(), Arc::new(account));
         if let Some(before) = &mut self.before {
             before.entry(id).or_insert(former);
         }
@@ -118,7 +119,7 @@ impl Accounts {
         {
             before.insert(id.clone(), former.clone());
         }
-        former
+        former.map(Arc::unwrap_or_clone)
     }
 
     /// From now on it is noted what accounts were before.
@@ -132,7 +133,7 @@ impl Accounts {
     }
 
     /// Makes an account again what it was.
-    pub(super) fn put_back(&mut self, id: HostAccountId, former: Option<Account>) {
+    pub(super) fn put_back(&mut self, id: HostAccountId, former: Option<Arc<Account>>) {
         match former {
             Some(account) => self.open.insert(id, account),
             None => self.open.remove(&id),

@@ -108,6 +108,21 @@ impl Auctioneer {
         self.accounts.keys()
     }
 
+    /// Where an account stands; `None` where it is not open.
+    pub fn state_of(&self, id: &HostAccountId) -> Option<AccountState> {
+        self.accounts.get(id).map(|account| account.state)
+    }
+
+    /// What an account has of a resource.
+    pub fn share_of(&self, id: &HostAccountId, kind: ResourceKind) -> Quantity {
+        self.accounts.get(id).map(|account| account.share_of(kind)).unwrap_or_default()
+    }
+
+    /// What an account bids.
+    pub fn bid_of(&self, id: &HostAccountId) -> Option<&Bid> {
+        self.accounts.get(id)?.bid.as_ref()
+    }
+
     /// One account, or `None` where it is not open.
     pub fn account(&self, id: &HostAccountId) -> Option<AccountView> {
         let account = self.accounts.get(id)?;

@@ -14,7 +14,7 @@ use tycoon_xen::remote::Session;
 use tycoon_xen::remote::socket::SocketServer;
 
 use super::driver;
-use super::drivers::{SimulatedArgs, open_memory};
+use super::drivers::{DATABASE_CACHE_BYTES, SimulatedArgs, open_memory};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::folders;
@@ -123,7 +123,7 @@ fn simulated(arguments: &EnforceArgs, settings: &Settings) -> Result<Arc<dyn Hyp
             .help("give a folder with --store FOLDER")
     })?;
     folders::make(&folder)?;
-    let database = store::open_database_at(&folder.join("database"), &folder)?;
+    let database = store::open_database_at(&folder.join("database"), &folder, DATABASE_CACHE_BYTES)?;
     open_memory(&database, &arguments.simulated.over(settings)?)
 }
 

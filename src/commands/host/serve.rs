@@ -19,7 +19,7 @@ use tycoon_xen::daemon::{HostDaemon, HostIdentity, HostParts, openapi};
 use tycoon_xen::hypervisor::Hypervisor;
 
 use super::bank_watch::BankWatch;
-use super::drivers::{DriverChoice, SimulatedArgs};
+use super::drivers::{DATABASE_CACHE_BYTES, DriverChoice, SimulatedArgs};
 use super::heart::Heart;
 use super::metrics;
 use super::policy_file::PolicyFile;
@@ -219,7 +219,7 @@ pub fn run(arguments: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
     .map_err(|error| Failure::from_lock(&error))?;
     let key = arguments.key.clone().or_else(|| settings.text("key").map(PathBuf::from));
     let signer: Arc<dyn Signer> = host_key(&key.unwrap_or_else(|| plan.store.join("host_key")))?;
-    let database = store::open_database_at(&plan.store.join("database"), &plan.store)?;
+    let database = store::open_database_at(&plan.store.join("database"), &plan.store, DATABASE_CACHE_BYTES)?;
     let simulated = arguments.simulated.over(&settings)?;
     let hypervisor = plan.driver.open(&plan.name, &database, &simulated)?;
     let clock = Arc::new(SteadyClock::start());

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use tycoon_market::auctioneer::AccountState;
 use tycoon_market::{HostAccountId, ResourceKind};
 
-use super::market::share;
 use super::{HostDaemon, alone};
 use crate::hypervisor::HypervisorError;
 use crate::status::DomainStatus;
@@ -62,12 +61,12 @@ impl HostDaemon {
 
     fn duty(&self, id: &HostAccountId) -> Duty {
         let state = self.lock();
-        match state.auctioneer.account(id).map(|view| view.state) {
+        match state.auctioneer.state_of(id) {
             None if state.closed.contains_key(id) => Duty::Remove,
             Some(AccountState::Stopped { .. }) => Duty::Stop,
             Some(AccountState::Active | AccountState::Warned { .. }) => {
                 let capacity = state.auctioneer.config().capacity_of(ResourceKind::Cpu).amount().max(1) as f64;
-                Duty::Share(share(&state, id, ResourceKind::Cpu).amount() as f64 / capacity)
+                Duty::Share(state.auctioneer.share_of(id, ResourceKind::Cpu).amount() as f64 / capacity)
             }
             None | Some(AccountState::Idle | AccountState::Waiting) => Duty::Nothing,
         }

@@ -431,17 +431,10 @@ pub(super) fn report(state: &State, id: &HostAccountId) -> Result<AccountReport,
     })
 }
 
-/// What an account has of a resource now.
-pub(super) fn share(state: &State, id: &HostAccountId, kind: ResourceKind) -> Quantity {
-    let view = state.auctioneer.account(id);
-    view.and_then(|view| view.allocation.get(&kind).copied()).unwrap_or_default()
-}
-
 /// What an account's domains may have of memory or disk: what its bid reserves. What the auction gives beyond that can
 /// go to others at any time, and a domain cannot give it back.
 pub(super) fn reserved(state: &State, id: &HostAccountId, kind: ResourceKind) -> Quantity {
-    let Some(view) = state.auctioneer.account(id) else { return Quantity::ZERO };
-    let preference = view.bid.as_ref().and_then(|bid| bid.preferences().get(&kind));
+    let preference = state.auctioneer.bid_of(id).and_then(|bid| bid.preferences().get(&kind));
     let minimum = preference.map(|preference| preference.min.of(state.auctioneer.config().capacity_of(kind)));
-    minimum.unwrap_or_default().min(view.allocation.get(&kind).copied().unwrap_or_default())
+    minimum.unwrap_or_default().min(state.auctioneer.share_of(id, kind))
 }
