@@ -58,6 +58,10 @@ build: ## build the program and link it as bin/tycoon
 install: packages toolchain ## build with all optimisations and install into cargo's bin directory
 	$(step) "install" cargo install --locked --path .
 
+.PHONY: deb
+deb: packages toolchain ## build the Debian package
+	$(step) "Debian package" scripts/deb
+
 .PHONY: fmt
 fmt: ## format all code
 	$(step) "format" cargo fmt --all

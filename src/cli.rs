@@ -112,6 +112,8 @@ pub enum Command {
     Lsp(commands::lsp::LspArgs),
     /// Print a completion script for a shell
     Completions(commands::completions::CompletionsArgs),
+    /// Print a manual page, or write all of them into a folder
+    Man(commands::man::ManArgs),
 }
 
 /// What a command does with a description.

@@ -13,6 +13,7 @@ pub mod hosts;
 pub mod init;
 pub mod ls;
 pub mod lsp;
+pub mod man;
 pub mod market;
 pub mod plan;
 pub mod resolve;
@@ -59,5 +60,6 @@ pub fn run(command: &Command, output: &Output) -> Result<Exit, Failure> {
         Command::Explain(arguments) => explain::run(arguments, output),
         Command::Lsp(arguments) => lsp::run(arguments),
         Command::Completions(arguments) => completions::run(arguments, output),
+        Command::Man(arguments) => man::run(arguments, output),
     }
 }
