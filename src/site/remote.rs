@@ -191,10 +191,10 @@ impl RemoteSite {
         Ok(HostClient::new(caller))
     }
 
-    /// A client of one of the hosts that were seen; `None` where there is none of this id, or no way to it.
-    pub fn client_of(&self, id: &HostId) -> Option<HostClient> {
-        let known = self.seen().get(id).cloned()?;
-        self.client(&known).ok()
+    /// A client of one of the hosts that were seen; why there is none where no way leads to it.
+    pub fn client_of(&self, id: &HostId) -> Result<HostClient, LinkError> {
+        let known = self.seen().get(id).cloned();
+        self.client(&known.ok_or_else(|| LinkError::Unreachable { reason: "no way to it is known".to_owned() })?)
     }
 
     fn seen(&self) -> MutexGuard<'_, BTreeMap<HostId, KnownHost>> {

@@ -30,8 +30,16 @@ pub struct HostsArg {
 pub struct Chosen {
     /// The host.
     pub host: SiteHost,
-    /// Its client.
-    pub client: HostClient,
+    /// Its client, or why there is none.
+    client: Result<HostClient, LinkError>,
+}
+
+impl Chosen {
+    /// The client of the host; why it cannot be reached where there is none, which is this host's answer to whatever it
+    /// is asked.
+    pub fn client(&self) -> Result<&HostClient, LinkError> {
+        self.client.as_ref().map_err(Clone::clone)
+    }
 }
 
 /// What one word chooses.
@@ -124,16 +132,11 @@ impl HostsArg {
             }
             numbers.extend(found);
         }
-        let mut chosen = Vec::with_capacity(numbers.len());
-        for number in numbers {
+        let chosen = numbers.into_iter().map(|number| {
             let host = known[number].clone();
-            let client = session.host_client(&host.id).ok_or_else(|| {
-                Failure::new(Exit::Failed, format!("host {} cannot be reached", host.name))
-                    .help("`tycoon hosts` says what is known of it")
-            })?;
-            chosen.push(Chosen { host, client });
-        }
-        Ok(chosen)
+            Chosen { client: session.host_client(&host.id), host }
+        });
+        Ok(chosen.collect())
     }
 }
 

@@ -59,7 +59,7 @@ pub fn history(arguments: &HistoryArgs, output: &Output) -> Result<Exit, Failure
         let mut events = Vec::new();
         let mut after = 0;
         loop {
-            let report = chosen.client.events(after, 0).map_err(link_error)?;
+            let report = chosen.client()?.events(after, 0).map_err(link_error)?;
             let is_last = report.last <= after || report.events.is_empty();
             events.extend(report.events);
             if is_last {
@@ -95,7 +95,10 @@ pub fn watch(arguments: &WatchArgs, output: &Output) -> Result<Exit, Failure> {
     let begin: BTreeMap<String, u64> = chosen
         .iter()
         .map(|chosen| {
-            let last = chosen.client.events(u64::MAX, 0).map(|report| report.last);
+            let last = chosen
+                .client()
+                .and_then(|client| client.events(u64::MAX, 0).map_err(link_error))
+                .map(|report| report.last);
             last.map(|last| (chosen.host.name.to_string(), last)).map_err(|error| {
                 Failure::from_error(Exit::Failed, &error).context(&format!("host {} does not tell", chosen.host.name))
             })
@@ -120,7 +123,7 @@ fn follow(chosen: &Chosen, mut after: u64, pool: Option<&PoolName>, deadline: Op
             return;
         }
         let wait = left.map_or(WAIT_SECONDS, |left| left.as_secs().clamp(1, WAIT_SECONDS));
-        match chosen.client.events(after, wait) {
+        match chosen.client().and_then(|client| client.events(after, wait).map_err(link_error)) {
             Ok(report) => {
                 if is_silent {
                     output.message(&format!("host {host} answers again"));

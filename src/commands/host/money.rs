@@ -183,7 +183,7 @@ pub fn refund(arguments: &RefundArgs, output: &Output) -> Result<Exit, Failure> 
     let answers = ask(&chosen, |chosen| {
         let generation = chosen.host.link.account(pool)?.map_or(0, |account| account.generation);
         let request = RefundRequest { generation, leave: arguments.leave };
-        chosen.client.refund(pool, &request).map_err(link_error)
+        chosen.client()?.refund(pool, &request).map_err(link_error)
     });
     session.close()?;
     Ok(answers.show(output, account_json, |accounts| account_table(accounts, output)))
@@ -203,7 +203,7 @@ pub fn close(arguments: &CloseArgs, output: &Output) -> Result<Exit, Failure> {
     }
     let answers = ask(&chosen, |chosen| {
         let generation = chosen.host.link.account(pool)?.map_or(u64::MAX, |account| account.generation);
-        match chosen.client.close(pool, generation) {
+        match chosen.client()?.close(pool, generation) {
             Ok(report) => Ok(report),
             Err(error) => Err(link_error(error)),
         }
