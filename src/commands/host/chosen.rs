@@ -1,7 +1,6 @@
 //! Which hosts a command is about: names, patterns, labels, files with more of them, or all.
 
 use std::collections::BTreeSet;
-use std::io::Read as _;
 use std::path::Path;
 
 use clap::Args;
@@ -12,6 +11,7 @@ use tycoon_xen::client::HostClient;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::files;
 use crate::output::Output;
 use crate::site::Session;
 
@@ -141,17 +141,7 @@ impl HostsArg {
 }
 
 fn words_of(path: &Path) -> Result<Vec<String>, Failure> {
-    let failed = |error: std::io::Error| {
-        Failure::from_error(Exit::Failed, &error)
-            .context(&format!("the list of hosts {} cannot be read", path.display()))
-    };
-    let mut text = String::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text))
-        .map_err(failed)?;
-    if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(Failure::new(Exit::Failed, format!("the list of hosts {} is larger than 1 MiB", path.display())));
-    }
+    let text = files::read_text("the list of hosts", path, FILE_BYTES_MAX)?;
     let line = |line: &str| line.split('#').next().unwrap_or_default().trim().to_owned();
     Ok(text.lines().map(line).filter(|line| !line.is_empty()).collect())
 }
