@@ -101,6 +101,15 @@ impl Failure {
         self
     }
 
+    /// The same with one more thing to do about it.
+    #[must_use]
+    pub fn more_help(mut self, text: &str) -> Self {
+        if let Content::Plain { help, .. } = &mut *self.content {
+            *help = Some(help.take().map_or_else(|| text.to_owned(), |before| format!("{before}\n{text}")));
+        }
+        self
+    }
+
     /// An error of a run; a plan that cannot be made points into the description.
     pub fn from_executor(error: ExecutorError, sources: Option<&Sources>) -> Self {
         match error {
