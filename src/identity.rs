@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::files;
 use crate::folders::{self, Folders};
 use crate::output::Output;
 use crate::service::settings::Settings;
@@ -23,12 +24,28 @@ use crate::site::world::Surroundings;
 /// The names in the file that says which key is used.
 const NAMES: &[&str] = &["key-file", "agent-key"];
 
+/// The variable that names a file with the passphrase.
+pub const PASSPHRASE_FILE: &str = "TYCOON_PASSPHRASE_FILE";
+/// The longest passphrase, with the end of its line, in bytes.
+const PASSPHRASE_BYTES_MAX: u64 = 4096;
+
 /// Who runs the program.
 pub struct Identity {
     /// The key.
     pub key: Arc<dyn Signer>,
-    /// Where it is kept: a file, or the socket of an agent.
-    pub path: PathBuf,
+    /// The key itself, where an agent does not keep it to itself.
+    pub secret: Option<Arc<SecretKey>>,
+    /// Where it is kept.
+    pub place: KeyPlace,
+}
+
+/// Where a key is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyPlace {
+    /// In this file.
+    File(PathBuf),
+    /// In the ssh-agent at this socket.
+    Agent(PathBuf),
 }
 
 /// Which key the user has chosen.
@@ -63,22 +80,12 @@ impl KeyChoice {
 
     /// Writes down what is chosen.
     pub fn write(&self, config: &Path) -> Result<(), Failure> {
-        use std::io::Write as _;
         let (name, value) = match self {
             Self::File(file) => ("key-file", file.to_string_lossy().into_owned()),
             Self::Agent(key) => ("agent-key", key.to_string()),
         };
         let text = format!("// Written by `tycoon user setup`.\n{name} {}\n", kdl::KdlValue::String(value));
-        let place = Self::place(config);
-        let written = (|| {
-            let mut file = tempfile::NamedTempFile::new_in(config)?;
-            file.write_all(text.as_bytes())?;
-            file.as_file().sync_all()?;
-            file.persist(&place).map_err(|error| error.error)
-        })();
-        written.map(|_| ()).map_err(|error| {
-            Failure::from_error(Exit::Failed, &error).context(&format!("{} cannot be written", place.display()))
-        })
+        files::write(&Self::place(config), text.as_bytes(), 0o600)
     }
 
     /// The key.
@@ -95,8 +102,8 @@ impl KeyChoice {
                     )
                     .help("add it with `ssh-add FILE`; `ssh-add -l` lists what the agent holds"));
                 }
-                let path = agent.socket().to_owned();
-                Ok(Identity { key: Arc::new(AgentKey::new(agent, *key)), path })
+                let place = KeyPlace::Agent(agent.socket().to_owned());
+                Ok(Identity { key: Arc::new(AgentKey::new(agent, *key)), secret: None, place })
             }
         }
     }
@@ -129,10 +136,10 @@ impl Identity {
             Err(_) if path.exists() => return Self::load(path, output),
             Err(error) => return Err(Failure::from_error(Exit::Failed, &error)),
         }
-        let identity = Self { key: Arc::new(key), path };
+        let shown = path.display().to_string();
+        let identity = Self::in_file(key, path);
         output.message(&format!(
-            "made your key {} (account {}); keep it safe, for it is your account",
-            identity.path.display(),
+            "made your key {shown} (account {}); keep it safe, for it is your account",
             identity.account().short()
         ));
         Ok(identity)
@@ -153,7 +160,13 @@ impl Identity {
 
     fn load(path: PathBuf, output: &Output) -> Result<Self, Failure> {
         let key = load_key(&path, output)?;
-        Ok(Self { key: Arc::new(key), path })
+        Ok(Self::in_file(key, path))
+    }
+
+    /// Who has this key, which is in the file `path`.
+    pub fn in_file(key: SecretKey, path: PathBuf) -> Self {
+        let secret = Arc::new(key);
+        Self { key: secret.clone(), secret: Some(secret), place: KeyPlace::File(path) }
     }
 
     /// The account of the key.
@@ -213,14 +226,10 @@ fn cure(error: &KeyFileError) -> String {
 /// A passphrase that the user types, or that stands in the file that TYCOON_PASSPHRASE_FILE names; `None` where nobody
 /// can be asked.
 pub fn passphrase(question: &str, output: &Output) -> Result<Option<Zeroizing<String>>, Failure> {
-    use std::io::Read as _;
-    if let Some(path) = std::env::var_os("TYCOON_PASSPHRASE_FILE") {
-        let mut text = Zeroizing::new(String::new());
-        let read = std::fs::File::open(&path).and_then(|file| file.take(4096).read_to_string(&mut text));
-        read.map_err(|error| {
-            Failure::from_error(Exit::Failed, &error)
-                .context("the file that TYCOON_PASSPHRASE_FILE names cannot be read")
-        })?;
+    if let Some(path) = std::env::var_os(PASSPHRASE_FILE) {
+        let text = files::read_text("the passphrase file", Path::new(&path), PASSPHRASE_BYTES_MAX)
+            .map_err(|failure| failure.help(format!("{PASSPHRASE_FILE} names it")))?;
+        let text = Zeroizing::new(text);
         return Ok(Some(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned())));
     }
     if !output.can_ask {

@@ -344,6 +344,7 @@ fn a_key_in_an_ssh_agent_signs_calls() {
     let public = std::fs::read_to_string(environment.path().join("key.pub")).unwrap();
     let shown = tycoon(&["user", "setup", "--agent", "jane"]).ok();
     assert!(shown.stdout.contains(public.split(' ').nth(1).unwrap()), "{shown}");
+    assert!(shown.stdout.contains("ssh-agent    HOME/agent"), "{shown}");
     tycoon(&["init", "--bank", &bank.url, "--bank-key", &bank.key]).ok();
     tycoon(&["bank", "create-account", "--label", "by agent"]).ok();
     let balance = tycoon(&["bank", "balance"]).ok();
@@ -420,6 +421,14 @@ fn a_protected_key_needs_its_passphrase() {
     with(Some("passphrase"), &["user", "export", "--protected", "copy"]).ok();
     with(Some("passphrase"), &["user", "setup", "--key", "copy"]).ok();
     assert_eq!(with(Some("passphrase"), &["user", "export"]).ok().stdout, public);
+    // A passphrase from a pipe can be read once, and is asked for once.
+    let arguments = ["user", "setup", "--key", "copy"];
+    let mut command = live(&environment, &arguments);
+    let (from, mut into) = std::io::pipe().expect("a pipe");
+    command.env("TYCOON_PASSPHRASE_FILE", "/dev/stdin").stdin(from);
+    into.write_all(b"correct horse\n").expect("a pipe takes a line");
+    drop(into);
+    environment.ran(&arguments, command).ok();
 }
 
 #[test]
