@@ -34,7 +34,7 @@ pub struct SshArgs {
 /// that there is nothing to check it against.
 pub fn run(arguments: &SshArgs, output: &Output) -> Result<Exit, Failure> {
     let session = Session::open(output, "tycoon ssh")?;
-    let found = domains::find(&session, &arguments.domain)?;
+    let found = domains::find(&session, &arguments.domain, output)?;
     let name = format!("{}/{}", arguments.domain.pool, path_of(&found));
     let mut ssh = Command::new("ssh");
     match session.embedded() {
