@@ -122,11 +122,15 @@ impl Failure {
         }
     }
 
-    /// A lock that is held.
+    /// A lock that was not taken.
     pub fn from_lock(error: &LockError) -> Self {
-        let held = matches!(error, LockError::Held { .. });
-        let failure = Self::from_error(if held { Exit::Locked } else { Exit::Failed }, error);
-        if held { failure.help("wait until it has ended, and run the command again") } else { failure }
+        match error {
+            LockError::Held { .. } => {
+                Self::from_error(Exit::Locked, error).help("wait until it has ended, and run the command again")
+            }
+            LockError::Stopped { .. } => Self::from_error(Exit::Interrupted, error),
+            LockError::Io { .. } => Self::from_error(Exit::Failed, error),
+        }
     }
 
     fn from_plan(error: &PlanError, sources: Option<&Sources>) -> Self {

@@ -18,7 +18,7 @@ use tycoon_bank::{Bank, BankClient, BankService, Options, Registration, api};
 use tycoon_executor::HostLink;
 use tycoon_executor::engine::StopFlag;
 use tycoon_executor::link::{BankLink, LinkError, SiteHost};
-use tycoon_executor::lock::Lock;
+use tycoon_executor::lock::{Lock, Patience};
 use tycoon_lang::site::{HostKind, Site};
 use tycoon_market::ids::TransferId;
 use tycoon_market::{AccountId, HostId, TimeSpan};
@@ -105,7 +105,12 @@ impl EmbeddedSite {
     ) -> Result<Self, Failure> {
         let folder = StateFolder::at(folders.site())?;
         let what = format!("the site `{}`", description.name);
-        let lock = Lock::take(&folder.lock_file(), &what, command, LOCK_PATIENCE)
+        let patience = Patience {
+            longest: LOCK_PATIENCE,
+            is_stopped: &|| stop.is_set(),
+            tell: &|text| output.message(&format!("note: {text}")),
+        };
+        let lock = Lock::take_with(&folder.lock_file(), &what, command, &patience)
             .map_err(|error| Failure::from_lock(&error))?;
         let seed = folder.prepare(surroundings.seed)?;
         let database = store::open_database(&folder)?;
