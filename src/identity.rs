@@ -23,6 +23,8 @@ use crate::site::world::Surroundings;
 
 /// The names in the file that says which key is used.
 const NAMES: &[&str] = &["key-file", "agent-key"];
+/// The name of the key's file, beside the file that says which key is used.
+const USUAL_FILE: &str = "id_ed25519";
 
 /// The variable that names a file with the passphrase.
 pub const PASSPHRASE_FILE: &str = "TYCOON_PASSPHRASE_FILE";
@@ -71,7 +73,7 @@ impl KeyChoice {
         }
         let settings = Settings::read(&place, NAMES)?;
         match (settings.text("key-file"), settings.parsed::<PublicKey>("agent-key")?) {
-            (Some(file), None) => Ok(Some(Self::File(file.into()))),
+            (Some(file), None) => Ok(Some(Self::File(config.join(file)))),
             (None, Some(key)) => Ok(Some(Self::Agent(key))),
             _ => Err(Failure::new(Exit::Failed, format!("{} must name one key", place.display()))
                 .help("`tycoon user setup` writes it anew")),
@@ -84,7 +86,8 @@ impl KeyChoice {
             Self::File(file) => ("key-file", file.to_string_lossy().into_owned()),
             Self::Agent(key) => ("agent-key", key.to_string()),
         };
-        let text = format!("// Written by `tycoon user setup`.\n{name} {}\n", kdl::KdlValue::String(value));
+        let text =
+            format!("// Which key is yours; `tycoon user setup` writes it.\n{name} {}\n", kdl::KdlValue::String(value));
         files::write(&Self::place(config), text.as_bytes(), 0o600)
     }
 
@@ -123,11 +126,19 @@ impl Identity {
     pub fn find_or_make(folders: &Folders, surroundings: &Surroundings, output: &Output) -> Result<Self, Failure> {
         folders::make(&folders.config)?;
         if let Some(choice) = KeyChoice::read(&folders.config)? {
-            return choice.open(output);
+            return match &choice {
+                KeyChoice::File(path) if matches!(path.try_exists(), Ok(false)) => Err(lost(path, &folders.config)),
+                _ => choice.open(output),
+            };
         }
         let path = Self::usual_file(&folders.config);
+        // Written down, so that a key that is lost later is missed, and no other is made in its place.
+        let usual = KeyChoice::File(USUAL_FILE.into());
         if path.exists() {
-            return Self::load(path, output);
+            let identity = Self::load(path, output)?;
+            // The key is good, also where nothing can be written beside it.
+            let _ = usual.write(&folders.config);
+            return Ok(identity);
         }
         let key = Self::new_key(surroundings)?;
         match key_file::create(&path, &key, "tycoon") {
@@ -136,6 +147,7 @@ impl Identity {
             Err(_) if path.exists() => return Self::load(path, output),
             Err(error) => return Err(Failure::from_error(Exit::Failed, &error)),
         }
+        usual.write(&folders.config)?;
         let shown = path.display().to_string();
         let identity = Self::in_file(key, path);
         output.message(&format!(
@@ -147,7 +159,7 @@ impl Identity {
 
     /// Where the key is kept unless the user has chosen another.
     pub fn usual_file(config: &Path) -> PathBuf {
-        config.join("id_ed25519")
+        config.join(USUAL_FILE)
     }
 
     /// A new key.
@@ -173,6 +185,16 @@ impl Identity {
     pub fn account(&self) -> AccountId {
         AccountId::of(&self.key.public_key())
     }
+}
+
+/// A key that was the user's and is gone. No other is made in its place: that would be another account.
+fn lost(path: &Path, config: &Path) -> Failure {
+    let (key, choice) = (path.display(), KeyChoice::place(config));
+    Failure::new(Exit::Failed, format!("your key {key} is not there any more, and it is your account")).help(format!(
+        "restore it from a backup, and everything is as before. Without it nobody gets at what the account has, and its \
+         pools run until they are paid no more; to begin anew with another key and another account, remove {}",
+        choice.display()
+    ))
 }
 
 /// The key in a file; its passphrase is asked for on a terminal, or read from the file that TYCOON_PASSPHRASE_FILE names.
