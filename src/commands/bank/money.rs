@@ -17,6 +17,7 @@ use crate::files;
 use crate::folders::Folders;
 use crate::output::Output;
 use crate::parties::Parties;
+use crate::site::Session;
 use crate::time::local;
 
 /// The largest receipt that is read from a file, in bytes.
@@ -304,10 +305,14 @@ pub fn receipt(access: &Access, arguments: &ReceiptArgs, output: &Output) -> Res
 pub fn check_receipt(arguments: &ReceiptArgs, choice: &BankChoice, output: &Output) -> Result<Exit, Failure> {
     let Some(path) = &arguments.check else { return Err(Failure::new(Exit::Usage, "which file is not said")) };
     let parties = Parties::read(&Folders::find("remote")?.config)?;
-    let key = choice.bank_key.or(parties.bank.map(|(_, key)| key)).ok_or_else(|| {
-        Failure::new(Exit::Usage, "which bank should have signed it is not known")
-            .help("pin the bank with `tycoon init --bank URL`, or give its address and key with --bank and --bank-key")
-    })?;
+    let key = match choice.pinned(&parties, output)? {
+        Some((_, key)) => key,
+        None => {
+            let (session, site) = Session::open_embedded(output, "tycoon bank receipt")?;
+            session.close()?;
+            site.bank_client().bank()
+        }
+    };
     let shown = path.display();
     let text = files::read_text("the receipt", path, RECEIPT_BYTES_MAX)?;
     let receipt: TransferReceipt = serde_json::from_str(&text)
