@@ -58,7 +58,7 @@ pub enum ColorChoice {
 /// The commands.
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Check a description: all errors of all its files in one run
+    /// Check descriptions: all errors of all their files in one run
     Check(commands::check::CheckArgs),
     /// Show what `up` would do, where, for how much, and why; spends nothing
     Plan(commands::plan::PlanArgs),

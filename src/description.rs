@@ -83,13 +83,29 @@ pub fn load(arguments: &DescriptionArgs, output: &Output) -> Result<Loaded, Fail
     Ok(loaded)
 }
 
+/// Loads the description that a command was given, to be looked at: also where its assertions do not hold, or what it says
+/// contradicts itself. Warnings and what is broken are shown.
+pub fn inspect(arguments: &DescriptionArgs, output: &Output) -> Result<(Loaded, Vec<Diagnostic>), Failure> {
+    let (loader, options) = loader(arguments)?;
+    let inspected = tycoon_lang::inspect(&arguments.file, &loader, &options).map_err(Failure::description)?;
+    let (loaded, broken) = inspected;
+    show_warnings(&loaded.sources, &loaded.warnings, output);
+    show_warnings(&loaded.sources, &broken, output);
+    Ok((loaded, broken))
+}
+
+/// How a command ends that has shown a description: what is broken in it is an error.
+pub fn exit_of(broken: &[Diagnostic]) -> Exit {
+    if broken.is_empty() { Exit::Ok } else { Exit::Failed }
+}
+
 /// Checks a file, be it a pool or a library.
 pub fn check(arguments: &DescriptionArgs) -> Result<Checked, Failure> {
     let (loader, options) = loader(arguments)?;
     tycoon_lang::check(&arguments.file, &loader, &options).map_err(Failure::description)
 }
 
-/// Shows warnings to people; as data they are part of a command's result.
+/// Shows warnings, or errors that end nothing, to people; as data they are part of a command's result.
 pub fn show_warnings(sources: &Sources, warnings: &[Diagnostic], output: &Output) {
     if !warnings.is_empty() && !output.json {
         output.error(&render_diagnostics(sources, warnings, output.stderr));

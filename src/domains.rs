@@ -2,14 +2,15 @@
 
 use std::str::FromStr;
 
-use tycoon_executor::inventory::{ask_all, domains};
 use tycoon_executor::link::SiteHost;
+use tycoon_executor::status::{PoolDomains, pool_domains};
 use tycoon_market::PoolName;
 use tycoon_xen::spec::DomainPath;
 use tycoon_xen::status::DomainStatus;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::output::Output;
 use crate::site::Session;
 
 /// A domain as a person names it.
@@ -44,18 +45,13 @@ pub struct Found {
     pub domain: DomainStatus,
 }
 
-/// Looks for a domain on all hosts.
-pub fn find(session: &Session, wanted: &DomainName) -> Result<Found, Failure> {
-    let site = session.site();
-    let hosts = site.hosts().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
-    let mut silent = Vec::new();
-    let mut found = Vec::new();
-    for (host, answer) in hosts.iter().zip(ask_all(&hosts, |host| domains(host, Some(&wanted.pool)))) {
-        match answer {
-            Ok(there) => found.extend(there.into_iter().map(|domain| Found { host: host.clone(), domain })),
-            Err(error) => silent.push(format!("{} cannot be asked: {error}", host.name)),
-        }
-    }
+/// Looks for a domain on all hosts, also on those that have left the site.
+pub fn find(session: &Session, wanted: &DomainName, output: &Output) -> Result<Found, Failure> {
+    let history = session.history(&wanted.pool, output);
+    let asked = pool_domains(&*session.site(), &wanted.pool, &history);
+    let PoolDomains { found, unknown } = asked.map_err(|error| Failure::from_executor(error, None))?;
+    let found: Vec<Found> = found.into_iter().map(|(host, domain)| Found { host, domain }).collect();
+    let silent: Vec<String> = unknown.iter().map(|(host, why)| format!("{host} {why}")).collect();
     let path_of = |found: &Found| found.domain.ownership.as_ref().map(|own| own.path.clone());
     let mut paths: Vec<DomainPath> = found.iter().filter_map(path_of).collect();
     paths.sort_by(|a, b| a.natural_order().cmp(&b.natural_order()));

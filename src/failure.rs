@@ -101,6 +101,15 @@ impl Failure {
         self
     }
 
+    /// The same with one more thing to do about it.
+    #[must_use]
+    pub fn more_help(mut self, text: &str) -> Self {
+        if let Content::Plain { help, .. } = &mut *self.content {
+            *help = Some(help.take().map_or_else(|| text.to_owned(), |before| format!("{before}\n{text}")));
+        }
+        self
+    }
+
     /// An error of a run; a plan that cannot be made points into the description.
     pub fn from_executor(error: ExecutorError, sources: Option<&Sources>) -> Self {
         match error {
@@ -113,11 +122,15 @@ impl Failure {
         }
     }
 
-    /// A lock that is held.
+    /// A lock that was not taken.
     pub fn from_lock(error: &LockError) -> Self {
-        let held = matches!(error, LockError::Held { .. });
-        let failure = Self::from_error(if held { Exit::Locked } else { Exit::Failed }, error);
-        if held { failure.help("wait until it has ended, and run the command again") } else { failure }
+        match error {
+            LockError::Held { .. } => {
+                Self::from_error(Exit::Locked, error).help("wait until it has ended, and run the command again")
+            }
+            LockError::Stopped { .. } => Self::from_error(Exit::Interrupted, error),
+            LockError::Io { .. } => Self::from_error(Exit::Failed, error),
+        }
     }
 
     fn from_plan(error: &PlanError, sources: Option<&Sources>) -> Self {

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::files;
 use crate::folders::{self, Folders};
 use crate::output::Output;
 use crate::service::settings::Settings;
@@ -22,13 +23,31 @@ use crate::site::world::Surroundings;
 
 /// The names in the file that says which key is used.
 const NAMES: &[&str] = &["key-file", "agent-key"];
+/// The name of the key's file, beside the file that says which key is used.
+const USUAL_FILE: &str = "id_ed25519";
+
+/// The variable that names a file with the passphrase.
+pub const PASSPHRASE_FILE: &str = "TYCOON_PASSPHRASE_FILE";
+/// The longest passphrase, with the end of its line, in bytes.
+const PASSPHRASE_BYTES_MAX: u64 = 4096;
 
 /// Who runs the program.
 pub struct Identity {
     /// The key.
     pub key: Arc<dyn Signer>,
-    /// Where it is kept: a file, or the socket of an agent.
-    pub path: PathBuf,
+    /// The key itself, where an agent does not keep it to itself.
+    pub secret: Option<Arc<SecretKey>>,
+    /// Where it is kept.
+    pub place: KeyPlace,
+}
+
+/// Where a key is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyPlace {
+    /// In this file.
+    File(PathBuf),
+    /// In the ssh-agent at this socket.
+    Agent(PathBuf),
 }
 
 /// Which key the user has chosen.
@@ -54,7 +73,7 @@ impl KeyChoice {
         }
         let settings = Settings::read(&place, NAMES)?;
         match (settings.text("key-file"), settings.parsed::<PublicKey>("agent-key")?) {
-            (Some(file), None) => Ok(Some(Self::File(file.into()))),
+            (Some(file), None) => Ok(Some(Self::File(config.join(file)))),
             (None, Some(key)) => Ok(Some(Self::Agent(key))),
             _ => Err(Failure::new(Exit::Failed, format!("{} must name one key", place.display()))
                 .help("`tycoon user setup` writes it anew")),
@@ -63,22 +82,13 @@ impl KeyChoice {
 
     /// Writes down what is chosen.
     pub fn write(&self, config: &Path) -> Result<(), Failure> {
-        use std::io::Write as _;
         let (name, value) = match self {
             Self::File(file) => ("key-file", file.to_string_lossy().into_owned()),
             Self::Agent(key) => ("agent-key", key.to_string()),
         };
-        let text = format!("// Written by `tycoon user setup`.\n{name} {}\n", kdl::KdlValue::String(value));
-        let place = Self::place(config);
-        let written = (|| {
-            let mut file = tempfile::NamedTempFile::new_in(config)?;
-            file.write_all(text.as_bytes())?;
-            file.as_file().sync_all()?;
-            file.persist(&place).map_err(|error| error.error)
-        })();
-        written.map(|_| ()).map_err(|error| {
-            Failure::from_error(Exit::Failed, &error).context(&format!("{} cannot be written", place.display()))
-        })
+        let text =
+            format!("// Which key is yours; `tycoon user setup` writes it.\n{name} {}\n", kdl::KdlValue::String(value));
+        files::write(&Self::place(config), text.as_bytes(), 0o600)
     }
 
     /// The key.
@@ -95,8 +105,8 @@ impl KeyChoice {
                     )
                     .help("add it with `ssh-add FILE`; `ssh-add -l` lists what the agent holds"));
                 }
-                let path = agent.socket().to_owned();
-                Ok(Identity { key: Arc::new(AgentKey::new(agent, *key)), path })
+                let place = KeyPlace::Agent(agent.socket().to_owned());
+                Ok(Identity { key: Arc::new(AgentKey::new(agent, *key)), secret: None, place })
             }
         }
     }
@@ -116,11 +126,19 @@ impl Identity {
     pub fn find_or_make(folders: &Folders, surroundings: &Surroundings, output: &Output) -> Result<Self, Failure> {
         folders::make(&folders.config)?;
         if let Some(choice) = KeyChoice::read(&folders.config)? {
-            return choice.open(output);
+            return match &choice {
+                KeyChoice::File(path) if matches!(path.try_exists(), Ok(false)) => Err(lost(path, &folders.config)),
+                _ => choice.open(output),
+            };
         }
         let path = Self::usual_file(&folders.config);
+        // Written down, so that a key that is lost later is missed, and no other is made in its place.
+        let usual = KeyChoice::File(USUAL_FILE.into());
         if path.exists() {
-            return Self::load(path, output);
+            let identity = Self::load(path, output)?;
+            // The key is good, also where nothing can be written beside it.
+            let _ = usual.write(&folders.config);
+            return Ok(identity);
         }
         let key = Self::new_key(surroundings)?;
         match key_file::create(&path, &key, "tycoon") {
@@ -129,10 +147,11 @@ impl Identity {
             Err(_) if path.exists() => return Self::load(path, output),
             Err(error) => return Err(Failure::from_error(Exit::Failed, &error)),
         }
-        let identity = Self { key: Arc::new(key), path };
+        usual.write(&folders.config)?;
+        let shown = path.display().to_string();
+        let identity = Self::in_file(key, path);
         output.message(&format!(
-            "made your key {} (account {}); keep it safe, for it is your account",
-            identity.path.display(),
+            "made your key {shown} (account {}); keep it safe, for it is your account",
             identity.account().short()
         ));
         Ok(identity)
@@ -140,7 +159,7 @@ impl Identity {
 
     /// Where the key is kept unless the user has chosen another.
     pub fn usual_file(config: &Path) -> PathBuf {
-        config.join("id_ed25519")
+        config.join(USUAL_FILE)
     }
 
     /// A new key.
@@ -153,13 +172,29 @@ impl Identity {
 
     fn load(path: PathBuf, output: &Output) -> Result<Self, Failure> {
         let key = load_key(&path, output)?;
-        Ok(Self { key: Arc::new(key), path })
+        Ok(Self::in_file(key, path))
+    }
+
+    /// Who has this key, which is in the file `path`.
+    pub fn in_file(key: SecretKey, path: PathBuf) -> Self {
+        let secret = Arc::new(key);
+        Self { key: secret.clone(), secret: Some(secret), place: KeyPlace::File(path) }
     }
 
     /// The account of the key.
     pub fn account(&self) -> AccountId {
         AccountId::of(&self.key.public_key())
     }
+}
+
+/// A key that was the user's and is gone. No other is made in its place: that would be another account.
+fn lost(path: &Path, config: &Path) -> Failure {
+    let (key, choice) = (path.display(), KeyChoice::place(config));
+    Failure::new(Exit::Failed, format!("your key {key} is not there any more, and it is your account")).help(format!(
+        "restore it from a backup, and everything is as before. Without it nobody gets at what the account has, and its \
+         pools run until they are paid no more; to begin anew with another key and another account, remove {}",
+        choice.display()
+    ))
 }
 
 /// The key in a file; its passphrase is asked for on a terminal, or read from the file that TYCOON_PASSPHRASE_FILE names.
@@ -213,14 +248,10 @@ fn cure(error: &KeyFileError) -> String {
 /// A passphrase that the user types, or that stands in the file that TYCOON_PASSPHRASE_FILE names; `None` where nobody
 /// can be asked.
 pub fn passphrase(question: &str, output: &Output) -> Result<Option<Zeroizing<String>>, Failure> {
-    use std::io::Read as _;
-    if let Some(path) = std::env::var_os("TYCOON_PASSPHRASE_FILE") {
-        let mut text = Zeroizing::new(String::new());
-        let read = std::fs::File::open(&path).and_then(|file| file.take(4096).read_to_string(&mut text));
-        read.map_err(|error| {
-            Failure::from_error(Exit::Failed, &error)
-                .context("the file that TYCOON_PASSPHRASE_FILE names cannot be read")
-        })?;
+    if let Some(path) = std::env::var_os(PASSPHRASE_FILE) {
+        let text = files::read_text("the passphrase file", Path::new(&path), PASSPHRASE_BYTES_MAX)
+            .map_err(|failure| failure.help(format!("{PASSPHRASE_FILE} names it")))?;
+        let text = Zeroizing::new(text);
         return Ok(Some(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned())));
     }
     if !output.can_ask {

@@ -7,6 +7,7 @@ use tycoon_market::PublicKey;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::files;
 use crate::service::settings::Settings;
 
 /// The names in the file.
@@ -87,8 +88,6 @@ impl Parties {
 
     /// Writes down what is pinned.
     pub fn write(&self, config: &Path) -> Result<(), Failure> {
-        use std::io::Write as _;
-        let path = Self::file(config);
         let mut text = "// Written by `tycoon init`.\n".to_owned();
         let mut line = |name: &str, value: &str| {
             text.push_str(&format!("{name} {}\n", kdl::KdlValue::String(value.to_owned())));
@@ -107,15 +106,7 @@ impl Parties {
         if let Some(trusted) = &self.trusted {
             line("trusted-certificates", &trusted.to_string_lossy());
         }
-        let written = (|| {
-            let mut file = tempfile::NamedTempFile::new_in(config)?;
-            file.write_all(text.as_bytes())?;
-            file.as_file().sync_all()?;
-            file.persist(&path).map_err(|error| error.error)
-        })();
-        written.map(|_| ()).map_err(|error| {
-            Failure::from_error(Exit::Failed, &error).context(&format!("{} cannot be written", path.display()))
-        })
+        files::write(&Self::file(config), text.as_bytes(), 0o600)
     }
 }
 

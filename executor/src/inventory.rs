@@ -156,6 +156,23 @@ pub fn domains(host: &SiteHost, pool: Option<&PoolName>) -> Result<Vec<DomainSta
     }
 }
 
+/// The escrows at the bank, of one pool, that a host may still be handed: open, not drawn from and not released, and
+/// neither credited to the account nor closed by the host and still to be settled.
+pub fn unredeemed<'a>(
+    escrows: &'a [BankEscrow],
+    host: &HostId,
+    account: Option<&AccountReport>,
+    offers: &OffersReport,
+) -> impl Iterator<Item = &'a BankEscrow> {
+    let credited = account.into_iter().flat_map(|account| &account.escrows).map(|escrow| escrow.escrow);
+    let redeemed: BTreeSet<EscrowId> = credited.chain(offers.unsettled.iter().copied()).collect();
+    let host = *host;
+    escrows
+        .iter()
+        .filter(move |escrow| escrow.host == host && escrow.is_open && !redeemed.contains(&escrow.id))
+        .filter(|escrow| escrow.drawn.is_zero() && escrow.released.is_zero())
+}
+
 fn view(host: &SiteHost, pool: &PoolName, escrows: &[BankEscrow], excluded: Option<&String>) -> HostView {
     let told = ask(host, pool);
     let mut view = HostView {
@@ -177,12 +194,7 @@ fn view(host: &SiteHost, pool: &PoolName, escrows: &[BankEscrow], excluded: Opti
     match told {
         Err(error) => view.closed = Some(format!("cannot be asked: {error}")),
         Ok(told) => {
-            let credited = told.account.iter().flat_map(|account| &account.escrows).map(|escrow| escrow.escrow);
-            let redeemed: BTreeSet<EscrowId> = credited.chain(told.offers.unsettled.iter().copied()).collect();
-            let waiting = escrows
-                .iter()
-                .filter(|escrow| escrow.host == host.id && escrow.is_open && !redeemed.contains(&escrow.id))
-                .filter(|escrow| escrow.drawn.is_zero() && escrow.released.is_zero());
+            let waiting = unredeemed(escrows, &host.id, told.account.as_ref(), &told.offers);
             view.unredeemed = waiting.map(|escrow| Unredeemed { escrow: escrow.id, amount: escrow.amount }).collect();
             view.is_unsettled = !told.offers.unsettled.is_empty();
             view.is_inspected = true;
@@ -232,4 +244,48 @@ fn minima(bid: &Bid) -> impl Iterator<Item = (ResourceKind, Quantity)> {
         Amount::Quantity(quantity) => Some((*kind, quantity)),
         Amount::Fraction(_) => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tycoon_market::{Credits, Timestamp};
+
+    fn escrow(number: u8, host: HostId) -> BankEscrow {
+        BankEscrow {
+            id: EscrowId::from_bytes([number; 16]),
+            pool: "hello".parse().unwrap(),
+            host,
+            opened_at: Timestamp::from_seconds(0),
+            amount: Credits::from_micros(10),
+            drawn: Credits::ZERO,
+            released: Credits::ZERO,
+            is_open: true,
+        }
+    }
+
+    #[test]
+    fn a_host_is_handed_only_escrows_that_nobody_has_touched() {
+        let key = |seed| tycoon_rpc::Signer::public_key(&tycoon_rpc::SecretKey::from_seed(&[seed; 32]));
+        let (host, other) = (HostId::of(&key(1)), HostId::of(&key(2)));
+        let some = Credits::from_micros(1);
+        let escrows = [
+            escrow(1, host),
+            BankEscrow { drawn: some, ..escrow(2, host) },
+            BankEscrow { released: some, ..escrow(3, host) },
+            BankEscrow { is_open: false, ..escrow(4, host) },
+            escrow(5, other),
+            escrow(6, host),
+        ];
+        let offers = OffersReport {
+            offers: BTreeMap::new(),
+            images: Vec::new(),
+            is_draining: false,
+            unsettled: vec![escrows[5].id],
+            prices: BTreeMap::new(),
+            unique: BTreeMap::new(),
+        };
+        let handed: Vec<EscrowId> = unredeemed(&escrows, &host, None, &offers).map(|escrow| escrow.id).collect();
+        assert_eq!(handed, [escrows[0].id]);
+    }
 }

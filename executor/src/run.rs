@@ -16,7 +16,7 @@ use crate::error::ExecutorError;
 use crate::inventory::{self, Inventory};
 use crate::journal::{self, AfterRecord, Journal, Record};
 use crate::link::{BankEscrow, LinkError, Site, SiteHost};
-use crate::lock::Lock;
+use crate::lock::{Lock, Patience};
 use crate::perform::SitePerformer;
 use crate::progress::{Event, Observer};
 
@@ -118,7 +118,12 @@ impl Runner {
 
     fn lock(&self, pool: &PoolName) -> Result<Lock, ExecutorError> {
         let path = self.journals.join(format!("{pool}.lock"));
-        Ok(Lock::take(&path, &format!("pool `{pool}`"), &self.command, LOCK_PATIENCE)?)
+        let patience = Patience {
+            longest: LOCK_PATIENCE,
+            is_stopped: &|| self.stop.is_set(),
+            tell: &|text| self.observer.observe(&Event::Note { text }),
+        };
+        Ok(Lock::take_with(&path, &format!("pool `{pool}`"), &self.command, &patience)?)
     }
 
     fn open_journal(&self, pool: &PoolName) -> Result<Journal, ExecutorError> {

@@ -176,6 +176,28 @@ pub fn all_pools(site: &dyn Site) -> Result<Vec<PoolStatus>, ExecutorError> {
     Ok(pools)
 }
 
+/// The domains of one pool, each with its host.
+pub struct PoolDomains {
+    /// The hosts and the domains.
+    pub found: Vec<(SiteHost, DomainStatus)>,
+    /// Hosts that could not be asked, and why, as the rest of a sentence that begins with the name.
+    pub unknown: Vec<(HostName, String)>,
+}
+
+/// The domains of `pool`, also on hosts that have left the site. `history` is what the pool's journal remembers.
+pub fn pool_domains(site: &dyn Site, pool: &PoolName, history: &History) -> Result<PoolDomains, ExecutorError> {
+    let places = Found::of(site, Some(pool), history)?;
+    let mut all = PoolDomains { found: Vec::new(), unknown: places.lost.iter().filter_map(lost_name).collect() };
+    let answers = ask_all(&places.hosts, |host| domains(host, Some(pool)));
+    for (host, answer) in places.hosts.iter().zip(answers) {
+        match answer {
+            Ok(there) => all.found.extend(there.into_iter().map(|domain| (host.clone(), domain))),
+            Err(error) => all.unknown.push((host.name.clone(), format!("cannot be asked: {error}"))),
+        }
+    }
+    Ok(all)
+}
+
 /// Where what a pool has can be.
 struct Found {
     hosts: Vec<SiteHost>,

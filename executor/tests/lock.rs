@@ -1,11 +1,12 @@
 //! Locks between processes.
 
+use std::cell::RefCell;
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tycoon_executor::lock::{Lock, LockError};
+use tycoon_executor::lock::{Lock, LockError, Patience};
 
 /// Set for the process that a test starts to hold a lock.
 const PATH: &str = "TYCOON_TEST_LOCK";
@@ -41,6 +42,25 @@ fn whoever_is_patient_gets_it_once_it_is_free() {
         drop(held);
         assert!(waiting.join().unwrap().is_ok());
     });
+}
+
+#[test]
+fn whoever_waits_hears_once_what_for_and_may_end_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hello.lock");
+    let _held = take(&path, "tycoon up pool.kdl", Duration::ZERO).unwrap();
+    let told = RefCell::new(Vec::new());
+    let patience = Patience {
+        longest: DEADLINE,
+        // As soon as it was told, it is enough.
+        is_stopped: &|| !told.borrow().is_empty(),
+        tell: &|text| told.borrow_mut().push(text.to_owned()),
+    };
+    let stopped = Lock::take_with(&path, "pool `hello`", "me", &patience).unwrap_err();
+    assert!(matches!(stopped, LockError::Stopped { .. }), "{stopped}");
+    let process = std::process::id();
+    let expected = format!("waiting for pool `hello`, which is in use by process {process} (tycoon up pool.kdl)");
+    assert_eq!(*told.borrow(), [expected]);
 }
 
 #[test]

@@ -36,6 +36,8 @@ pub struct Explanation {
     pub writes: Vec<Explained>,
     /// The way of a live value, the source first.
     pub hops: Vec<(Span, String)>,
+    /// The assertions of the description that do not hold.
+    pub broken: Vec<Diagnostic>,
 }
 
 /// One thing that was written.
@@ -67,20 +69,23 @@ pub enum Outcome {
     Replaced(Span),
 }
 
-/// Explains the value at a path such as `batch.wn.0.memory`; the name of the only pool may be left out.
+/// Explains the value at a path such as `batch.wn.0.memory`; the name of the only pool may be left out. Assertions that do
+/// not hold keep nobody from it: values are looked at to find out why.
 ///
 /// # Errors
-/// [`Failure`] where the description is not sound, or the path leads to no value.
+/// [`Failure`] where the description has other errors, or the path leads to no value.
 pub fn explain(path: &str, loader: &dyn Loader, options: &Options, value_path: &str) -> Result<Explanation, Failure> {
     on_large_stack(|| {
         let mut resolver = Resolver::new(options, loader);
+        resolver.set_assertions_apart();
         let main = resolver.prepare(path);
         resolver.check_file(main, &mut Vec::new());
         if resolver.problems.has_errors() {
             return Err(resolver.failure());
         }
+        let broken = resolver.take_broken();
         match resolver.explain(main, value_path) {
-            Ok(explanation) => Ok(Explanation { sources: resolver.sources, ..explanation }),
+            Ok(explanation) => Ok(Explanation { sources: resolver.sources, broken, ..explanation }),
             Err(error) => {
                 resolver.report(*error);
                 Err(resolver.failure())
@@ -130,6 +135,7 @@ impl Resolver<'_> {
             declared,
             writes: explained,
             hops: hops.unwrap_or_default(),
+            broken: Vec::new(),
         })
     }
 

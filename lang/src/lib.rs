@@ -47,7 +47,7 @@ pub use explain::{Explanation, explain};
 pub use expression::ast::Operator;
 pub use expression::functions::Function;
 pub use load::{
-    Checked, CheckedPool, Failure, Loaded, LoadedMachine, LoadedSite, check, load, load_machine, load_site,
+    Checked, CheckedPool, Failure, Loaded, LoadedMachine, LoadedSite, check, inspect, load, load_machine, load_site,
 };
 pub use options::{Options, PARAM_VARIABLE};
 pub use quantity::bytes_of;

@@ -120,6 +120,20 @@ pub fn load(path: &str, loader: &dyn Loader, options: &Options) -> Result<Loaded
     on_large_stack(|| {
         let mut resolver = Resolver::new(options, loader);
         let main = resolver.prepare(path);
+        resolver.load_pool(main).map(|(loaded, _)| loaded)
+    })
+}
+
+/// Resolves the pool that the file at `path` describes, to be looked at: also where assertions do not hold, or what it says
+/// contradicts itself, which is given beside it.
+///
+/// # Errors
+/// [`Failure`] with everything that is wrong, where there are other errors.
+pub fn inspect(path: &str, loader: &dyn Loader, options: &Options) -> Result<(Loaded, Vec<Diagnostic>), Failure> {
+    on_large_stack(|| {
+        let mut resolver = Resolver::new(options, loader);
+        resolver.set_assertions_apart();
+        let main = resolver.prepare(path);
         resolver.load_pool(main)
     })
 }
@@ -210,7 +224,8 @@ impl Resolver<'_> {
         self.build_pools(main, &live)
     }
 
-    fn load_pool(mut self, main: FileId) -> Result<Loaded, Failure> {
+    /// The pool, and what is wrong with it where that is kept apart.
+    fn load_pool(mut self, main: FileId) -> Result<(Loaded, Vec<Diagnostic>), Failure> {
         let mut live = Vec::new();
         self.check_file(main, &mut live);
         let chosen = self.choose_pool(main);
@@ -220,7 +235,8 @@ impl Resolver<'_> {
         let built = chosen.and_then(|(member, name)| self.build_pool(main, member, name, &live));
         match built {
             Some((tree, pool)) => {
-                Ok(Loaded { sources: self.sources, tree, pool, warnings: self.problems.into_sorted() })
+                let broken = self.take_broken();
+                Ok((Loaded { sources: self.sources, tree, pool, warnings: self.problems.into_sorted() }, broken))
             }
             None => {
                 if !self.problems.has_errors() {
@@ -349,9 +365,13 @@ impl Resolver<'_> {
         let mut pool = pool::build::pool(&tree, name, assertions);
         pool::build::stores(&tree, &mut pool);
         let contradictions = pool::sound::contradictions(&pool);
-        if !contradictions.is_empty() {
-            contradictions.into_iter().for_each(|error| self.report(error));
-            return None;
+        match &mut self.broken {
+            Some(broken) => contradictions.into_iter().for_each(|error| broken.push(error)),
+            None if contradictions.is_empty() => {}
+            None => {
+                contradictions.into_iter().for_each(|error| self.report(error));
+                return None;
+            }
         }
         Some((tree, pool))
     }

@@ -72,6 +72,8 @@ pub(crate) struct Resolver<'a> {
     pub(crate) names: Interner,
     pub(crate) statements: Statements,
     pub(crate) problems: Diagnostics,
+    /// Assertions that do not hold, where that is to keep nobody from looking; else they are problems like others.
+    pub(crate) broken: Option<Diagnostics>,
     pub(crate) units: BTreeMap<FileId, Unit>,
     pub(crate) imported: usize,
     pub(crate) kinds: BTreeMap<Symbol, Option<ClassId>>,
@@ -114,6 +116,7 @@ impl<'a> Resolver<'a> {
             names: Interner::default(),
             statements: Statements::default(),
             problems: Diagnostics::new(options.max_diagnostics),
+            broken: None,
             units: BTreeMap::new(),
             imported: 0,
             kinds: BTreeMap::new(),
@@ -146,6 +149,16 @@ impl<'a> Resolver<'a> {
     /// Adds a diagnostic.
     pub(crate) fn report(&mut self, diagnostic: Diagnostic) {
         self.problems.push(diagnostic);
+    }
+
+    /// From now on assertions that do not hold are kept apart.
+    pub(crate) fn set_assertions_apart(&mut self) {
+        self.broken = Some(Diagnostics::new(self.options.max_diagnostics));
+    }
+
+    /// The assertions that do not hold, where they are kept apart.
+    pub(crate) fn take_broken(&mut self) -> Vec<Diagnostic> {
+        self.broken.take().map(Diagnostics::into_sorted).unwrap_or_default()
     }
 
     /// Adds a diagnostic and gives up the value that was asked for.

@@ -2,7 +2,7 @@
 
 mod support;
 
-use tycoon_lang::{MemoryLoader, Options, explain, run_tests};
+use tycoon_lang::{MemoryLoader, Options, explain, inspect, load, run_tests};
 
 fn explained(text: &str, path: &str) -> String {
     let loader = MemoryLoader::new().with("pool.kdl", text);
@@ -43,6 +43,30 @@ fn a_wrong_path_is_explained() {
     insta::assert_snapshot!("explain-wn-0-memmory", explained(BATCH, "wn.0.memmory"));
     insta::assert_snapshot!("explain-wn-7-memory", explained(BATCH, "wn.7.memory"));
     insta::assert_snapshot!("explain-head", explained(BATCH, "head"));
+}
+
+#[test]
+fn a_value_is_explained_where_an_assertion_does_not_hold() {
+    let text = BATCH.replace("    output first", "    assert \"wn.0.memory <= 1GiB\"\n    output first");
+    let loader = MemoryLoader::new().with("pool.kdl", text.as_str());
+    let explained = explain("pool.kdl", &loader, &Options::default(), "wn.0.memory").unwrap();
+    assert!(explained.to_text().starts_with("batch.wn.0.memory = 4GiB"), "{}", explained.to_text());
+    assert_eq!(explained.broken.iter().map(|error| error.code).collect::<Vec<_>>(), ["E0501"]);
+    let (looked_at, broken) = inspect("pool.kdl", &loader, &Options::default()).unwrap();
+    assert_eq!((looked_at.pool.domains.len(), broken.len()), (3, 1));
+    assert!(load("pool.kdl", &loader, &Options::default()).is_err(), "nobody brings it up");
+    // What else is wrong is an error as ever.
+    let loader = MemoryLoader::new().with("pool.kdl", text.replace("vcpus 4", "vcpus many"));
+    assert!(explain("pool.kdl", &loader, &Options::default(), "wn.0.memory").is_err());
+}
+
+#[test]
+fn what_contradicts_itself_can_be_looked_at() {
+    let text = "pool p { domain a { image \"x\"; memory \"1GiB\"; start-after b; }; \
+                domain b { image \"x\"; memory \"1GiB\"; start-after a; }; }";
+    let loader = MemoryLoader::new().with("pool.kdl", text);
+    let (looked_at, broken) = inspect("pool.kdl", &loader, &Options::default()).unwrap();
+    assert_eq!((looked_at.pool.domains.len(), broken.len()), (2, 1));
 }
 
 #[test]

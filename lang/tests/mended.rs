@@ -140,3 +140,18 @@ fn the_errors_of_all_files_come_in_one_run() {
         .collect();
     assert_eq!(files, ["pool.kdl", "a.kdl", "b.kdl"], "{}", failure.to_text());
 }
+
+/// Whoever speaks of a name that two things want may mean either.
+#[test]
+fn of_a_name_that_is_wanted_twice_only_that_is_said() {
+    for value in ["output web ($)web.0.eth0.ip", "output web \"x\"", "let web 4"] {
+        let text = format!(
+            "pool p {{\n    domain web count=2 {{ {WEB}; }}\n    {value}\n    web.0.memory \"256MiB\"\n    \
+             domain db {{ {WEB}; start-after web; }}\n    output other ($)web.0.memory\n}}"
+        );
+        says(&text, &[("E0206", "web")]);
+    }
+    // What stands in the second one is checked under its own name.
+    let twice = refused(&format!("pool p {{ domain web {{ {WEB}; }}; domain web {{ image \"std:tiny\"; }}; }}"));
+    assert!(twice.iter().all(|error| !error.message.contains("web-2")), "{twice:?}");
+}

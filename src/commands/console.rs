@@ -27,7 +27,7 @@ pub struct ConsoleArgs {
 /// Connects the terminal with the console until the domain ends, Ctrl-] is typed, or the input ends.
 pub fn run(arguments: &ConsoleArgs, output: &Output) -> Result<Exit, Failure> {
     let session = Session::open(output, "tycoon console")?;
-    let found = domains::find(&session, &arguments.domain)?;
+    let found = domains::find(&session, &arguments.domain, output)?;
     let hypervisor = machines::of_host(&session, &found.host.id, output)?;
     // Others may use the site while the console is open.
     session.close()?;

@@ -13,7 +13,7 @@ use tycoon_lang::{Span, codes, explain, reference};
 use crate::cli::{DescriptionArgs, ReadingArgs};
 use crate::description;
 use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::failure::{Failure, diagnostics_json};
 use crate::output::{Output, Style, table};
 
 /// Arguments of `tycoon explain`.
@@ -214,9 +214,10 @@ fn value(arguments: &ExplainArgs, path: &str, output: &Output) -> Result<Exit, F
         DescriptionArgs { file: arguments.subject.clone(), reading: arguments.reading.clone(), pool: None };
     let (loader, options) = description::loader(&description)?;
     let explanation = explain(&description.file, &loader, &options, path).map_err(Failure::description)?;
+    let broken = &explanation.broken;
     if output.json {
         let place = |span: Span| place(&explanation, span);
-        output.print_json(&json!({
+        let mut value = json!({
             "path": explanation.path, "value": explanation.value, "type": explanation.ty, "doc": explanation.doc,
             "declared": place(explanation.declared),
             "writes": explanation.writes.iter().map(|write| json!({
@@ -225,11 +226,16 @@ fn value(arguments: &ExplainArgs, path: &str, output: &Output) -> Result<Exit, F
             })).collect::<Vec<_>>(),
             "hops": explanation.hops.iter().map(|(span, text)| json!({ "place": place(*span), "text": text }))
                 .collect::<Vec<_>>(),
-        }));
+        });
+        if !broken.is_empty() {
+            value["errors"] = diagnostics_json(&explanation.sources, broken);
+        }
+        output.print_json(&value);
     } else {
         output.print(&render(&explanation, output.stdout));
+        description::show_warnings(&explanation.sources, broken, output);
     }
-    Ok(Exit::Ok)
+    Ok(description::exit_of(broken))
 }
 
 fn render(explanation: &Explanation, style: Style) -> String {

@@ -12,7 +12,7 @@ use tycoon_lang::tree::{Component, NodeKind};
 use crate::cli::DescriptionArgs;
 use crate::description;
 use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::failure::{Failure, diagnostics_json};
 use crate::output::Output;
 
 /// Arguments of `tycoon graph`.
@@ -43,22 +43,26 @@ struct Graph {
     starts_before: Vec<(String, String)>,
 }
 
-/// Prints the graph.
+/// Prints the graph, also where assertions do not hold, which the exit code tells.
 pub fn run(arguments: &GraphArgs, output: &Output) -> Result<Exit, Failure> {
-    let loaded = description::load(&arguments.description, output)?;
+    let (loaded, broken) = description::inspect(&arguments.description, output)?;
     let graph = graph(&loaded);
     if output.json {
         let edges = |edges: &[(String, String)]| edges.iter().map(|(a, b)| json!([a, b])).collect::<Vec<_>>();
-        output.print_json(&json!({
+        let mut value = json!({
             "nodes": graph.nodes.iter().map(|(path, kind, _)| json!({ "path": path, "kind": kind })).collect::<Vec<_>>(),
             "contains": edges(&graph.contains),
             "starts_before": edges(&graph.starts_before),
-        }));
-        return Ok(Exit::Ok);
+        });
+        if !broken.is_empty() {
+            value["errors"] = diagnostics_json(&loaded.sources, &broken);
+        }
+        output.print_json(&value);
+        return Ok(description::exit_of(&broken));
     }
     let dot = dot(&graph);
     output.print(&if arguments.format == Format::Svg { svg(&dot)? } else { dot });
-    Ok(Exit::Ok)
+    Ok(description::exit_of(&broken))
 }
 
 fn graph(loaded: &Loaded) -> Graph {

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::cli::DescriptionArgs;
 use crate::description;
 use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::failure::{Failure, diagnostics_json};
 use crate::output::Output;
 
 /// Arguments of `tycoon resolve`.
@@ -17,10 +17,14 @@ pub struct ResolveArgs {
 }
 
 /// Prints the resolved tree, always as JSON: every value with its type and the place it comes from, as bytes of one of
-/// `files`.
+/// `files`. Assertions that do not hold are `errors` beside it, and told by the exit code.
 pub fn run(arguments: &ResolveArgs, output: &Output) -> Result<Exit, Failure> {
-    let loaded = description::load(&arguments.description, output)?;
+    let (loaded, broken) = description::inspect(&arguments.description, output)?;
     let files: Vec<&str> = loaded.sources.iter().map(|(_, source)| &*source.name).collect();
-    output.print_json(&json!({ "pool": loaded.pool.name, "files": files, "tree": loaded.tree }));
-    Ok(Exit::Ok)
+    let mut value = json!({ "pool": loaded.pool.name, "files": files, "tree": loaded.tree });
+    if !broken.is_empty() {
+        value["errors"] = diagnostics_json(&loaded.sources, &broken);
+    }
+    output.print_json(&value);
+    Ok(description::exit_of(&broken))
 }

@@ -8,11 +8,10 @@ use tycoon_market::PublicKey;
 use tycoon_rpc::{Signer as _, key_file};
 use zeroize::Zeroizing;
 
-use crate::description::load_site;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::folders::{self, Folders};
-use crate::identity::{self, Identity, KeyChoice};
+use crate::identity::{self, Identity, KeyChoice, KeyPlace, PASSPHRASE_FILE};
 use crate::output::Output;
 use crate::site::world::Surroundings;
 
@@ -53,7 +52,10 @@ pub struct ExportArgs {
 pub fn run(command: &UserCommand, output: &Output) -> Result<Exit, Failure> {
     match command {
         UserCommand::Setup(arguments) => setup(arguments, output),
-        UserCommand::Show => show(output),
+        UserCommand::Show => {
+            let identity = Identity::find_or_make(&Folders::find("remote")?, &Surroundings::find()?, output)?;
+            Ok(show(&identity, output))
+        }
         UserCommand::Export(arguments) => export(arguments, output),
     }
 }
@@ -69,11 +71,12 @@ fn setup(arguments: &SetupArgs, output: &Output) -> Result<Exit, Failure> {
         (None, Some(wanted)) => Some(KeyChoice::Agent(key_of_agent(wanted)?)),
         (None, None) => None,
     };
-    match choice {
+    let identity = match choice {
         Some(choice) => {
             // It must work before it is written down.
-            choice.open(output)?;
+            let identity = choice.open(output)?;
             choice.write(&folders.config)?;
+            identity
         }
         None if arguments.passphrase => {
             let path = Identity::usual_file(&folders.config);
@@ -81,11 +84,12 @@ fn setup(arguments: &SetupArgs, output: &Output) -> Result<Exit, Failure> {
             let passphrase = new_passphrase(output)?;
             key_file::create_protected(&path, &key, "tycoon", &passphrase)
                 .map_err(|error| Failure::from_error(Exit::Failed, &error))?;
-            KeyChoice::File(path).write(&folders.config)?;
+            KeyChoice::File(path.clone()).write(&folders.config)?;
+            Identity::in_file(key, path)
         }
-        None => {}
-    }
-    show(output)
+        None => Identity::find_or_make(&folders, &Surroundings::find()?, output)?,
+    };
+    Ok(show(&identity, output))
 }
 
 /// The key of the agent that `wanted` names.
@@ -119,9 +123,12 @@ fn new_passphrase(output: &Output) -> Result<Zeroizing<String>, Failure> {
             .help("run it on a terminal, or name a file that holds it with TYCOON_PASSPHRASE_FILE")
     };
     let first = identity::passphrase("New passphrase: ", output)?.ok_or_else(nobody)?;
-    let second = identity::passphrase("Again: ", output)?.ok_or_else(nobody)?;
-    if *first != *second {
-        return Err(Failure::new(Exit::Failed, "the two are not the same; nothing was written"));
+    // A slip of the fingers is found by typing it again; a file has none.
+    if std::env::var_os(PASSPHRASE_FILE).is_none() {
+        let second = identity::passphrase("Again: ", output)?.ok_or_else(nobody)?;
+        if *first != *second {
+            return Err(Failure::new(Exit::Failed, "the two are not the same; nothing was written"));
+        }
     }
     if first.is_empty() {
         return Err(Failure::new(Exit::Failed, "an empty passphrase protects nothing; nothing was written"));
@@ -129,39 +136,44 @@ fn new_passphrase(output: &Output) -> Result<Zeroizing<String>, Failure> {
     Ok(first)
 }
 
-fn show(output: &Output) -> Result<Exit, Failure> {
-    let site = load_site(output)?;
-    let identity = Identity::find_or_make(&Folders::find(&site.name)?, &Surroundings::find()?, output)?;
+fn show(identity: &Identity, output: &Output) -> Exit {
     let key = identity.key.public_key();
+    let (file, socket) = match &identity.place {
+        KeyPlace::File(path) => (Some(path), None),
+        KeyPlace::Agent(socket) => (None, Some(socket)),
+    };
     if output.json {
         output.print_json(&json!({
             "account": identity.account(),
             "public_key": key,
             "fingerprint": key.fingerprint(),
-            "key_file": identity.path,
+            "key_file": file,
+            "ssh_agent": socket,
         }));
-    } else {
-        output.print(&format!(
-            "account      {}\npublic key   {key}\nfingerprint  {}\nkey file     {}\n",
-            identity.account(),
-            key.fingerprint(),
-            identity.path.display()
-        ));
+        return Exit::Ok;
     }
-    Ok(Exit::Ok)
+    let kept = match &identity.place {
+        KeyPlace::File(path) => format!("key file     {}", path.display()),
+        KeyPlace::Agent(socket) => format!("ssh-agent    {}", socket.display()),
+    };
+    output.print(&format!(
+        "account      {}\npublic key   {key}\nfingerprint  {}\n{kept}\n",
+        identity.account(),
+        key.fingerprint()
+    ));
+    Exit::Ok
 }
 
 fn export(arguments: &ExportArgs, output: &Output) -> Result<Exit, Failure> {
     let folders = Folders::find("remote")?;
     let identity = Identity::find_or_make(&folders, &Surroundings::find()?, output)?;
     if let Some(copy) = &arguments.protected {
-        if identity::agent().is_ok_and(|agent| agent.socket() == identity.path) {
+        let Some(key) = &identity.secret else {
             return Err(Failure::new(Exit::Failed, "your key is in the ssh-agent, which does not give it away")
                 .help("copy the file that was added to the agent"));
-        }
-        let key = identity::load_key(&identity.path, output)?;
+        };
         let passphrase = new_passphrase(output)?;
-        key_file::create_protected(copy, &key, "tycoon", &passphrase)
+        key_file::create_protected(copy, key, "tycoon", &passphrase)
             .map_err(|error| Failure::from_error(Exit::Failed, &error))?;
         output.message(&format!("wrote a protected copy of your key to {}", copy.display()));
     }

@@ -5,11 +5,13 @@ pub mod log;
 pub mod settings;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use tycoon_rpc::ServerSettings;
+use tycoon_market::Timestamp;
+use tycoon_rpc::replay_mark::MarkFile;
 use tycoon_rpc::server::tls::TlsFiles;
+use tycoon_rpc::{AfterRestart, ReplayPolicy, ServerSettings};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -90,5 +92,43 @@ impl ServiceArgs {
             })?,
         };
         log::start(form, self.log_level.as_deref().or(settings.text("log-level")).unwrap_or("info"))
+    }
+}
+
+/// How a service defends itself against replays, with the mark of what it took before.
+pub struct ReplayDefence {
+    /// What it takes.
+    pub policy: ReplayPolicy,
+    /// Where the mark is kept.
+    pub marks: MarkFile,
+    /// The mark; `None` where there is none.
+    pub mark: Option<Timestamp>,
+}
+
+impl ReplayDefence {
+    /// The defence of the service that keeps what it knows in `folder`. Only where it knows nothing yet, `is_empty`, and
+    /// has no mark was nothing ever accepted, so that nothing can come a second time.
+    pub fn of(folder: &Path, is_empty: bool) -> Result<Self, Failure> {
+        let (marks, mark) =
+            MarkFile::open(folder.join("replay-mark")).map_err(|error| Failure::from_error(Exit::Failed, &error))?;
+        let is_new = is_empty && mark.is_none();
+        let after_restart = if is_new { AfterRestart::Accept } else { AfterRestart::Refuse };
+        Ok(Self { policy: ReplayPolicy { after_restart, ..ReplayPolicy::NETWORK }, marks, mark })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tycoon_rpc::replay_mark::MarkStore as _;
+
+    #[test]
+    fn only_a_service_that_knows_nothing_takes_what_is_older_than_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let after_restart = |is_empty| ReplayDefence::of(folder.path(), is_empty).unwrap().policy.after_restart;
+        assert_eq!(after_restart(true), AfterRestart::Accept);
+        assert_eq!(after_restart(false), AfterRestart::Refuse, "its mark was lost");
+        ReplayDefence::of(folder.path(), true).unwrap().marks.save(Timestamp::from_seconds(7)).unwrap();
+        assert_eq!(after_restart(true), AfterRestart::Refuse, "what it knew was lost");
     }
 }

@@ -6,7 +6,6 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -14,6 +13,7 @@ use kdl::{KdlDocument, KdlValue};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::files;
 
 /// The largest settings file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 64 << 10;
@@ -29,21 +29,12 @@ impl Settings {
     /// Reads the file `path`, which may have these names.
     pub fn read(path: &Path, names: &[&str]) -> Result<Self, Failure> {
         let file = path.display().to_string();
-        let unreadable = |error: std::io::Error| {
-            Failure::from_error(Exit::Failed, &error).context(&format!("the settings file {file} cannot be read"))
-        };
-        let mut text = String::new();
-        std::fs::File::open(path)
-            .and_then(|opened| opened.take(FILE_BYTES_MAX + 1).read_to_string(&mut text))
-            .map_err(unreadable)?;
+        let text = files::read_text("the settings file", path, FILE_BYTES_MAX)?;
         Self::of_text(&text, names, &file)
     }
 
     fn of_text(text: &str, names: &[&str], file: &str) -> Result<Self, Failure> {
         let wrong = |what: String| Failure::new(Exit::Usage, format!("the settings file {file}: {what}"));
-        if text.len() as u64 > FILE_BYTES_MAX {
-            return Err(wrong("it is larger than 64 KiB".to_owned()));
-        }
         // Settings have no children; the parser would follow any depth of them.
         if text.contains("{{") || text.matches('{').count() > 1 {
             return Err(wrong("settings have no children, so there are no braces in it".to_owned()));

@@ -89,6 +89,11 @@ impl Directory {
         Ok(Self { client, site })
     }
 
+    /// The key of the site.
+    pub const fn site(&self) -> &PublicKey {
+        &self.site
+    }
+
     /// The hosts that match, ordered by name. Services that are down, or lie, are passed over as long as one answers.
     pub fn hosts(&self, query: &HostQuery) -> Result<Listed, LinkError> {
         let unreachable = |problem: &dyn std::error::Error| LinkError::Unreachable { reason: one_line(problem) };

@@ -18,7 +18,7 @@ use tycoon_bank::{Bank, BankClient, BankService, Options, Registration, api};
 use tycoon_executor::HostLink;
 use tycoon_executor::engine::StopFlag;
 use tycoon_executor::link::{BankLink, LinkError, SiteHost};
-use tycoon_executor::lock::Lock;
+use tycoon_executor::lock::{Lock, Patience};
 use tycoon_lang::site::{HostKind, Site};
 use tycoon_market::ids::TransferId;
 use tycoon_market::{AccountId, HostId, TimeSpan};
@@ -105,7 +105,12 @@ impl EmbeddedSite {
     ) -> Result<Self, Failure> {
         let folder = StateFolder::at(folders.site())?;
         let what = format!("the site `{}`", description.name);
-        let lock = Lock::take(&folder.lock_file(), &what, command, LOCK_PATIENCE)
+        let patience = Patience {
+            longest: LOCK_PATIENCE,
+            is_stopped: &|| stop.is_set(),
+            tell: &|text| output.message(&format!("note: {text}")),
+        };
+        let lock = Lock::take_with(&folder.lock_file(), &what, command, &patience)
             .map_err(|error| Failure::from_lock(&error))?;
         let seed = folder.prepare(surroundings.seed)?;
         let database = store::open_database(&folder)?;
@@ -194,9 +199,11 @@ impl EmbeddedSite {
         let unreadable = |error: tycoon_bank::BankError| Failure::from_error(Exit::Failed, &error);
         let found = self.bank.read(|store| store.account(&self.account)).map_err(unreadable)?;
         // An account without any entry is one whose opening was cut short: its balance is still to come.
-        if found.is_some_and(|account| account.entries > 0) {
+        if found.as_ref().is_some_and(|account| account.entries > 0) {
             return Ok(());
         }
+        let owners = self.bank.read(|store| store.account(&self.owner)).map_err(unreadable)?;
+        let is_made = found.is_none() && owners.is_some();
         let owner = keys.of("owner");
         let owner_key = owner.public_key();
         bank_of(owner).open_account(owner_key, AccountKind::Owner, "owner of the hosts").map_err(failed)?;
@@ -211,12 +218,16 @@ impl EmbeddedSite {
             memo: "opening balance".into(),
         };
         bank_of(keys.of("issuer")).issue(&request).map_err(failed)?;
-        output.message(&format!(
-            "made a site `{}` of {}; its bank gave you {} credits",
-            self.description.name,
-            kinds_of_hosts(&self.description),
-            self.description.opening_balance
-        ));
+        let (name, balance) = (&self.description.name, self.description.opening_balance);
+        output.message(&if is_made {
+            format!(
+                "opened a new account {} at the bank of the site `{name}`, with {balance} credits; what was opened there \
+                 with another key stays with that key",
+                self.account.short()
+            )
+        } else {
+            format!("made a site `{name}` of {}; its bank gave you {balance} credits", kinds_of_hosts(&self.description))
+        });
         Ok(())
     }
 

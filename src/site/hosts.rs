@@ -65,14 +65,6 @@ impl OpenHost {
         }
     }
 
-    /// The user's client of its market, where it can be worked with.
-    pub fn client(&self) -> Option<&HostClient> {
-        match &self.standing {
-            Standing::Open { client, .. } => Some(client),
-            Standing::OutOfReach { .. } => None,
-        }
-    }
-
     /// Where it is: how SSH reaches it. A simulated host is nowhere.
     pub fn addresses(&self) -> Vec<String> {
         match &self.host.kind {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use tycoon_executor::Site;
 use tycoon_executor::engine::StopFlag;
 use tycoon_executor::journal;
-use tycoon_executor::link::SiteHost;
+use tycoon_executor::link::{LinkError, SiteHost};
 use tycoon_executor::run::Runner;
 use tycoon_market::{HostId, PoolName, Timestamp};
 use tycoon_planner::world::History;
@@ -32,6 +32,7 @@ use crate::identity::Identity;
 use crate::output::Output;
 use crate::progress::Progress;
 use embedded::EmbeddedSite;
+use hosts::Standing;
 use remote::{RemoteChoice, RemoteSite};
 use world::Surroundings;
 
@@ -115,10 +116,14 @@ impl Session {
         }
     }
 
-    /// A client of one of the site's hosts, with the user's key; `None` where the host cannot be reached.
-    pub fn host_client(&self, id: &HostId) -> Option<HostClient> {
+    /// A client of one of the site's hosts, with the user's key; why there is none where the host cannot be reached.
+    pub fn host_client(&self, id: &HostId) -> Result<HostClient, LinkError> {
         match &self.site {
-            Opened::Embedded(site) => site.host(id)?.client().cloned(),
+            Opened::Embedded(site) => match site.host(id).map(|host| &host.standing) {
+                Some(Standing::Open { client, .. }) => Ok(HostClient::clone(client)),
+                Some(Standing::OutOfReach { reason }) => Err(LinkError::Unreachable { reason: reason.clone() }),
+                None => Err(LinkError::Unreachable { reason: "the site has no such host".to_owned() }),
+            },
             Opened::Remote(site) => site.client_of(id),
         }
     }

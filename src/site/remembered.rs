@@ -1,7 +1,7 @@
 //! The hosts of a real site as they were found last, and whose account the user's is: enough to look after a pool while
 //! services are down, or after a host has left the site.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -37,8 +37,20 @@ pub struct RememberedHost {
     pub architecture: String,
     /// The owner's labels.
     pub labels: BTreeMap<String, String>,
-    /// When it was last among the hosts of the site.
-    pub listed_at: Timestamp,
+    /// When it was found last.
+    #[serde(alias = "listed_at")]
+    pub seen_at: Timestamp,
+}
+
+/// What a site listed last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct List {
+    /// The key of the site.
+    site: PublicKey,
+    /// When that was.
+    at: Timestamp,
+    /// Its hosts.
+    hosts: BTreeSet<HostId>,
 }
 
 /// What is written down.
@@ -46,8 +58,8 @@ pub struct RememberedHost {
 struct Content {
     /// The user's account at the bank, by the key it was told for.
     account: Option<(PublicKey, AccountId)>,
-    /// When the site's hosts were found last.
-    listed_at: Option<Timestamp>,
+    #[serde(default)]
+    list: Option<List>,
     hosts: BTreeMap<HostId, RememberedHost>,
 }
 
@@ -91,29 +103,53 @@ impl Remembered {
         self.content.hosts.iter()
     }
 
-    /// The hosts as they were found last, and when that was; `None` where that is too long ago.
-    pub fn last_list(&self, now: Timestamp) -> Option<(Timestamp, Vec<(&HostId, &RememberedHost)>)> {
-        let at = self.content.listed_at.filter(|at| now.since(*at) <= LIST_GOOD_FOR)?;
-        Some((at, self.content.hosts.iter().filter(|(_, host)| host.listed_at == at).collect()))
+    /// The hosts as this site listed them last, and when that was; `None` where that is too long ago.
+    pub fn last_list(&self, site: &PublicKey, now: Timestamp) -> Option<(Timestamp, Vec<(&HostId, &RememberedHost)>)> {
+        let list = self.content.list.as_ref().filter(|list| list.site == *site)?;
+        let is_good = now.since(list.at) <= LIST_GOOD_FOR;
+        is_good.then(|| (list.at, self.hosts().filter(|(id, _)| list.hosts.contains(*id)).collect()))
     }
 
-    /// Notes the hosts that were found now.
-    pub fn note_hosts(&mut self, found: &BTreeMap<HostId, RememberedHost>, now: Timestamp, output: &Output) {
-        let last = self.content.listed_at;
-        let same = |id: &HostId, host: &RememberedHost| {
-            let before = self.content.hosts.get(id).filter(|before| Some(before.listed_at) == last);
-            before.is_some_and(|before| *host == RememberedHost { listed_at: host.listed_at, ..before.clone() })
-        };
-        let listed = self.content.hosts.values().filter(|host| Some(host.listed_at) == last).count();
-        let is_known = listed == found.len() && found.iter().all(|(id, host)| same(id, host));
-        if is_known && last.is_some_and(|last| now.since(last) < REFRESHED_AFTER) {
-            return;
+    /// Notes what a site listed now.
+    pub fn note_list(
+        &mut self,
+        site: PublicKey,
+        found: &BTreeMap<HostId, RememberedHost>,
+        now: Timestamp,
+        output: &Output,
+    ) {
+        let list = List { site, at: now, hosts: found.keys().copied().collect() };
+        let is_same = |before: &List| before.site == list.site && before.hosts == list.hosts;
+        let is_new = |before: &List| now.since(before.at) < REFRESHED_AFTER;
+        let is_noted = self.content.list.as_ref().is_some_and(|before| is_same(before) && is_new(before));
+        if !is_noted || !self.is_noted(found, now) {
+            self.content.list = Some(list);
+            self.note(found, now, output);
         }
-        self.content.listed_at = Some(now);
-        let found = found.iter().map(|(id, host)| (*id, RememberedHost { listed_at: now, ..host.clone() }));
+    }
+
+    /// Notes hosts that were found now, and of which no site says that they are its own.
+    pub fn note_hosts(&mut self, found: &BTreeMap<HostId, RememberedHost>, now: Timestamp, output: &Output) {
+        if !self.is_noted(found, now) {
+            self.note(found, now, output);
+        }
+    }
+
+    /// True where all that is said of these hosts was written down a short while ago.
+    fn is_noted(&self, found: &BTreeMap<HostId, RememberedHost>, now: Timestamp) -> bool {
+        found.iter().all(|(id, host)| {
+            self.host(id).is_some_and(|before| {
+                let is_new = now.since(before.seen_at) < REFRESHED_AFTER;
+                is_new && *host == RememberedHost { seen_at: host.seen_at, ..before.clone() }
+            })
+        })
+    }
+
+    fn note(&mut self, found: &BTreeMap<HostId, RememberedHost>, now: Timestamp, output: &Output) {
+        let found = found.iter().map(|(id, host)| (*id, RememberedHost { seen_at: now, ..host.clone() }));
         self.content.hosts.extend(found);
         while self.content.hosts.len() > HOSTS_MAX {
-            let oldest = self.content.hosts.iter().min_by_key(|(_, host)| host.listed_at).map(|(id, _)| *id);
+            let oldest = self.content.hosts.iter().min_by_key(|(_, host)| host.seen_at).map(|(id, _)| *id);
             let Some(oldest) = oldest else { break };
             self.content.hosts.remove(&oldest);
         }
@@ -151,7 +187,7 @@ mod tests {
             is_simulated: false,
             architecture: "x86_64".to_owned(),
             labels: BTreeMap::new(),
-            listed_at: Timestamp::from_seconds(0),
+            seen_at: Timestamp::from_seconds(0),
         };
         (HostId::of(&key), remembered)
     }
@@ -160,16 +196,34 @@ mod tests {
     fn a_host_that_left_is_remembered_and_the_last_list_is_without_it() {
         let folder = tempfile::tempdir().unwrap();
         let output = silent();
-        let (one, two) = (host(1, "one"), host(2, "two"));
+        let (one, two, site) = (host(1, "one"), host(2, "two"), host(9, "site").1.key);
         let mut remembered = Remembered::read(folder.path());
         let at = Timestamp::from_seconds;
-        remembered.note_hosts(&BTreeMap::from([one.clone(), two.clone()]), at(100), &output);
-        remembered.note_hosts(&BTreeMap::from([two.clone()]), at(110), &output);
+        remembered.note_list(site, &BTreeMap::from([one.clone(), two.clone()]), at(100), &output);
+        remembered.note_list(site, &BTreeMap::from([two.clone()]), at(110), &output);
         let again = Remembered::read(folder.path());
         assert_eq!(again.host(&one.0).map(|host| host.url.as_str()), Some("http://one:7403"));
-        let (when, list) = again.last_list(at(200)).unwrap();
+        let (when, list) = again.last_list(&site, at(200)).unwrap();
         assert_eq!((when, list.len(), *list[0].0), (at(110), 1, two.0));
-        assert!(again.last_list(at(110 + 86_401)).is_none(), "a day later it is too old to plan by");
+        assert!(again.last_list(&site, at(110 + 86_401)).is_none(), "a day later it is too old to plan by");
+    }
+
+    #[test]
+    fn the_list_of_a_site_is_its_own_word() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = silent();
+        let (one, two) = (host(1, "one"), host(2, "two"));
+        let (site, other) = (host(9, "site").1.key, host(8, "other").1.key);
+        let mut remembered = Remembered::read(folder.path());
+        let now = Timestamp::from_seconds(100);
+        remembered.note_list(site, &BTreeMap::from([one.clone()]), now, &output);
+        // The hosts of a description, looked at in the same moment.
+        remembered.note_hosts(&BTreeMap::from([two.clone()]), now, &output);
+        let again = Remembered::read(folder.path());
+        assert!(again.host(&two.0).is_some(), "where it is is known");
+        let (_, list) = again.last_list(&site, now).unwrap();
+        assert_eq!(list.iter().map(|(id, _)| **id).collect::<Vec<_>>(), [one.0], "the site does not admit it");
+        assert!(again.last_list(&other, now).is_none(), "another site has said nothing");
     }
 
     #[test]

@@ -191,10 +191,10 @@ impl RemoteSite {
         Ok(HostClient::new(caller))
     }
 
-    /// A client of one of the hosts that were seen; `None` where there is none of this id, or no way to it.
-    pub fn client_of(&self, id: &HostId) -> Option<HostClient> {
-        let known = self.seen().get(id).cloned()?;
-        self.client(&known).ok()
+    /// A client of one of the hosts that were seen; why there is none where no way leads to it.
+    pub fn client_of(&self, id: &HostId) -> Result<HostClient, LinkError> {
+        let known = self.seen().get(id).cloned();
+        self.client(&known.ok_or_else(|| LinkError::Unreachable { reason: "no way to it is known".to_owned() })?)
     }
 
     fn seen(&self) -> MutexGuard<'_, BTreeMap<HostId, KnownHost>> {
@@ -234,12 +234,12 @@ impl RemoteSite {
             Ok(listed) => {
                 let found: BTreeMap<HostId, RememberedHost> =
                     listed.planned.iter().map(|seen| (seen.record().host, memory_of(seen, now))).collect();
-                self.remembered().note_hosts(&found, now, &self.output);
+                self.remembered().note_list(*directory.site(), &found, now, &self.output);
                 Ok(found.iter().map(|(id, host)| self.of_memory(*id, host)).collect())
             }
             Err(error) => {
                 let remembered = self.remembered();
-                let Some((at, hosts)) = remembered.last_list(now) else { return Err(error) };
+                let Some((at, hosts)) = remembered.last_list(directory.site(), now) else { return Err(error) };
                 if !self.is_told.swap(true, Ordering::Relaxed) {
                     self.output.message(&format!(
                         "note: no service location service is of use ({error}); the hosts are those of {}",
@@ -282,7 +282,7 @@ impl RemoteSite {
         }
     }
 
-    /// Remembers the hosts of a list that answered.
+    /// Remembers where the hosts of a description are that answered.
     fn remember(&self, listed: &[KnownHost], answers: &[Result<(HostClient, HostInfo), LinkError>]) {
         let now = self.clock.now();
         let told = listed.iter().zip(answers).filter_map(|(known, answer)| {
@@ -295,7 +295,7 @@ impl RemoteSite {
                 is_simulated: info.is_simulated,
                 architecture: info.architecture.clone(),
                 labels: info.labels.clone(),
-                listed_at: now,
+                seen_at: now,
             };
             Some((HostId::of(&known.key), host))
         });
@@ -390,6 +390,6 @@ fn memory_of(seen: &SeenHost, now: Timestamp) -> RememberedHost {
         is_simulated: record.is_simulated,
         architecture: record.architecture.clone(),
         labels: record.labels.clone(),
-        listed_at: now,
+        seen_at: now,
     }
 }

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::files;
 use crate::folders;
 
 /// The version of the folder's form.
@@ -60,7 +61,7 @@ impl StateFolder {
                 .help("use the program that made it, or move the folder aside to begin a new site"));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                write_new(&version_file, format!("{VERSION}\n").as_bytes())?;
+                files::write(&version_file, format!("{VERSION}\n").as_bytes(), 0o600)?;
             }
             Err(error) => return Err(unreadable(&version_file, &error)),
         }
@@ -78,7 +79,7 @@ impl StateFolder {
                     Some(seed) => Sha256::digest(format!("tycoon site {seed}")).into(),
                     None => random_seed()?,
                 };
-                write_new(&seed_file, &seed)?;
+                files::write(&seed_file, &seed, 0o600)?;
                 Ok(seed)
             }
             Err(error) => Err(unreadable(&seed_file, &error)),
@@ -138,25 +139,4 @@ fn random_seed() -> Result<[u8; 32], Failure> {
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {
     Failure::from_error(Exit::Failed, error).context(&format!("{} cannot be read", path.display()))
-}
-
-/// Writes a small file so that it is there whole or not at all.
-fn write_new(path: &Path, content: &[u8]) -> Result<(), Failure> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let temporary = path.with_extension("new");
-    let write = || {
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)?;
-        if let Some(folder) = path.parent() {
-            std::fs::File::open(folder)?.sync_all()?;
-        }
-        Ok(())
-    };
-    write().map_err(|error: io::Error| {
-        Failure::from_error(Exit::Failed, &error).context(&format!("{} cannot be written", path.display()))
-    })
 }

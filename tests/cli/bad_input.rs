@@ -216,6 +216,29 @@ fn a_wrong_key_file() {
     insta::assert_snapshot!("no_key", environment.run(&["up", "hello.kdl"]).ends_with(1));
 }
 
+#[test]
+fn a_key_that_is_lost_is_missed_and_no_other_is_made_in_its_place() {
+    let mut environment = Environment::new();
+    environment.run(&["up", "hello.kdl"]).ok();
+    let (config, aside) = (environment.path().join(".config/tycoon"), environment.path().join("aside"));
+    std::fs::rename(config.join("id_ed25519"), &aside).expect("the key can be moved");
+    insta::assert_snapshot!("lost_key", environment.run(&["status"]).ends_with(1));
+    environment.run(&["user", "setup"]).ends_with(1);
+    assert!(!config.join("id_ed25519").exists(), "nothing was made");
+    std::fs::rename(&aside, config.join("id_ed25519")).expect("the key can be restored");
+    assert_eq!(environment.domains("hello").len(), 3, "everything is as before");
+
+    // Who begins anew says so, and hears that it is another account.
+    std::fs::remove_file(config.join("id_ed25519")).expect("the key can be removed");
+    std::fs::remove_file(config.join("identity.kdl")).expect("the choice can be removed");
+    environment.pass(1);
+    let mut command = environment.command(&["bank", "balance"]);
+    command.env("TYCOON_SEED", "8");
+    let anew = environment.ran(&["bank", "balance"], command).ok();
+    assert!(anew.stderr.contains("made your key") && anew.stderr.contains("stays with that key"), "{anew}");
+    environment.audited_balance();
+}
+
 /// A small file system of its own needs a mount, and that needs root.
 #[test]
 fn a_full_disk_loses_nothing() {

@@ -18,3 +18,24 @@ fn the_account_and_its_history_can_be_seen() {
     insta::assert_snapshot!("user", environment.run(&["user", "show"]).ok());
     insta::assert_snapshot!("hosts", environment.run(&["hosts"]).ok());
 }
+
+#[test]
+fn a_receipt_of_the_embedded_bank_is_checked_against_its_key() {
+    let environment = Environment::new();
+    let export = ["user", "export"];
+    let mut command = environment.command(&export);
+    command.env("XDG_CONFIG_HOME", environment.path().join("joe")).env("TYCOON_SEED", "8");
+    let joe = environment.ran(&export, command).ok().stdout;
+    environment.run(&["bank", "create-account", joe.trim()]).ok();
+    let paid = environment.json(&["bank", "transfer", joe.trim(), "10"]);
+    let id = paid["transfer"]["id"].as_str().expect("an id");
+    let receipt = environment.run(&["bank", "receipt", id]).ok().stdout;
+    environment.write("receipt.json", &receipt);
+    environment.run(&["bank", "receipt", "--check", "receipt.json"]).ok();
+    environment.write("receipt.json", &receipt.replace("10000000", "90000000"));
+    let forged = environment.run(&["bank", "receipt", "--check", "receipt.json"]).ends_with(1);
+    assert!(forged.stderr.contains("do not rely on it"), "{forged}");
+    environment.write("receipt.json", &" ".repeat(65 << 10));
+    let large = environment.run(&["bank", "receipt", "--check", "receipt.json"]).ends_with(1);
+    assert!(large.stderr.contains("is larger than 64 KiB"), "{large}");
+}

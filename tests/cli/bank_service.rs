@@ -344,6 +344,7 @@ fn a_key_in_an_ssh_agent_signs_calls() {
     let public = std::fs::read_to_string(environment.path().join("key.pub")).unwrap();
     let shown = tycoon(&["user", "setup", "--agent", "jane"]).ok();
     assert!(shown.stdout.contains(public.split(' ').nth(1).unwrap()), "{shown}");
+    assert!(shown.stdout.contains("ssh-agent    HOME/agent"), "{shown}");
     tycoon(&["init", "--bank", &bank.url, "--bank-key", &bank.key]).ok();
     tycoon(&["bank", "create-account", "--label", "by agent"]).ok();
     let balance = tycoon(&["bank", "balance"]).ok();
@@ -371,6 +372,32 @@ fn a_key_is_rotated_and_the_old_one_can_do_nothing_more() {
 }
 
 #[test]
+fn a_rotation_that_fails_leaves_no_key_that_nobody_knows_of() {
+    let environment = Environment::new();
+    let keys = |user: &str| {
+        let files = std::fs::read_dir(environment.path().join(user).join("tycoon")).expect("a folder");
+        files.filter(|file| file.as_ref().expect("a file").file_name().to_string_lossy().starts_with("id_")).count()
+    };
+    let refused = user(&environment, "joe", &["bank", "--embedded", "rotate-key"]).ends_with(1);
+    assert!(refused.stderr.contains("by your first key"), "{refused}");
+    assert_eq!(keys("joe"), 1, "no key is made where none is of use");
+
+    let mut bank = ServedBank::start(&environment, "bank", &["--registration", "open"]);
+    user(&environment, "jane", &["init", "--bank", &bank.url, "--bank-key", &bank.key]).ok();
+    let account = json(&environment, "jane", &["bank", "create-account"]);
+    bank.kill();
+    let lost = user(&environment, "jane", &["bank", "rotate-key"]).ends_with(1);
+    let new = lost.stderr.split("--new ").nth(1).expect("how to go on").trim().replace("HOME", ".");
+    assert_eq!(keys("jane"), 2);
+    let listen = bank.url.trim_start_matches("http://").to_owned();
+    let store = format!("sled:{}", environment.path().join("bank").display());
+    let _bank = ServedBank::start_at(&environment, &store, &listen);
+    let rotated = json(&environment, "jane", &["bank", "rotate-key", "--new", &new]);
+    assert_eq!(rotated["account"], account["account"]);
+    assert_eq!(json(&environment, "jane", &["bank", "balance"])["account"], account["account"]);
+}
+
+#[test]
 fn a_protected_key_needs_its_passphrase() {
     let environment = Environment::new();
     environment.write("passphrase", "correct horse\n");
@@ -394,6 +421,14 @@ fn a_protected_key_needs_its_passphrase() {
     with(Some("passphrase"), &["user", "export", "--protected", "copy"]).ok();
     with(Some("passphrase"), &["user", "setup", "--key", "copy"]).ok();
     assert_eq!(with(Some("passphrase"), &["user", "export"]).ok().stdout, public);
+    // A passphrase from a pipe can be read once, and is asked for once.
+    let arguments = ["user", "setup", "--key", "copy"];
+    let mut command = live(&environment, &arguments);
+    let (from, mut into) = std::io::pipe().expect("a pipe");
+    command.env("TYCOON_PASSPHRASE_FILE", "/dev/stdin").stdin(from);
+    into.write_all(b"correct horse\n").expect("a pipe takes a line");
+    drop(into);
+    environment.ran(&arguments, command).ok();
 }
 
 #[test]

@@ -18,6 +18,38 @@ fn errors_are_data_too() {
 }
 
 #[test]
+fn several_files_are_checked_and_one_that_is_wrong_stops_none() {
+    let environment = Environment::new();
+    environment.write("wrong.kdl", &HELLO.replace("memory", "memroy"));
+    environment.write("other.kdl", &HELLO.replace("pool hello", "pool other"));
+    let ran = environment.run(&["check", "hello.kdl", "wrong.kdl", "other.kdl"]).ends_with(1);
+    assert!(ran.stdout.starts_with("hello.kdl: ") && ran.stdout.contains("\nother.kdl: pool other"), "{ran}");
+    assert!(ran.stderr.contains("memroy"), "{ran}");
+    let ran = environment.run(&["check", "hello.kdl", "wrong.kdl", "--json"]).ends_with(1);
+    let found: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}\n{ran}"));
+    assert_eq!((&found[0]["file"], &found[0]["ok"]), (&"hello.kdl".into(), &true.into()));
+    assert_eq!(found[1]["error"]["diagnostics"][0]["code"], "E0201");
+    environment.run(&["check", "hello.kdl", "other.kdl"]).ok();
+}
+
+/// An assertion that does not hold is looked into with these.
+#[test]
+fn a_description_with_a_broken_assertion_can_be_looked_at() {
+    let environment = Environment::new();
+    environment.write("pool.kdl", &HELLO.replacen('{', "{\n    assert \"len(web) == 9\"\n", 1));
+    for arguments in [&["resolve", "pool.kdl"][..], &["graph", "pool.kdl"], &["explain", "pool.kdl", "web.0.memory"]] {
+        let ran = environment.run(arguments).ends_with(1);
+        assert!(ran.stderr.contains("`len(web) == 9` does not hold"), "{ran}");
+        assert!(ran.stdout.contains("web"), "it is shown all the same: {ran}");
+        let ran = environment.run(&[arguments, &["--json"]].concat()).ends_with(1);
+        let value: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|e| panic!("{e}\n{ran}"));
+        assert_eq!(value["errors"][0]["code"], "E0501", "{ran}");
+        assert_eq!(ran.stderr, "", "{ran}");
+    }
+    environment.run(&["plan", "pool.kdl"]).ends_with(1);
+}
+
+#[test]
 fn every_error_code_can_be_explained() {
     let environment = Environment::new();
     environment.write("pool.kdl", &HELLO.replace("memory", "memroy"));

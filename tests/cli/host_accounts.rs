@@ -1,5 +1,9 @@
 //! The commands for host accounts and for owners, on hosts of the network; and that no crash loses or doubles a credit.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
 use crate::bank_service::{json, live, text, user};
 use crate::environment::Environment;
 use crate::host_service::{ServedHost, audited, balance, town, write_site};
@@ -65,6 +69,51 @@ fn accounts_on_hosts_are_opened_bid_with_and_closed_by_hand() {
         host.stop();
     }
     assert_eq!(audited(&environment, bank), (ALL, 0));
+}
+
+#[test]
+fn a_host_out_of_reach_is_its_own_answer_and_the_others_are_asked() {
+    let environment = Environment::new();
+    let site = "site lab {\n    simulated-host near\n    xen-host far { ssh \"root@127.0.0.1:1\"; }\n}\n";
+    environment.write("lab.kdl", site);
+    let ran = environment.run(&["--site", "lab.kdl", "host", "accounts", "all", "--json"]).ends_with(4);
+    let answers: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran}"));
+    assert_eq!(answers[0]["host"], "far");
+    assert!(answers[0]["error"].is_string(), "{answers}");
+    assert!(answers[1]["accounts"].is_array(), "{answers}");
+    let ran = environment.run(&["--site", "lab.kdl", "host", "history", "far"]).ends_with(1);
+    assert!(ran.stderr.contains("host far:"), "{ran}");
+}
+
+#[test]
+fn who_watches_hosts_is_told_of_each_and_may_go_at_any_time() {
+    let environment = Environment::new();
+    let bank = town(&environment);
+    let [mut silent, host] = ["host1", "host2"].map(|name| ServedHost::start(&environment, name, &bank, &[]));
+    write_site(&environment, &[&silent, &host]);
+    user(&environment, "jane", &on(&["create-account", "host2", "--amount", "10"])).ok();
+    silent.kill();
+    let mut command = live(&environment, &on(&["watch", "all"]));
+    let home = environment.path().join("jane");
+    command.env("XDG_CONFIG_HOME", &home).env("XDG_STATE_HOME", &home);
+    let mut watch = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut stderr = BufReader::new(watch.stderr.take().expect("its messages")).lines();
+    let told = stderr.next().expect("it says something").expect("text");
+    assert!(told.contains("does not answer, and is asked again"), "{told}");
+    let stdout = BufReader::new(watch.stdout.take().expect("its output"));
+    let (tell, lines) = std::sync::mpsc::channel();
+    std::thread::spawn(move || stdout.lines().map_while(Result::ok).all(|line| tell.send(line).is_ok()));
+    // From when on it watches is not known, so that something happens again and again.
+    let seen = (0..60).find_map(|_| {
+        user(&environment, "jane", &on(&["fund", "host2", "--amount", "1"])).ok();
+        lines.recv_timeout(Duration::from_secs(1)).ok()
+    });
+    assert!(seen.as_ref().is_some_and(|line| line.contains("host2") && line.contains("funded")), "{seen:?}");
+    // In the middle of the long poll.
+    let asked = Instant::now();
+    assert!(Command::new("kill").arg(watch.id().to_string()).status().expect("kill runs").success());
+    assert_eq!(watch.wait().expect("it ends").code(), Some(130));
+    assert!(asked.elapsed() < Duration::from_secs(5), "it waited for {:?}", asked.elapsed());
 }
 
 #[test]

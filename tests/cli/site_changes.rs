@@ -62,6 +62,10 @@ fn a_pool_is_looked_after_while_services_are_down_and_after_its_host_left_the_si
     let plan = user(&environment, "jane", &["plan", "hello.kdl"]).ok();
     assert!(plan.stdout.contains("is not listed by the site now"), "{plan}");
     assert!(user(&environment, "owner", &["host", "status", "host1"]).code.is_some());
+    for domain in ["hello/web.0", "hello/web.1", "hello/web.2"] {
+        let found = user(&environment, "jane", &["ssh", domain]).ends_with(1);
+        assert!(found.stderr.contains("is simulated"), "it is found wherever it is: {found}");
+    }
 
     user(&environment, "jane", &["down", "hello", "--yes"]).ok();
     assert_eq!(balance(&environment, "owner") + balance(&environment, "jane"), 1_000_000_000);

@@ -209,6 +209,11 @@ fn hosts_are_found_verified_admitted_and_revoked() {
 
     let listed = user(&environment, "jane", &["sls", "list", "label.rack = 3 and cpu.available >= 8"]).ok();
     assert!(listed.stdout.contains("host1") && listed.stdout.contains("verified (direct)"), "{listed}");
+    // Only the service knows for how long a host was silent; both are heard of every second.
+    until("that both were silent for a moment", || {
+        (names(&json(&environment, "jane", &["sls", "list", "silence > 0.001s"])).len() == 2).then_some(())
+    });
+    assert_eq!(names(&json(&environment, "jane", &["sls", "list", "silence > 1h"])), Vec::<&str>::new());
     let chosen = user(&environment, "jane", &["sls", "list", "--fields", "name,cpu.price", "--sort", "-name"]).ok();
     let lines: Vec<&str> = chosen.stdout.lines().collect();
     assert!(lines[1].starts_with("host2") && lines[1].ends_with("0.5000"), "{chosen}");
@@ -246,6 +251,8 @@ fn hosts_are_found_verified_admitted_and_revoked() {
     let file = environment.path().join("hosts.jsonl").display().to_string();
     let listed = json(&environment, "jane", &["sls", "list", "--hosts-file", &file, "name = host2"]);
     assert_eq!(names(&listed), ["host2"]);
+    let unknown = user(&environment, "jane", &["sls", "list", "--hosts-file", &file, "silence > 1s"]).ends_with(2);
+    assert!(unknown.stderr.contains("is not in a file of hosts"), "{unknown}");
     environment.write("hosts.jsonl", &exported.replace("Xen 4.17", "Xen 4.18"));
     let forged = user(&environment, "jane", &["sls", "list", "--hosts-file", &file]).ends_with(1);
     assert!(forged.stderr.contains("line 1") && forged.stderr.contains("not signed"), "{forged}");
@@ -328,6 +335,8 @@ fn what_changes_is_told_as_it_happens() {
     let environment = Environment::new();
     let sls = ServedSls::start(&environment, "sls", "127.0.0.1:0", &[]);
     user(&environment, "jane", &[&["init"][..], &sls.pins()].concat()).ok();
+    let none = user(&environment, "jane", &["sls", "watch", "--count", "0"]).ends_with(2);
+    assert!(none.stderr.contains("--count"), "{none}");
     let mut command = environment.command(&["sls", "watch", "name = host1", "--count", "3", "--json"]);
     command.env_remove("TYCOON_CLOCK").env_remove("TYCOON_SEED");
     command

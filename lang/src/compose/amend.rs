@@ -43,6 +43,8 @@ impl Resolver<'_> {
                         Diagnostic::new("E0205", message, span, "leads nowhere").label(declared, "an attribute");
                     self.wrong(line, error.help("a path leads to a component, a record or an attribute"));
                 }
+                // Something else wanted its name, and that has been said.
+                _ if leaf.spoiled => self.set_form(line.statement, Form::Wrong),
                 role => {
                     let what = if role == Role::Let { "let" } else { "output" };
                     let declared = self.class(id).members[index].span;

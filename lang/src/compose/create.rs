@@ -26,22 +26,18 @@ impl Resolver<'_> {
         {
             return false;
         }
-        let Some((mut name, span)) = self.component_name(id, line) else { return true };
+        let Some((name, span)) = self.component_name(id, line) else { return true };
         let piece = Piece {
             fragment: Fragment::Body(line.statement),
             frames: inner_frames(&line.piece.frames),
             replaces: matches!(self.statements[line.statement].annotation, Some((Annotation::Replace, _))),
         };
-        if let Some(index) = self.class(id).index.get(&name).copied()
-            && self.is_taken(id, line, (name, span), index, piece.replaces)
-        {
-            // It is a component of its own then, so that what stands in it is checked, too.
-            let base = Arc::clone(self.names.text(name));
-            name = self.free_name(id, &base);
-        }
-        let index = match self.class(id).index.get(&name).copied() {
-            Some(index) => index,
-            None => {
+        let known = self.class(id).index.get(&name).copied();
+        let taken = known.filter(|index| self.is_taken(id, line, (name, span), *index, piece.replaces));
+        let index = match known {
+            Some(index) if taken.is_none() => index,
+            // Where the name is taken it is a component of its own, so that what stands in it is checked, too.
+            _ => {
                 let child = ChildMember {
                     creations: Vec::new(),
                     pieces: Vec::new(),
@@ -52,6 +48,10 @@ impl Resolver<'_> {
                     composed: Composed::No,
                 };
                 self.add_member(id, name, span, Content::Child(Box::new(child)));
+                if let Some(first) = taken {
+                    // The name goes on to mean what had it first.
+                    self.class_mut(id).index.insert(name, first);
+                }
                 self.class(id).members.len() - 1
             }
         };
@@ -79,6 +79,12 @@ impl Resolver<'_> {
         let layers = Arc::clone(&self.class(id).layers);
         let Content::Child(child) = &self.class(id).members[index].content else {
             self.taken(id, line, name, span, index);
+            // Who speaks of it may mean either; so nothing more is said about it.
+            if let Content::Leaf(leaf) = &mut self.class_mut(id).members[index].content
+                && leaf.role != Role::Attribute
+            {
+                leaf.spoiled = true;
+            }
             return true;
         };
         let clash = child.creations.iter().find(|(layer, _, _)| {

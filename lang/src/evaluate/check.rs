@@ -103,7 +103,8 @@ impl Resolver<'_> {
                 if title != "the file" {
                     error = error.note(format!("in {title}"));
                 }
-                self.report(error.help("change one of these values, or the assertion"));
+                let error = error.help("change one of these values, or the assertion");
+                self.broken.as_mut().unwrap_or(&mut self.problems).push(error);
             }
             Value::Live(ref found) if found.ty.fits(&crate::types::Type::Boolean) => {
                 let Ok(message) = self.assertion_message(id, assertion) else { return };

@@ -60,11 +60,9 @@ pub enum Access {
 }
 
 impl BankChoice {
-    /// Opens the bank that was chosen.
-    pub fn open(&self, output: &Output, command: &str) -> Result<Access, Failure> {
-        let folders = Folders::find(ANY_SITE)?;
-        let parties = Parties::read(&folders.config)?;
-        let pinned = match (&self.bank, self.bank_key, &parties.bank) {
+    /// The address and the key of the bank that was chosen; `None` where that is the embedded site's.
+    pub fn pinned(&self, parties: &Parties, output: &Output) -> Result<Option<(String, PublicKey)>, Failure> {
+        Ok(match (&self.bank, self.bank_key, &parties.bank) {
             _ if self.embedded => None,
             (Some(url), Some(key), _) => Some((url.clone(), key)),
             (Some(url), None, Some((pinned, key))) if same(url, pinned) => Some((url.clone(), *key)),
@@ -75,8 +73,14 @@ impl BankChoice {
             // A description of a site was asked for: that is an embedded one.
             (None, _, _) if output.site.is_some() && load_site(output)?.network_hosts.is_empty() => None,
             (None, _, pinned) => pinned.clone(),
-        };
-        let Some((url, key)) = pinned else {
+        })
+    }
+
+    /// Opens the bank that was chosen.
+    pub fn open(&self, output: &Output, command: &str) -> Result<Access, Failure> {
+        let folders = Folders::find(ANY_SITE)?;
+        let parties = Parties::read(&folders.config)?;
+        let Some((url, key)) = self.pinned(&parties, output)? else {
             let (session, site) = Session::open_embedded(output, command)?;
             return Ok(Access::Embedded { session: Box::new(session), site });
         };

@@ -1,6 +1,6 @@
 //! Accounts: what is on them, opening, closing, keys, allowances.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -14,11 +14,15 @@ use tycoon_rpc::{Clock as _, Signer as _, SystemClock, key_file};
 use super::access::{Access, BankChoice, failed};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::files;
 use crate::folders::Folders;
 use crate::identity::{self, Identity, KeyChoice};
 use crate::output::{Output, table};
 use crate::site::world::Surroundings;
 use crate::time::local;
+
+/// The largest file with a public key that is read, in bytes.
+const KEY_BYTES_MAX: u64 = 4096;
 
 /// An account, by its id or by its first key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,16 +180,14 @@ fn limit(text: &str) -> Result<SpendingLimit, String> {
 
 /// A key as it is written, or in a file.
 fn public_key(text: &str) -> Result<PublicKey, Failure> {
-    use std::io::Read as _;
     if let Ok(key) = text.parse() {
         return Ok(key);
     }
-    let mut content = String::new();
-    let read = std::fs::File::open(text).and_then(|file| file.take(4096).read_to_string(&mut content));
-    read.map_err(|error| {
-        Failure::from_error(Exit::Usage, &error)
-            .context(&format!("`{text}` is neither an ed25519 key nor a readable file"))
-    })?;
+    if !Path::new(text).exists() {
+        return Err(Failure::new(Exit::Usage, format!("`{text}` is neither an ed25519 key nor a file"))
+            .help("write the key as `tycoon user export` prints it, or the name of a file that holds it"));
+    }
+    let content = files::read_text("the public key", Path::new(text), KEY_BYTES_MAX)?;
     content.trim().parse().map_err(|error: tycoon_market::key::PublicKeyError| {
         Failure::from_error(Exit::Usage, &error).context(&format!("the file {text} holds no public ed25519 key"))
     })
@@ -323,6 +325,10 @@ pub fn close(access: &Access, arguments: &CloseArgs, output: &Output) -> Result<
 
 /// Puts a new key in the place of the caller's.
 pub fn rotate(access: &Access, choice: &BankChoice, arguments: &RotateArgs, output: &Output) -> Result<Exit, Failure> {
+    if matches!(access, Access::Embedded { .. }) {
+        return Err(Failure::new(Exit::Failed, "the embedded site knows you by your first key")
+            .help("rotate the key of an account at a real bank: --bank URL, or `tycoon init --bank URL`"));
+    }
     let folders = Folders::find("remote")?;
     let old = access.client().public_key();
     let path = match &arguments.new {
@@ -338,10 +344,9 @@ pub fn rotate(access: &Access, choice: &BankChoice, arguments: &RotateArgs, outp
         key_file::create(&path, &key, "tycoon").map_err(|error| Failure::from_error(Exit::Failed, &error))?;
         key
     };
-    if matches!(access, Access::Embedded { .. }) {
-        return Err(Failure::new(Exit::Failed, "the embedded site knows you by your first key")
-            .help("rotate the key of an account at a real bank: --bank URL, or `tycoon init --bank URL`"));
-    }
+    let again = |failure: Failure| {
+        failure.more_help(&format!("the new key is in {0}; repeat the command with --new {0}", path.display()))
+    };
     let client = access.client();
     let rotated = client
         .own_account()
@@ -349,19 +354,21 @@ pub fn rotate(access: &Access, choice: &BankChoice, arguments: &RotateArgs, outp
     let chosen = KeyChoice::File(path.clone());
     let account = match rotated {
         Ok(account) => {
-            chosen.write(&folders.config)?;
+            chosen.write(&folders.config).map_err(again)?;
             account
         }
         // It may have been done before, and stopped before it was written down.
         Err(error) => {
-            let before = KeyChoice::read(&folders.config)?
+            let before = KeyChoice::read(&folders.config)
+                .map_err(again)?
                 .unwrap_or_else(|| KeyChoice::File(Identity::usual_file(&folders.config)));
-            chosen.write(&folders.config)?;
-            match choice.open(output, "tycoon bank")?.client().own_account() {
-                Ok(account) => account,
-                Err(_) => {
-                    before.write(&folders.config)?;
-                    return Err(failed(&error));
+            chosen.write(&folders.config).map_err(again)?;
+            let found = choice.open(output, "tycoon bank").ok().and_then(|access| access.client().own_account().ok());
+            match found {
+                Some(account) => account,
+                None => {
+                    before.write(&folders.config).map_err(again)?;
+                    return Err(again(failed(&error)));
                 }
             }
         }

@@ -13,9 +13,11 @@ use super::access::{Access, BankChoice, failed};
 use super::accounts::{Party, span};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::files;
 use crate::folders::Folders;
 use crate::output::Output;
 use crate::parties::Parties;
+use crate::site::Session;
 use crate::time::local;
 
 /// The largest receipt that is read from a file, in bytes.
@@ -301,18 +303,18 @@ pub fn receipt(access: &Access, arguments: &ReceiptArgs, output: &Output) -> Res
 
 /// Checks a receipt in a file against the bank's pinned key.
 pub fn check_receipt(arguments: &ReceiptArgs, choice: &BankChoice, output: &Output) -> Result<Exit, Failure> {
-    use std::io::Read as _;
     let Some(path) = &arguments.check else { return Err(Failure::new(Exit::Usage, "which file is not said")) };
     let parties = Parties::read(&Folders::find("remote")?.config)?;
-    let key = choice.bank_key.or(parties.bank.map(|(_, key)| key)).ok_or_else(|| {
-        Failure::new(Exit::Usage, "which bank should have signed it is not known")
-            .help("pin the bank with `tycoon init --bank URL`, or give its address and key with --bank and --bank-key")
-    })?;
+    let key = match choice.pinned(&parties, output)? {
+        Some((_, key)) => key,
+        None => {
+            let (session, site) = Session::open_embedded(output, "tycoon bank receipt")?;
+            session.close()?;
+            site.bank_client().bank()
+        }
+    };
     let shown = path.display();
-    let mut text = String::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(RECEIPT_BYTES_MAX).read_to_string(&mut text))
-        .map_err(|error| Failure::from_error(Exit::Failed, &error).context(&format!("{shown} cannot be read")))?;
+    let text = files::read_text("the receipt", path, RECEIPT_BYTES_MAX)?;
     let receipt: TransferReceipt = serde_json::from_str(&text)
         .map_err(|error| Failure::from_error(Exit::Failed, &error).context(&format!("{shown} holds no receipt")))?;
     receipt.verify(&key).map_err(|error| Failure::from_error(Exit::Failed, &error).help("do not rely on it"))?;

@@ -13,11 +13,12 @@ use tycoon_bank::store::{Head, SledStore};
 use tycoon_bank::{Bank, Options, Recovery};
 use tycoon_market::{PublicKey, Timestamp};
 use tycoon_rpc::replay_mark::MarkFile;
-use tycoon_rpc::{AfterRestart, ReplayPolicy, Signer, key_file};
+use tycoon_rpc::{ReplayPolicy, Signer, key_file};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::folders;
+use crate::service::ReplayDefence;
 use crate::site::world::{self, Surroundings};
 
 /// Where a bank keeps its books.
@@ -84,12 +85,8 @@ pub fn open(place: &StorePlace, key: Option<PathBuf>, issuer: Option<PublicKey>)
             folders::make(folder)?;
             let signer = bank_key(&key.unwrap_or_else(|| folder.join("bank_key")))?;
             let (bank, recovery) = open_journal(folder, &signer, issuer)?;
-            let marks = MarkFile::open(folder.join("replay-mark"))
-                .map_err(|error| Failure::from_error(Exit::Failed, &error))?;
-            // Where nothing was ever accepted, nothing can come a second time.
-            let after_restart = if recovery.founded { AfterRestart::Accept } else { AfterRestart::Refuse };
-            let policy = ReplayPolicy { after_restart, ..ReplayPolicy::NETWORK };
-            Ok(Opened { bank, signer, policy, marks: Some(marks) })
+            let replay = ReplayDefence::of(folder, recovery.founded)?;
+            Ok(Opened { bank, signer, policy: replay.policy, marks: Some((replay.marks, replay.mark)) })
         }
         StorePlace::Postgres(url) => {
             let Some(key) = key else {

@@ -103,13 +103,13 @@ pub fn bid(arguments: &BidArgs, output: &Output) -> Result<Exit, Failure> {
     let exit = if arguments.dry_run {
         let answers = ask(&chosen, |chosen| {
             let request = PreviewRequest { bid: new_bid(chosen)?.0, extra_funds: arguments.extra };
-            chosen.client.preview(pool, &request).map_err(LinkError::from)
+            chosen.client()?.preview(pool, &request).map_err(LinkError::from)
         });
         answers.show(output, preview_json, |previews| preview_table(previews, output))
     } else {
         let answers = ask(&chosen, |chosen| {
             let (bid, generation) = new_bid(chosen)?;
-            chosen.client.bid(pool, &BidRequest { generation, bid }).map_err(LinkError::from)
+            chosen.client()?.bid(pool, &BidRequest { generation, bid }).map_err(LinkError::from)
         });
         answers.show(output, account_json, |accounts| account_table(accounts, output))
     };
@@ -180,7 +180,7 @@ pub fn accounts(arguments: &AccountsArgs, output: &Output) -> Result<Exit, Failu
     let chosen = arguments.hosts.choose(&session)?;
     let answers = ask(&chosen, |chosen| {
         if arguments.everybody {
-            chosen.client.everybodys_accounts().map_err(LinkError::from)
+            chosen.client()?.everybodys_accounts().map_err(LinkError::from)
         } else {
             chosen.host.link.accounts()
         }

@@ -1,7 +1,6 @@
 //! Which hosts a command is about: names, patterns, labels, files with more of them, or all.
 
 use std::collections::BTreeSet;
-use std::io::Read as _;
 use std::path::Path;
 
 use clap::Args;
@@ -12,6 +11,7 @@ use tycoon_xen::client::HostClient;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::files;
 use crate::output::Output;
 use crate::site::Session;
 
@@ -30,8 +30,16 @@ pub struct HostsArg {
 pub struct Chosen {
     /// The host.
     pub host: SiteHost,
-    /// Its client.
-    pub client: HostClient,
+    /// Its client, or why there is none.
+    client: Result<HostClient, LinkError>,
+}
+
+impl Chosen {
+    /// The client of the host; why it cannot be reached where there is none, which is this host's answer to whatever it
+    /// is asked.
+    pub fn client(&self) -> Result<&HostClient, LinkError> {
+        self.client.as_ref().map_err(Clone::clone)
+    }
 }
 
 /// What one word chooses.
@@ -124,31 +132,16 @@ impl HostsArg {
             }
             numbers.extend(found);
         }
-        let mut chosen = Vec::with_capacity(numbers.len());
-        for number in numbers {
+        let chosen = numbers.into_iter().map(|number| {
             let host = known[number].clone();
-            let client = session.host_client(&host.id).ok_or_else(|| {
-                Failure::new(Exit::Failed, format!("host {} cannot be reached", host.name))
-                    .help("`tycoon hosts` says what is known of it")
-            })?;
-            chosen.push(Chosen { host, client });
-        }
-        Ok(chosen)
+            Chosen { client: session.host_client(&host.id), host }
+        });
+        Ok(chosen.collect())
     }
 }
 
 fn words_of(path: &Path) -> Result<Vec<String>, Failure> {
-    let failed = |error: std::io::Error| {
-        Failure::from_error(Exit::Failed, &error)
-            .context(&format!("the list of hosts {} cannot be read", path.display()))
-    };
-    let mut text = String::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text))
-        .map_err(failed)?;
-    if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(Failure::new(Exit::Failed, format!("the list of hosts {} is larger than 1 MiB", path.display())));
-    }
+    let text = files::read_text("the list of hosts", path, FILE_BYTES_MAX)?;
     let line = |line: &str| line.split('#').next().unwrap_or_default().trim().to_owned();
     Ok(text.lines().map(line).filter(|line| !line.is_empty()).collect())
 }

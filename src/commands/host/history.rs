@@ -1,6 +1,6 @@
 //! `tycoon host history` and `tycoon host watch`: what happened to host accounts.
 
-use std::collections::BTreeMap;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -20,8 +20,12 @@ use crate::time::local_with_seconds;
 
 /// How long a host is asked to wait for events, in seconds.
 const WAIT_SECONDS: u64 = 10;
-/// The pause after a host that did not answer.
+/// The pause after a host that did not answer, or had nothing to say at once.
 const PAUSE: Duration = Duration::from_secs(2);
+/// How often it is looked whether the command was interrupted.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long after its end answers are still waited for.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Arguments of `tycoon host history`.
 #[derive(Args, Debug)]
@@ -59,7 +63,7 @@ pub fn history(arguments: &HistoryArgs, output: &Output) -> Result<Exit, Failure
         let mut events = Vec::new();
         let mut after = 0;
         loop {
-            let report = chosen.client.events(after, 0).map_err(LinkError::from)?;
+            let report = chosen.client()?.events(after, 0).map_err(LinkError::from)?;
             let is_last = report.last <= after || report.events.is_empty();
             events.extend(report.events);
             if is_last {
@@ -83,7 +87,8 @@ pub fn history(arguments: &HistoryArgs, output: &Output) -> Result<Exit, Failure
     }))
 }
 
-/// Shows what happens, until it is interrupted.
+/// Shows what happens, until it is interrupted. Hosts are asked side by side, each for itself, so that one that is silent
+/// holds nobody up.
 pub fn watch(arguments: &WatchArgs, output: &Output) -> Result<Exit, Failure> {
     let session = Session::open(output, "tycoon host watch")?;
     let chosen = arguments.hosts.choose(&session)?;
@@ -92,56 +97,86 @@ pub fn watch(arguments: &WatchArgs, output: &Output) -> Result<Exit, Failure> {
             .help("`tycoon host history` shows what has happened"));
     }
     let deadline = arguments.longest.map(|span| Instant::now() + Duration::from_micros(span.micros()));
-    let begin: BTreeMap<String, u64> = chosen
-        .iter()
-        .map(|chosen| {
-            let last = chosen.client.events(u64::MAX, 0).map(|report| report.last);
-            last.map(|last| (chosen.host.name.to_string(), last)).map_err(|error| {
-                Failure::from_error(Exit::Failed, &error).context(&format!("host {} does not tell", chosen.host.name))
-            })
-        })
-        .collect::<Result<_, _>>()?;
-    std::thread::scope(|scope| {
-        for chosen in &chosen {
-            let after = begin.get(chosen.host.name.as_str()).copied().unwrap_or_default();
-            scope.spawn(move || follow(chosen, after, arguments.pool.as_ref(), deadline, output));
+    let (tell, told) = mpsc::channel();
+    for chosen in chosen {
+        let tell = tell.clone();
+        // It ends with the program: a call that waits for events cannot be cut short.
+        std::thread::spawn(move || follow(&chosen, deadline, &tell));
+    }
+    drop(tell);
+    let end = deadline.map(|deadline| deadline + GRACE);
+    let exit = loop {
+        match told.recv_timeout(LOOK) {
+            Ok(Told::Message(text)) => output.message(&text),
+            Ok(Told::Events(host, events)) => {
+                let wanted = events.iter().filter(|event| is_wanted(event, arguments.pool.as_ref()));
+                wanted.for_each(|event| show(&host, event, output));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break Exit::Ok,
         }
-    });
+        if session.is_interrupted() {
+            break Exit::Interrupted;
+        }
+        if end.is_some_and(|end| Instant::now() >= end) {
+            break Exit::Ok;
+        }
+    };
     session.close()?;
-    Ok(Exit::Ok)
+    Ok(exit)
 }
 
-fn follow(chosen: &Chosen, mut after: u64, pool: Option<&PoolName>, deadline: Option<Instant>, output: &Output) {
+/// What is told of a host that is watched.
+enum Told {
+    /// How it goes with the host.
+    Message(String),
+    /// What happened on the host of this name.
+    Events(String, Vec<HostEvent>),
+}
+
+/// Tells what happens on a host from now on, until the deadline, or until nobody listens.
+fn follow(chosen: &Chosen, deadline: Option<Instant>, tell: &Sender<Told>) {
     let host = chosen.host.name.as_str();
+    let left = || deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
+    // Up to which event all is known; nothing of what was before is told.
+    let mut after = None;
     let mut is_silent = false;
-    loop {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        if left.is_some_and(|left| left.is_zero()) {
-            return;
-        }
-        let wait = left.map_or(WAIT_SECONDS, |left| left.as_secs().clamp(1, WAIT_SECONDS));
-        match chosen.client.events(after, wait) {
+    while !left().is_zero() {
+        let wait = left().as_secs().clamp(1, WAIT_SECONDS);
+        let asked = Instant::now();
+        let (from, wait) = after.map_or((u64::MAX, 0), |after| (after, wait));
+        let answer = chosen.client().and_then(|client| client.events(from, wait).map_err(LinkError::from));
+        let (told, pause) = match answer {
             Ok(report) => {
+                let mut told = Vec::new();
                 if is_silent {
-                    output.message(&format!("host {host} answers again"));
-                }
-                if report.is_torn {
-                    output.message(&format!("host {host} has forgotten some events that were not shown"));
+                    told.push(Told::Message(format!("host {host} answers again")));
                 }
                 is_silent = false;
-                after = report.last;
-                for event in report.events.iter().filter(|event| is_wanted(event, pool)) {
-                    show(host, event, output);
+                // A host on which many wait answers at once, with nothing: it is not asked without end.
+                let is_early = report.events.is_empty() && asked.elapsed() < Duration::from_secs(1);
+                let pause = if after.is_some() && is_early { PAUSE } else { Duration::ZERO };
+                if after.is_some() {
+                    if report.is_torn {
+                        let text = format!("host {host} has forgotten some events that were not shown");
+                        told.push(Told::Message(text));
+                    }
+                    told.push(Told::Events(host.to_owned(), report.events));
                 }
+                after = Some(report.last);
+                (told, pause)
             }
             Err(error) => {
-                if !is_silent {
-                    output.message(&format!("host {host} does not answer, and is asked again: {error}"));
-                }
+                let text = format!("host {host} does not answer, and is asked again: {error}");
+                let told = if is_silent { Vec::new() } else { vec![Told::Message(text)] };
                 is_silent = true;
-                std::thread::sleep(PAUSE);
+                (told, PAUSE)
             }
+        };
+        if told.into_iter().any(|told| tell.send(told).is_err()) {
+            return;
         }
+        std::thread::sleep(pause.min(left()));
     }
 }
 

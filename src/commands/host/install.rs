@@ -1,9 +1,10 @@
 //! `tycoon host install`: makes Xen machines hosts, over SSH, from anywhere.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use clap::Args;
@@ -178,6 +179,8 @@ fn prepare(connection: &SshConnection, words: &[String], say: &dyn Fn(&str)) -> 
 struct Program {
     content: Vec<u8>,
     digest: String,
+    /// The content as it travels, made for the first host that needs it.
+    packed: OnceLock<io::Result<Vec<u8>>>,
 }
 
 impl Program {
@@ -191,7 +194,17 @@ impl Program {
             let _ = write!(text, "{byte:02x}");
             text
         });
-        Ok(Self { content, digest })
+        Ok(Self { content, digest, packed: OnceLock::new() })
+    }
+
+    fn packed(&self) -> Result<&[u8], Failure> {
+        let pack = || {
+            let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+            packed.write_all(&self.content)?;
+            packed.finish()
+        };
+        let packed = self.packed.get_or_init(pack).as_ref();
+        packed.map(Vec::as_slice).map_err(|error| Failure::from_error(Exit::Failed, error))
     }
 
     fn is_there(&self, connection: &SshConnection) -> Result<bool, Failure> {
@@ -207,13 +220,11 @@ impl Program {
             say("the program is there already");
             return Ok(());
         }
-        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
-        let packed = packed.write_all(&self.content).and_then(|()| packed.finish());
-        let packed = packed.map_err(|error| Failure::from_error(Exit::Failed, &error))?;
+        let packed = self.packed()?;
         say(&format!("bringing the program ({} MiB)", packed.len() >> 20));
         let part = format!("{PROGRAM}.gz");
         connection
-            .upload(&mut &packed[..], packed.len() as u64, &part, 0o600, &mut |_| ControlFlow::Continue(()))
+            .upload(&mut &*packed, packed.len() as u64, &part, 0o600, &mut |_| ControlFlow::Continue(()))
             .map_err(failed)?;
         // Unpacked beside its place: a session that runs keeps the old file.
         let unpack = format!(

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use serde_json::{Value, json};
+use tycoon_executor::inventory::unredeemed;
 use tycoon_executor::link::{BankLink, LinkError};
 use tycoon_market::duration_text::parse_duration;
 use tycoon_market::ids::EscrowId;
@@ -145,15 +146,10 @@ fn put_into(
     // The least that there is is held for a minute.
     let least = BTreeMap::from([(ResourceKind::Cpu, Quantity::new(1))]);
     link.quote(&QuoteRequest { pool: pool.clone(), minima: least })?;
-    let unsettled = offers.unsettled;
-    let is_known = |id: &EscrowId| {
-        let credited = account.iter().flat_map(|account| &account.escrows).any(|escrow| escrow.escrow == *id);
-        credited || unsettled.contains(id)
-    };
     let mut missing = amount;
     let mut report = None;
-    let waiting = bank.escrows(Some(pool))?.into_iter();
-    for escrow in waiting.filter(|escrow| escrow.host == chosen.host.id && escrow.is_open && !is_known(&escrow.id)) {
+    let escrows = bank.escrows(Some(pool))?;
+    for escrow in unredeemed(&escrows, &chosen.host.id, account.as_ref(), &offers) {
         report = Some(link.fund(pool, &bank.receipt(escrow.id)?)?);
         missing = missing.saturating_sub_at_zero(escrow.amount);
     }
@@ -180,7 +176,7 @@ pub fn refund(arguments: &RefundArgs, output: &Output) -> Result<Exit, Failure> 
     let answers = ask(&chosen, |chosen| {
         let generation = chosen.host.link.account(pool)?.map_or(0, |account| account.generation);
         let request = RefundRequest { generation, leave: arguments.leave };
-        chosen.client.refund(pool, &request).map_err(LinkError::from)
+        chosen.client()?.refund(pool, &request).map_err(LinkError::from)
     });
     session.close()?;
     Ok(answers.show(output, account_json, |accounts| account_table(accounts, output)))
@@ -200,7 +196,7 @@ pub fn close(arguments: &CloseArgs, output: &Output) -> Result<Exit, Failure> {
     }
     let answers = ask(&chosen, |chosen| {
         let generation = chosen.host.link.account(pool)?.map_or(u64::MAX, |account| account.generation);
-        match chosen.client.close(pool, generation) {
+        match chosen.client()?.close(pool, generation) {
             Ok(report) => Ok(report),
             Err(error) => Err(LinkError::from(error)),
         }

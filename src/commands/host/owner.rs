@@ -88,7 +88,7 @@ pub fn set(arguments: &SetArgs, output: &Output) -> Result<Exit, Failure> {
     let chosen = hosts.choose(&session)?;
     let is_look = request == PolicyRequest::default();
     let answers = ask(&chosen, |chosen| {
-        let answer = if is_look { chosen.client.owner_report() } else { chosen.client.set_policy(&request) };
+        let answer = if is_look { chosen.client()?.owner_report() } else { chosen.client()?.set_policy(&request) };
         answer.map_err(LinkError::from)
     });
     session.close()?;
@@ -126,7 +126,7 @@ fn wanted(arguments: &SetArgs) -> Result<(PolicyRequest, HostsArg), Failure> {
 pub fn drain(arguments: &DrainArgs, output: &Output) -> Result<Exit, Failure> {
     let session = Session::open(output, "tycoon host drain")?;
     let chosen = arguments.hosts.choose(&session)?;
-    let answers = ask(&chosen, |chosen| chosen.client.set_draining(!arguments.end).map_err(LinkError::from));
+    let answers = ask(&chosen, |chosen| chosen.client()?.set_draining(!arguments.end).map_err(LinkError::from));
     session.close()?;
     Ok(answers.show(output, report_json, |reports| report_table(reports, output)))
 }
@@ -140,7 +140,7 @@ pub fn evict(arguments: &EvictArgs, output: &Output) -> Result<Exit, Failure> {
         return Err(Failure::new(Exit::Failed, "nobody was put out"));
     }
     let request = EvictRequest { account: arguments.account, pool: arguments.pool.clone() };
-    let answers = ask(&chosen, |chosen| chosen.client.evict(&request).map_err(LinkError::from));
+    let answers = ask(&chosen, |chosen| chosen.client()?.evict(&request).map_err(LinkError::from));
     session.close()?;
     Ok(answers.show(
         output,
@@ -167,7 +167,8 @@ pub fn ban(arguments: &BanArgs, output: &Output) -> Result<Exit, Failure> {
     {
         return Err(Failure::new(Exit::Failed, "nobody was kept out"));
     }
-    let answers = ask(&chosen, |chosen| chosen.client.ban(arguments.account, !arguments.end).map_err(LinkError::from));
+    let answers =
+        ask(&chosen, |chosen| chosen.client()?.ban(arguments.account, !arguments.end).map_err(LinkError::from));
     session.close()?;
     Ok(answers.show(output, report_json, |reports| report_table(reports, output)))
 }
@@ -176,7 +177,7 @@ pub fn ban(arguments: &BanArgs, output: &Output) -> Result<Exit, Failure> {
 pub fn withdraw(arguments: &WithdrawArgs, output: &Output) -> Result<Exit, Failure> {
     let session = Session::open(output, "tycoon host withdraw")?;
     let chosen = arguments.hosts.choose(&session)?;
-    let answers = ask(&chosen, |chosen| chosen.client.withdraw().map_err(LinkError::from));
+    let answers = ask(&chosen, |chosen| chosen.client()?.withdraw().map_err(LinkError::from));
     session.close()?;
     let to_json = |report: &WithdrawReport| {
         json!({

@@ -39,6 +39,14 @@ impl PolicyFile {
     /// What is sold now.
     pub fn config(&mut self, hypervisor: &dyn Hypervisor) -> Result<HostConfig, Failure> {
         let (policy, capacity) = (self.read()?, capacity_of(hypervisor)?);
+        self.config_of(policy, capacity)
+    }
+
+    fn config_of(
+        &mut self,
+        policy: OwnerPolicy,
+        capacity: BTreeMap<ResourceKind, Quantity>,
+    ) -> Result<HostConfig, Failure> {
         let prices = USUAL_PRICES.into_iter().filter(|(kind, _)| capacity.contains_key(kind));
         let hour = TimeSpan::from_seconds(3_600);
         let prices =
@@ -61,7 +69,7 @@ impl PolicyFile {
         let looked = self.read().and_then(|policy| Ok((policy, capacity_of(hypervisor)?)));
         let outcome = match looked {
             Ok(now) if Some(&now) == self.last.as_ref() => Ok(None),
-            Ok(_) => self.config(hypervisor).map(Some),
+            Ok((policy, capacity)) => self.config_of(policy, capacity).map(Some),
             Err(failure) => Err(failure),
         };
         let complaint = outcome.as_ref().err().map(Failure::message);

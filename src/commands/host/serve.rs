@@ -9,10 +9,7 @@ use clap::Args;
 use tycoon_bank::BankClient;
 use tycoon_market::auctioneer::HostConfig;
 use tycoon_market::{AccountId, HostName, PublicKey, Quantity, ResourceKind, TimeSpan};
-use tycoon_rpc::replay_mark::MarkFile;
-use tycoon_rpc::{
-    AfterRestart, Caller, Clock, HttpSettings, HttpTransport, Published, ReplayPolicy, Server, Signer, key_file,
-};
+use tycoon_rpc::{Caller, Clock, HttpSettings, HttpTransport, Published, Server, Signer, key_file};
 use tycoon_sls::announce::{self, AnnouncePolicy, Announcing};
 use tycoon_sls::client::{NamedCaller, SlsClient};
 use tycoon_xen::daemon::{HostDaemon, HostIdentity, HostParts, openapi};
@@ -28,8 +25,8 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::folders;
 use crate::output::Output;
-use crate::service::ServiceArgs;
 use crate::service::settings::Settings;
+use crate::service::{ReplayDefence, ServiceArgs};
 use crate::site::store;
 
 /// Where a host listens unless told otherwise.
@@ -279,9 +276,7 @@ fn open(
 ) -> Result<HostDaemon, Failure> {
     let failed = |error: &dyn std::error::Error| Failure::from_error(Exit::Failed, error);
     let tree = database.open_tree("daemon").map_err(|error| failed(&error))?;
-    let (marks, mark) = MarkFile::open(plan.store.join("replay-mark")).map_err(|error| failed(&error))?;
-    // Where nothing was ever accepted, nothing can come a second time.
-    let after_restart = if tree.is_empty() { AfterRestart::Accept } else { AfterRestart::Refuse };
+    let replay = ReplayDefence::of(&plan.store, tree.is_empty())?;
     let daemon = HostDaemon::open(HostParts {
         identity: HostIdentity {
             name: plan.name.clone(),
@@ -294,11 +289,11 @@ fn open(
         hypervisor,
         bank: bank_client(plan, signer, &clock)?,
         clock,
-        replay: ReplayPolicy { after_restart, ..ReplayPolicy::NETWORK },
+        replay: replay.policy,
     });
     let daemon = daemon.map_err(|error| failed(&error))?;
     Ok(daemon
-        .with_receiver(|receiver| receiver.with_marks(Arc::new(marks), mark))
+        .with_receiver(|receiver| receiver.with_marks(Arc::new(replay.marks), replay.mark))
         .with_owner_keys(plan.owner_keys.clone())
         .with_labels(plan.labels.clone())
         .with_save_hook(crate::site::world::host_hook()))

@@ -1,7 +1,6 @@
 //! The operator's folder, and what is done with the roll.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -17,6 +16,7 @@ use crate::commands::sls::list::standing;
 use crate::commands::sls::show;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::files;
 use crate::folders::{self, Folders};
 use crate::identity::load_key;
 use crate::output::{Output, table};
@@ -58,12 +58,7 @@ impl SiteFolder {
         if !path.exists() {
             return Ok(None);
         }
-        let mut text = String::new();
-        let most = ROLL_BYTES_MAX as u64 * 2;
-        let read = std::fs::File::open(&path).and_then(|file| file.take(most).read_to_string(&mut text));
-        read.map_err(|error| {
-            Failure::from_error(Exit::Failed, &error).context(&format!("{} cannot be read", path.display()))
-        })?;
+        let text = files::read_text("the roll", &path, ROLL_BYTES_MAX as u64 * 2)?;
         let damaged = |error: &dyn std::fmt::Display| {
             Failure::new(Exit::Failed, format!("{} is damaged: {error}", path.display()))
                 .help("move it away: the services have the roll that was published last")
@@ -73,17 +68,8 @@ impl SiteFolder {
     }
 
     fn write(&self, signed: &SignedRoll) -> Result<(), Failure> {
-        let path = self.roll_file();
-        let written = (|| {
-            let mut file = tempfile::NamedTempFile::new_in(&self.0)?;
-            serde_json::to_writer(&mut file, signed)?;
-            file.flush()?;
-            file.as_file().sync_all()?;
-            file.persist(&path).map_err(|error| error.error)
-        })();
-        written.map(drop).map_err(|error| {
-            Failure::from_error(Exit::Failed, &error).context(&format!("{} cannot be written", path.display()))
-        })
+        let text = serde_json::to_vec(signed).map_err(|error| Failure::from_error(Exit::Failed, &error))?;
+        files::write(&self.roll_file(), &text, 0o600)
     }
 }
 
@@ -232,6 +218,7 @@ pub fn publish(folder: &SiteFolder, choice: &SlsChoice, output: &Output) -> Resu
 pub fn list(folder: &SiteFolder, choice: &SlsChoice, output: &Output) -> Result<Exit, Failure> {
     let desk = Desk::open(folder, choice, "tycoon site list", output)?;
     let registered = desk.access.hosts(&HostQuery::default(), None, output)?;
+    let by_id: BTreeMap<HostId, &SeenHost> = registered.iter().map(|seen| (seen.record().host, seen)).collect();
     let mut rows = Vec::new();
     let mut values = Vec::new();
     let mut say = |name: &str, id: &HostId, admitted: Option<&Admission>, seen: Option<&SeenHost>| {
@@ -252,8 +239,7 @@ pub fn list(folder: &SiteFolder, choice: &SlsChoice, output: &Output) -> Result<
         }));
     };
     for (id, admission) in &desk.roll.hosts {
-        let seen = registered.iter().find(|seen| seen.record().host == *id);
-        say(admission.name.as_str(), id, Some(admission), seen);
+        say(admission.name.as_str(), id, Some(admission), by_id.get(id).copied());
     }
     for seen in registered.iter().filter(|seen| !desk.roll.hosts.contains_key(&seen.record().host)) {
         say(seen.record().name.as_str(), &seen.record().host, None, Some(seen));

@@ -1,7 +1,6 @@
 //! How a command reaches the service location services: those that are named or pinned, else that of the embedded site;
 //! or a file with a list of hosts instead.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,10 +9,12 @@ use tycoon_market::PublicKey;
 use tycoon_rpc::{Caller, HttpSettings, HttpTransport, RetryPolicy, Signer};
 use tycoon_sls::client::{Hosts, NamedCaller, SeenHost, SlsProblem};
 use tycoon_sls::facts::{Facts, Texts};
-use tycoon_sls::{HostQuery, Reach, SignedRecord, SlsClient};
+use tycoon_sls::fields::Field;
+use tycoon_sls::{HostQuery, Reach, SignedRecord, SlsClient, Sort};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::files;
 use crate::folders::{self, Folders};
 use crate::identity::Identity;
 use crate::output::Output;
@@ -160,7 +161,7 @@ impl Access {
         let client = match self {
             Self::Embedded { site, .. } => site.sls_client(),
             Self::Remote { client, .. } => client,
-            Self::File(hosts) => return Ok(first(hosts.clone(), query, most)),
+            Self::File(hosts) => return of_file(hosts, query, most),
         };
         // Without an end all are read, in the order in which nothing is missed while pages are turned.
         let found = match most {
@@ -169,7 +170,8 @@ impl Access {
         };
         let Hosts { hosts, problems } = found.map_err(|problem| failed(&problem))?;
         warn(&problems, output);
-        Ok(first(hosts, query, most))
+        // What is the first of many is in its order already.
+        Ok(if most.is_some() { hosts } else { first(hosts, &query.sort, None) })
     }
 
     /// Closes the embedded site, so that what is not on disk yet is.
@@ -215,8 +217,22 @@ pub fn failed(problem: &SlsProblem) -> Failure {
     }
 }
 
-/// The hosts in the query's order, at most `most`.
-pub fn first(hosts: Vec<SeenHost>, query: &HostQuery, most: Option<usize>) -> Vec<SeenHost> {
+/// The hosts of a file that match, in the query's order, at most `most`.
+fn of_file(hosts: &[SeenHost], query: &HostQuery, most: Option<usize>) -> Result<Vec<SeenHost>, Failure> {
+    if query.filter.as_ref().is_some_and(|filter| filter.asks_for(&Field::Silence)) {
+        return Err(Failure::new(Exit::Usage, "for how long a host was silent is not in a file of hosts")
+            .help("leave `silence` out of the filter, or ask a service: without --hosts-file"));
+    }
+    let is_wanted = |host: &&SeenHost| {
+        let facts = Facts::of(host.record(), &mut Texts::default());
+        query.matches(&host.seen(&facts))
+    };
+    Ok(first(hosts.iter().filter(is_wanted).cloned().collect(), &query.sort, most))
+}
+
+/// The first `most` of hosts in an order. Services have looked at what is wanted of them: how long a host was silent, which
+/// may be asked for, only they know.
+pub fn first(hosts: Vec<SeenHost>, sort: &Sort, most: Option<usize>) -> Vec<SeenHost> {
     let mut texts = Texts::default();
     let seen: Vec<(SeenHost, Facts)> = hosts
         .into_iter()
@@ -224,26 +240,20 @@ pub fn first(hosts: Vec<SeenHost>, query: &HostQuery, most: Option<usize>) -> Ve
             let facts = Facts::of(host.record(), &mut texts);
             (host, facts)
         })
-        .filter(|(host, facts)| query.matches(&host.seen(facts)))
         .collect();
     let mut order: Vec<usize> = (0..seen.len()).collect();
     let place = |number: usize| {
         let (host, facts) = &seen[number];
-        query.sort.place(&host.seen(facts))
+        sort.place(&host.seen(facts))
     };
-    order.sort_by(|one, other| query.sort.compare(&place(*one), &place(*other)));
+    order.sort_by(|one, other| sort.compare(&place(*one), &place(*other)));
     order.truncate(most.unwrap_or(usize::MAX));
     order.into_iter().map(|number| seen[number].0.clone()).collect()
 }
 
 /// The hosts in a file: a signed record on every line; empty lines and those with `#` first are passed over.
 fn read_hosts(path: &Path) -> Result<Vec<SeenHost>, Failure> {
-    let mut text = String::new();
-    let read = std::fs::File::open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_string(&mut text));
-    read.map_err(|error| {
-        Failure::from_error(Exit::Failed, &error)
-            .context(&format!("the list of hosts {} cannot be read", path.display()))
-    })?;
+    let text = files::read_text("the list of hosts", path, FILE_BYTES_MAX)?;
     let mut hosts = Vec::new();
     let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
     for (number, line) in lines {

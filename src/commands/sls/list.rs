@@ -54,7 +54,7 @@ impl WhichArgs {
         let parties = Parties::read(&Folders::find("remote")?.config)?;
         let planned = Directory::of(client.clone(), &parties)?.hosts(query);
         let planned = planned.map_err(|error| Failure::from_error(Exit::Failed, &error))?;
-        Ok(access::first(planned.planned, query, self.limit))
+        Ok(access::first(planned.planned, &query.sort, self.limit))
     }
 }
 

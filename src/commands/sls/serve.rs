@@ -10,8 +10,7 @@ use std::time::Duration;
 use clap::Args;
 use tycoon_market::duration_text::parse_duration;
 use tycoon_market::{PublicKey, TimeSpan, Timestamp};
-use tycoon_rpc::replay_mark::MarkFile;
-use tycoon_rpc::{AfterRestart, Published, ReplayPolicy, Server, Signer, key_file};
+use tycoon_rpc::{Published, Server, Signer, key_file};
 use tycoon_sls::Policy;
 use tycoon_sls::service::{self, SlsService};
 use tycoon_sls::store::Store;
@@ -21,7 +20,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::folders;
 use crate::output::Output;
-use crate::service::ServiceArgs;
+use crate::service::{ReplayDefence, ServiceArgs};
 use crate::site::world::Surroundings;
 
 /// Where a service location service listens unless told otherwise.
@@ -89,12 +88,10 @@ pub fn run(arguments: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
                 .help("another process may have it open. If it is damaged, remove its folder `registry`: hosts register again within 30 s")
         })?;
     let clock = Surroundings::find()?.clock;
-    let (marks, mark) = MarkFile::open(folder.join("replay-mark")).map_err(|error| failed(&error))?;
-    // Where nothing was ever accepted, nothing can come a second time.
-    let after_restart = if mark.is_none() { AfterRestart::Accept } else { AfterRestart::Refuse };
-    let replay = ReplayPolicy { after_restart, ..ReplayPolicy::NETWORK };
-    let sls = SlsService::open(signer.clone(), clock, replay, policy, Some(Store::new(database)))
-        .and_then(|sls| sls.with_receiver(|receiver| receiver.with_marks(Arc::new(marks), mark)).with_sites(sites))
+    let replay = ReplayDefence::of(&folder, database.is_empty())?;
+    let (marks, mark) = (Arc::new(replay.marks), replay.mark);
+    let sls = SlsService::open(signer.clone(), clock, replay.policy, policy, Some(Store::new(database)))
+        .and_then(|sls| sls.with_receiver(|receiver| receiver.with_marks(marks, mark)).with_sites(sites))
         .map_err(|error| failed(&error))?;
     let sls = Arc::new(sls);
     let remembered = sls.numbers();

@@ -26,7 +26,7 @@ pub struct WatchArgs {
     #[arg(value_name = "FILTER")]
     pub filter: Option<String>,
     /// End after so many events
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 }
 
