@@ -72,6 +72,8 @@ pub enum Command {
     Ls(commands::ls::LsArgs),
     /// Open a shell in a domain, or run a command there
     Ssh(commands::ssh::SshArgs),
+    /// Copy files to and from a domain
+    Cp(commands::cp::CpArgs),
     /// Connect to the console of a domain
     Console(commands::console::ConsoleArgs),
     /// Make Xen machines hosts; see what you have on one

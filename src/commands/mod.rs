@@ -4,6 +4,7 @@ pub mod bank;
 pub mod check;
 pub mod completions;
 pub mod console;
+pub mod cp;
 pub mod down;
 pub mod explain;
 pub mod fmt;
@@ -42,6 +43,7 @@ pub fn run(command: &Command, output: &Output) -> Result<Exit, Failure> {
         Command::Status(arguments) => status::run(arguments, output),
         Command::Ls(arguments) => ls::run(arguments, output),
         Command::Ssh(arguments) => ssh::run(arguments, output),
+        Command::Cp(arguments) => cp::run(arguments, output),
         Command::Console(arguments) => console::run(arguments, output),
         Command::Hosts(arguments) => hosts::run(arguments, output),
         Command::Host(command) => host::run(command, output),
