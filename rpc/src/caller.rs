@@ -215,6 +215,7 @@ impl Caller {
     ) -> Result<Res, CallError> {
         let call = format!("{method} {path}");
         let mut attempt = 1;
+        let began = std::time::Instant::now();
         let response = loop {
             let mut asked = None;
             let request = self.signed(method.clone(), path, query, body)?;
@@ -223,7 +224,8 @@ impl Caller {
                 Ok(response) => CallError::Refused(Problem::of_response(&response)),
                 Err(error) => error,
             };
-            if attempt >= self.retries.attempts_max || !error.is_transient() {
+            let is_silent = matches!(error, CallError::Transport(_)) && began.elapsed() >= self.retries.silence_max;
+            if attempt >= self.retries.attempts_max || is_silent || !error.is_transient() {
                 return Err(error);
             }
             attempt += 1;

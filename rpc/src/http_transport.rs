@@ -134,7 +134,8 @@ impl HttpTransport {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(HttpSetupError::Thread)?;
         let (service, limits, call_timeout) = (base.clone(), settings.limits, settings.call_timeout);
-        let link = Arc::new(Link { base, client, limits, seconds: call_timeout.as_secs() });
+        let connect_seconds = settings.connect_timeout.as_secs();
+        let link = Arc::new(Link { base, client, limits, seconds: call_timeout.as_secs(), connect_seconds });
         std::thread::Builder::new()
             .name("tycoon-http".to_owned())
             .spawn(move || runtime.block_on(carry_all(queue, link)))
@@ -231,6 +232,7 @@ struct Link {
     client: reqwest::Client,
     limits: Limits,
     seconds: u64,
+    connect_seconds: u64,
 }
 
 async fn carry_all(mut queue: mpsc::UnboundedReceiver<Job>, link: Arc<Link>) {
@@ -325,6 +327,10 @@ impl Link {
 
     fn failed(&self, error: &reqwest::Error) -> TransportError {
         let service = self.base.clone();
+        if error.is_timeout() && error.is_connect() {
+            let reason = format!("no connection came about within {} s", self.connect_seconds);
+            return TransportError::Unreachable { service, reason };
+        }
         if error.is_timeout() {
             return TransportError::TimedOut { service, seconds: self.seconds };
         }

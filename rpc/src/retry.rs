@@ -17,15 +17,27 @@ pub struct RetryPolicy {
     pub first_pause_max: Duration,
     /// The greatest pause of all, whatever a service asks for.
     pub pause_max: Duration,
+    /// Where no response comes, no further attempt begins after so long: a service behind a wire that is cut costs a
+    /// whole timeout each time.
+    pub silence_max: Duration,
 }
 
 impl RetryPolicy {
     /// One attempt: for services in the same process.
-    pub const NEVER: Self = Self { attempts_max: 1, first_pause_max: Duration::ZERO, pause_max: Duration::ZERO };
+    pub const NEVER: Self = Self {
+        attempts_max: 1,
+        first_pause_max: Duration::ZERO,
+        pause_max: Duration::ZERO,
+        silence_max: Duration::ZERO,
+    };
 
-    /// For services on a network: five attempts within some ten seconds.
-    pub const NETWORK: Self =
-        Self { attempts_max: 5, first_pause_max: Duration::from_millis(200), pause_max: Duration::from_secs(5) };
+    /// For services on a network: five attempts within some ten seconds, where failures come at once; two at a wire that is cut.
+    pub const NETWORK: Self = Self {
+        attempts_max: 5,
+        first_pause_max: Duration::from_millis(200),
+        pause_max: Duration::from_secs(5),
+        silence_max: Duration::from_secs(8),
+    };
 
     /// The pause before attempt `next` (2 for the first repetition): between nothing and a bound that doubles, by
     /// `chance` in `0..=u32::MAX`, so that clients do not come back all at once; and at least what the service asked

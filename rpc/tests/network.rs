@@ -14,7 +14,7 @@ use tycoon_rpc::server::ServerError;
 use tycoon_rpc::server::tls::TlsFiles;
 use tycoon_rpc::{
     CallError, Caller, Clock as _, HttpSettings, HttpTransport, Limits, Problem, Published, Receiver, ReplayPolicy,
-    RetryPolicy, SecretKey, Server, ServerSettings, Service, Signer as _, SystemClock, TransportError,
+    RetryPolicy, SecretKey, Server, ServerSettings, Service, Signer as _, SystemClock, Transport, TransportError,
 };
 
 fn secret(party: u8) -> SecretKey {
@@ -167,6 +167,33 @@ fn a_busy_server_says_when_to_come_back_and_a_patient_caller_does() {
     assert!(waiting.join().unwrap().is_ok());
     patient.join().unwrap();
     assert!(server.metrics().answered_with(StatusCode::SERVICE_UNAVAILABLE) >= 1);
+}
+
+/// A wire that is cut: what is sent there is lost, which shows after a while.
+#[derive(Default)]
+struct CutWire(AtomicU32);
+
+impl Transport for CutWire {
+    fn send(&self, _: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, TransportError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(20));
+        Err(TransportError::Unreachable { service: "nowhere".to_owned(), reason: "silence".to_owned() })
+    }
+}
+
+#[test]
+fn a_wire_that_is_cut_is_not_tried_for_ever() {
+    let quick = RetryPolicy { first_pause_max: Duration::ZERO, ..RetryPolicy::NETWORK };
+    for (silence_max, attempts) in [(Duration::from_secs(60), 5), (Duration::from_millis(21), 2), (Duration::ZERO, 1)] {
+        let wire = Arc::new(CutWire::default());
+        let caller = Caller::new(Arc::new(secret(2)), secret(1).public_key(), wire.clone());
+        let caller = caller.with_retries(RetryPolicy { silence_max, ..quick });
+        assert!(caller.get::<Value>("/v1/x", &[]).is_err());
+        let tried = wire.0.load(Ordering::Relaxed);
+        // A machine that is busy may make an attempt take longer, so that there are fewer.
+        assert!((1..=attempts).contains(&tried), "{tried} attempts with {silence_max:?}");
+        assert!(silence_max < Duration::from_secs(1) || tried == attempts, "{tried} attempts");
+    }
 }
 
 #[test]

@@ -151,7 +151,7 @@ impl RemoteSite {
         let caller = Caller::new(identity.key.clone(), *key, Arc::new(transport))
             .with_clock(surroundings.clock.clone())
             .with_retries(RetryPolicy::NETWORK);
-        let bank = BankClient::new(caller);
+        let mut bank = BankClient::new(caller.clone());
         let account = match bank.own_account() {
             Ok(account) => {
                 remembered.note_account(own_key, account.id, output);
@@ -160,7 +160,11 @@ impl RemoteSite {
             // Without an account there is nothing to pay with, but prices can be looked at.
             Err(CallError::Refused(_)) => identity.account(),
             Err(error) => match remembered.account(&own_key) {
-                Some(account) => account,
+                Some(account) => {
+                    // It was just asked patiently: what needs it all the same does not wait as long again.
+                    bank = BankClient::new(caller.with_retries(RetryPolicy::NEVER));
+                    account
+                }
                 None => {
                     return Err(crate::commands::bank::access::failed(&error)
                         .context(&format!("the bank at {url} does not tell which account is yours")));

@@ -22,9 +22,14 @@ pub struct ServedBank {
 impl ServedBank {
     /// Starts a bank whose issuer is the user `issuer`.
     pub fn start(environment: &Environment, folder: &str, more: &[&str]) -> Self {
+        Self::found(environment, folder, "127.0.0.1:0", more)
+    }
+
+    /// The same at an address of its own.
+    pub fn found(environment: &Environment, folder: &str, listen: &str, more: &[&str]) -> Self {
         let issuer = user(environment, "issuer", &["user", "export"]).ok().stdout;
         let store = format!("sled:{}", environment.path().join(folder).display());
-        Self::start_with(environment, &store, &[&["--issuer", issuer.trim()], more].concat())
+        Self::start_listening(environment, &[], &store, listen, &[&["--issuer", issuer.trim()], more].concat())
     }
 
     /// Starts a bank whose books are in `store`.

@@ -17,13 +17,14 @@ pub const HELLO: &str = include_str!("../../examples/hello.kdl");
 pub struct Environment {
     folder: TempDir,
     now: u64,
+    variables: Vec<(String, String)>,
 }
 
 impl Environment {
     /// A new home with `hello.kdl` in it.
     pub fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("tycoon-test-").tempdir().expect("a temporary folder");
-        let environment = Self { folder, now: START };
+        let environment = Self { folder, now: START, variables: Vec::new() };
         environment.write("hello.kdl", HELLO);
         environment
     }
@@ -50,6 +51,11 @@ impl Environment {
         self.now += seconds;
     }
 
+    /// Sets a variable for every command from now on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
     /// A command that is ready to run.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tycoon"));
@@ -62,6 +68,7 @@ impl Environment {
             .env("TZ", "UTC")
             .env("TYCOON_CLOCK", self.now.to_string())
             .env("TYCOON_SEED", "7")
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         command
     }

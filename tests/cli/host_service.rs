@@ -99,6 +99,12 @@ impl Drop for ServedHost {
 /// A bank with the accounts of the issuer, of `jane`, who has 1000 credits, and of the hosts' `owner`.
 pub fn town(environment: &Environment) -> ServedBank {
     let bank = ServedBank::start(environment, "bank", &[]);
+    settle(environment, &bank);
+    bank
+}
+
+/// Opens these accounts at a bank that is new.
+pub fn settle(environment: &Environment, bank: &ServedBank) {
     for name in ["issuer", "jane", "owner"] {
         user(environment, name, &["init", "--bank", &bank.url, "--bank-key", &bank.key]).ok();
     }
@@ -109,7 +115,6 @@ pub fn town(environment: &Environment) -> ServedBank {
             json(environment, "issuer", &["bank", "issue", text(&account, "account"), "1000"]);
         }
     }
-    bank
 }
 
 /// Writes the site of some hosts.
@@ -177,12 +182,12 @@ pub struct ServedSls {
 
 impl ServedSls {
     /// Starts it at an address; it keeps the roll of a site.
-    pub fn start(environment: &Environment, listen: &str, site: &str) -> Self {
+    pub fn start(environment: &Environment, listen: &str, site: &str, more: &[&str]) -> Self {
         let store = environment.path().join("sls").display().to_string();
-        let mut child = live(environment, &["sls", "serve", "--store", &store, "--listen", listen, "--site-key", site])
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the service starts");
+        let mut arguments = vec!["sls", "serve", "--store", &store, "--listen", listen, "--site-key", site];
+        arguments.extend(more);
+        let mut command = live(environment, &arguments);
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the service starts");
         let mut stderr = BufReader::new(child.stderr.take().expect("its messages"));
         let mut sls = Self { child, url: String::new(), key: String::new() };
         let mut seen = String::new();
@@ -233,6 +238,7 @@ pub fn find_hosts(environment: &Environment, count: usize) -> Vec<String> {
             return names;
         }
         assert!(std::time::Instant::now() < deadline, "only {names:?} are found: {ran}");
+        std::thread::sleep(std::time::Duration::from_millis(100));
     }
 }
 
@@ -241,7 +247,7 @@ fn hosts_are_found_by_the_service_and_again_after_every_party_was_stopped_in_eve
     let environment = Environment::new();
     let mut bank = town(&environment);
     let site = user(&environment, "operator", &["site", "init"]).ok().stdout.trim().to_owned();
-    let mut sls = ServedSls::start(&environment, "127.0.0.1:0", &site);
+    let mut sls = ServedSls::start(&environment, "127.0.0.1:0", &site, &[]);
     let (sls_url, sls_key) = (sls.url.clone(), sls.key.clone());
     let of_sls = ["--sls", &sls_url, "--sls-key", &sls_key];
     let mut hosts: Vec<ServedHost> =
@@ -275,7 +281,7 @@ fn hosts_are_found_by_the_service_and_again_after_every_party_was_stopped_in_eve
         }
         for party in order {
             match party {
-                0 => sls = ServedSls::start(&environment, sls_url.trim_start_matches("http://"), &site),
+                0 => sls = ServedSls::start(&environment, sls_url.trim_start_matches("http://"), &site, &[]),
                 1 => {
                     let listen = bank.url.trim_start_matches("http://").to_owned();
                     let store = format!("sled:{}", environment.path().join("bank").display());

@@ -3,6 +3,8 @@
 #[path = "../../bank/tests/cluster/mod.rs"]
 mod cluster;
 mod environment;
+#[path = "../../sls/tests/network/mod.rs"]
+mod network;
 
 mod bad_files;
 mod bad_input;
@@ -22,6 +24,7 @@ mod locking;
 mod lsp;
 mod outputs;
 mod params;
+mod partitions;
 mod pools;
 mod prediction;
 mod readme;

@@ -23,7 +23,7 @@ fn a_pool_is_looked_after_while_services_are_down_and_after_its_host_left_the_si
     let environment = Environment::new();
     let mut bank = town(&environment);
     let site = user(&environment, "operator", &["site", "init"]).ok().stdout.trim().to_owned();
-    let mut sls = ServedSls::start(&environment, "127.0.0.1:0", &site);
+    let mut sls = ServedSls::start(&environment, "127.0.0.1:0", &site, &[]);
     let (sls_url, sls_key) = (sls.url.clone(), sls.key.clone());
     let of_sls = ["--sls", &sls_url, "--sls-key", &sls_key];
     let hosts: Vec<ServedHost> =
@@ -54,7 +54,7 @@ fn a_pool_is_looked_after_while_services_are_down_and_after_its_host_left_the_si
     // Both are back, and the site admits one of the hosts no more.
     let listen = bank.url.trim_start_matches("http://").to_owned();
     bank = ServedBank::start_at(&environment, &format!("sled:{}", environment.path().join("bank").display()), &listen);
-    let _sls = ServedSls::start(&environment, sls_url.trim_start_matches("http://"), &site);
+    let _sls = ServedSls::start(&environment, sls_url.trim_start_matches("http://"), &site, &[]);
     wait_for(&environment, &["bank", "balance"], "balance");
     user(&environment, "operator", &["site", "revoke", "host1"]).ok();
     let seen = user(&environment, "jane", &["status", "hello"]).ok();

@@ -1,6 +1,7 @@
 //! A network of the test's own: namespaces on one wire, address translation, a forward proxy. It is gone with the test.
+#![allow(dead_code, reason = "each test file uses its part")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -16,6 +17,8 @@ pub struct Network {
     prefix: String,
     places: BTreeSet<String>,
     wires: u32,
+    /// The bridge's end of the wire of each place that has joined.
+    ports: BTreeMap<String, String>,
 }
 
 impl Network {
@@ -35,7 +38,7 @@ impl Network {
         }
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("tycoon-{name}-{}-{number}", std::process::id());
-        let mut network = Self { prefix, places: BTreeSet::new(), wires: 0 };
+        let mut network = Self { prefix, places: BTreeSet::new(), wires: 0, ports: BTreeMap::new() };
         if !network.try_place("hub") {
             eprintln!("SKIPPED: no network namespace can be made here");
             return None;
@@ -84,6 +87,28 @@ impl Network {
         self.ip("hub", &format!("link set {hub} master wire"));
         self.ip(place, &format!("link set {own} name outside"));
         self.ip(place, &format!("addr add {address}/24 dev outside"));
+        self.ports.insert(place.to_owned(), hub);
+    }
+
+    /// Cuts a place off the common wire.
+    pub fn cut(&self, place: &str) {
+        self.ip("hub", &format!("link set {} down", self.ports[place]));
+    }
+
+    /// Puts a place that was cut off on the common wire again.
+    pub fn heal(&self, place: &str) {
+        self.ip("hub", &format!("link set {} up", self.ports[place]));
+    }
+
+    /// From now on what a place sends to an address on the common wire is lost; what comes from there arrives.
+    pub fn cut_towards(&self, place: &str, address: &str) {
+        // Nobody has this hardware address.
+        self.ip(place, &format!("neigh replace {address} lladdr 02:00:00:00:00:01 nud permanent dev outside"));
+    }
+
+    /// From now on what a place sends to an address arrives again.
+    pub fn heal_towards(&self, place: &str, address: &str) {
+        self.ip(place, &format!("neigh del {address} dev outside"));
     }
 
     /// A private wire between two places; the second leaves by the first.

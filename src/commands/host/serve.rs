@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use tycoon_bank::BankClient;
@@ -33,6 +34,9 @@ use crate::site::store;
 pub const USUAL_PORT: u16 = 7403;
 /// The longest downtime that is charged (design, section 6).
 const DOWNTIME_CHARGED_MAX: TimeSpan = TimeSpan::from_seconds(120);
+/// The longest that a call to the bank takes: much less than the time within which the host itself has to answer those
+/// who wait for it.
+const BANK_TIME_MAX: Duration = Duration::from_secs(10);
 /// The settings of a host beside those of every service.
 const SETTINGS: &[&str] = &[
     "store",
@@ -211,7 +215,7 @@ pub fn run(arguments: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
         &plan.store.join("lock"),
         &format!("the state of host {}", plan.name),
         "tycoon host serve",
-        std::time::Duration::ZERO,
+        Duration::ZERO,
     )
     .map_err(|error| Failure::from_lock(&error))?;
     let key = arguments.key.clone().or_else(|| settings.text("key").map(PathBuf::from));
@@ -262,7 +266,8 @@ fn bank_client(
     clock: &Arc<impl Clock + 'static>,
 ) -> Result<BankClient, Failure> {
     let (url, key) = &plan.bank;
-    let transport = HttpTransport::new(url, &plan.http).map_err(|error| Failure::from_error(Exit::Usage, &error))?;
+    let http = HttpSettings { call_timeout: BANK_TIME_MAX, ..plan.http.clone() };
+    let transport = HttpTransport::new(url, &http).map_err(|error| Failure::from_error(Exit::Usage, &error))?;
     Ok(BankClient::new(Caller::new(signer.clone(), *key, Arc::new(transport)).with_clock(clock.clone())))
 }
 
