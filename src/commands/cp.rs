@@ -77,7 +77,7 @@ pub fn run(arguments: &CpArgs, output: &Output) -> Result<Exit, Failure> {
 fn domain_of(files: &[Operand]) -> Result<&DomainName, Failure> {
     let wrong = |message: &str| {
         Failure::new(Exit::Usage, message).help(
-            "write `tycoon cp notes.txt hello/web.0:/root/` to copy into a domain, `tycoon cp hello/web.0:/var/log/syslog .` \
+            "write `tycoon cp notes.txt hello/web.0:/srv/` to copy into a domain, `tycoon cp hello/web.0:/var/log/syslog .` \
              to copy out of one; from one domain to another by way of a file here",
         )
     };
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn exactly_one_side_is_in_one_domain() {
         let domain: DomainName = "hello/web.0".parse().unwrap();
-        assert_eq!(domain_of(&files(&["a", "b", "hello/web.0:/root/"])).unwrap(), &domain);
+        assert_eq!(domain_of(&files(&["a", "b", "hello/web.0:/srv/"])).unwrap(), &domain);
         assert_eq!(domain_of(&files(&["hello/web.0:a", "hello/web.0:b", "."])).unwrap(), &domain);
         for wrong in [
             &["a", "b"][..],
