@@ -1,22 +1,31 @@
 //! A bank on the network, and the commands that talk to it.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::ops::{Deref, DerefMut};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use crate::cluster::Cluster;
 use crate::environment::{Environment, Ran};
+use crate::served::Served;
 
 /// A bank that is served from the environment's folder, with a clock that runs.
-pub struct ServedBank {
-    child: Child,
-    stderr: BufReader<std::process::ChildStderr>,
-    /// Its address.
-    pub url: String,
-    /// Its key.
-    pub key: String,
+pub struct ServedBank(Served);
+
+impl Deref for ServedBank {
+    type Target = Served;
+
+    fn deref(&self) -> &Served {
+        &self.0
+    }
+}
+
+impl DerefMut for ServedBank {
+    fn deref_mut(&mut self) -> &mut Served {
+        &mut self.0
+    }
 }
 
 impl ServedBank {
@@ -50,64 +59,23 @@ impl ServedBank {
     fn start_listening(environment: &Environment, before: &[&str], store: &str, listen: &str, more: &[&str]) -> Self {
         let mut arguments = vec!["bank", "serve", "--store", store, "--listen", listen];
         arguments.extend(more);
-        let mut command = behind(before, live(environment, &arguments));
-        let mut child = command.stderr(Stdio::piped()).spawn().expect("the bank starts");
-        let stderr = BufReader::new(child.stderr.take().expect("its messages"));
-        // From here on it is ended with the test, however that ends.
-        let mut bank = Self { child, stderr, url: String::new(), key: String::new() };
-        let mut seen = String::new();
-        loop {
-            let mut line = String::new();
-            let read = bank.stderr.read_line(&mut line).expect("its messages can be read");
-            seen.push_str(&line);
-            assert!(read > 0, "the bank did not open:\n{seen}");
-            if let Some((url, key)) =
-                line.trim().strip_prefix("tycoon init --bank ").and_then(|rest| rest.split_once(" --bank-key "))
-            {
-                (bank.url, bank.key) = (url.to_owned(), key.trim_matches('\'').to_owned());
-                return bank;
-            }
-        }
+        Self(Served::start(behind(before, live(environment, &arguments)), "bank"))
     }
 
     /// Asks it to stop, and returns what it said since it opened.
-    pub fn stop(mut self) -> String {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").arg(&pid).status().expect("kill runs").success());
-        let mut said = String::new();
-        self.stderr.read_to_string(&mut said).expect("its messages can be read");
-        assert!(self.child.wait().expect("it ends").success(), "{said}");
-        said
+    pub fn stop(self) -> String {
+        self.0.stop()
     }
 
     /// One of its operator's pages: the status, and all that was answered.
     pub fn page(&self, path: &str) -> (u16, String) {
-        let address = self.url.strip_prefix("http://").expect("no TLS");
+        let address = self.listen();
         let mut stream = TcpStream::connect(address).expect("the bank listens");
         write!(stream, "GET {path} HTTP/1.1\r\nHost: bank\r\nConnection: close\r\n\r\n").expect("it reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("it answers");
         let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
         (status, answer)
-    }
-
-    /// Its process.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Ends it as a power cut would.
-    pub fn kill(&mut self) {
-        self.child.kill().expect("it can be killed");
-        self.child.wait().expect("it ends");
-    }
-}
-
-impl Drop for ServedBank {
-    fn drop(&mut self) {
-        // It has ended already where the test stopped it.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::bank_service::{ServedBank, json, live, text, user};
 use crate::environment::Environment;
+use crate::sls::ServedSls;
 
 /// A host that is served from the environment's folder.
 pub struct ServedHost {
@@ -171,57 +172,15 @@ fn a_pool_comes_up_on_hosts_of_the_network_and_goes_again_and_every_credit_is_ac
     assert_eq!(audited(&environment, bank), (1_000_000_000, 0));
 }
 
-/// A service location service that is served from the environment's folder.
-pub struct ServedSls {
-    child: Child,
-    /// Its address.
-    pub url: String,
-    /// Its key.
-    pub key: String,
-}
-
-impl ServedSls {
-    /// Starts it at an address; it keeps the roll of a site.
-    pub fn start(environment: &Environment, listen: &str, site: &str, more: &[&str]) -> Self {
-        let store = environment.path().join("sls").display().to_string();
-        let mut arguments = vec!["sls", "serve", "--store", &store, "--listen", listen, "--site-key", site];
-        arguments.extend(more);
-        let mut command = live(environment, &arguments);
-        let mut child = command.stderr(Stdio::piped()).spawn().expect("the service starts");
-        let mut stderr = BufReader::new(child.stderr.take().expect("its messages"));
-        let mut sls = Self { child, url: String::new(), key: String::new() };
-        let mut seen = String::new();
-        while sls.url.is_empty() {
-            let mut line = String::new();
-            let read = stderr.read_line(&mut line).expect("its messages can be read");
-            seen.push_str(&line);
-            assert!(read > 0, "the service did not open:\n{seen}");
-            if let Some((url, key)) =
-                line.trim().strip_prefix("tycoon init --sls ").and_then(|rest| rest.split_once(" --sls-key "))
-            {
-                (sls.url, sls.key) = (url.to_owned(), key.trim_matches('\'').to_owned());
-            }
-        }
-        // Nobody reads what it says while it runs: a full pipe would hold it up.
-        std::thread::spawn(move || {
-            let mut rest = Vec::new();
-            let _ = stderr.read_to_end(&mut rest);
-        });
-        sls
+/// Has Jane and the operator know the service of a site, and the operator admit hosts as soon as they have registered.
+pub fn admit(environment: &Environment, of_sls: &[&str], site: &str, hosts: &[&str]) {
+    for name in ["jane", "operator"] {
+        user(environment, name, &[&["init"], of_sls, &["--site-key", site]].concat()).ok();
     }
-
-    /// Ends it as a power cut would.
-    pub fn kill(&mut self) {
-        self.child.kill().expect("it can be killed");
-        self.child.wait().expect("it ends");
-    }
-}
-
-impl Drop for ServedSls {
-    fn drop(&mut self) {
-        // It has ended already where the test stopped it.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(90);
+    while user(environment, "operator", &[&["site", "admit"], hosts].concat()).code != Some(0) {
+        assert!(std::time::Instant::now() < deadline, "the hosts do not register");
+        std::thread::sleep(std::time::Duration::from_millis(100));
     }
 }
 
@@ -247,18 +206,12 @@ fn hosts_are_found_by_the_service_and_again_after_every_party_was_stopped_in_eve
     let environment = Environment::new();
     let mut bank = town(&environment);
     let site = user(&environment, "operator", &["site", "init"]).ok().stdout.trim().to_owned();
-    let mut sls = ServedSls::start(&environment, "127.0.0.1:0", &site, &[]);
+    let mut sls = ServedSls::of_site(&environment, "127.0.0.1:0", &site, &[]);
     let (sls_url, sls_key) = (sls.url.clone(), sls.key.clone());
     let of_sls = ["--sls", &sls_url, "--sls-key", &sls_key];
     let mut hosts: Vec<ServedHost> =
         ["host1", "host2", "host3"].map(|name| ServedHost::start(&environment, name, &bank, &of_sls)).into();
-    for name in ["jane", "operator"] {
-        user(&environment, name, &["init", "--sls", &sls_url, "--sls-key", &sls_key, "--site-key", &site]).ok();
-    }
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(90);
-    while user(&environment, "operator", &["site", "admit", "host1", "host2", "host3"]).code != Some(0) {
-        assert!(std::time::Instant::now() < deadline, "the hosts do not register");
-    }
+    admit(&environment, &of_sls, &site, &["host1", "host2", "host3"]);
     write_site(&environment, &hosts.iter().collect::<Vec<_>>());
     assert_eq!(find_hosts(&environment, 3), ["host1", "host2", "host3"]);
     user(&environment, "jane", &["up", "hello.kdl", "--yes"]).ok();
@@ -281,9 +234,9 @@ fn hosts_are_found_by_the_service_and_again_after_every_party_was_stopped_in_eve
         }
         for party in order {
             match party {
-                0 => sls = ServedSls::start(&environment, sls_url.trim_start_matches("http://"), &site, &[]),
+                0 => sls = ServedSls::of_site(&environment, sls_url.trim_start_matches("http://"), &site, &[]),
                 1 => {
-                    let listen = bank.url.trim_start_matches("http://").to_owned();
+                    let listen = bank.listen().to_owned();
                     let store = format!("sled:{}", environment.path().join("bank").display());
                     bank = ServedBank::start_at(&environment, &store, &listen);
                 }

@@ -28,6 +28,7 @@ mod partitions;
 mod pools;
 mod prediction;
 mod readme;
+mod served;
 mod simulation;
 mod site_changes;
 mod sls;

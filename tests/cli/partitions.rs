@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use crate::bank_service::{self, ServedBank, text, user};
 use crate::environment::{Environment, HELLO, Ran};
-use crate::host_service::{ServedHost, ServedSls, audited, balance, find_hosts, settle};
+use crate::host_service::{ServedHost, audited, balance, find_hosts, settle};
 use crate::network::Network;
+use crate::sls::ServedSls;
 
 /// What the bank has issued, in micro-credits.
 const ALL: i64 = 1_000_000_000;
@@ -185,7 +186,7 @@ fn the_market_goes_on_while_any_party_is_cut_off_and_everything_is_found_again()
     let site = wired.user("operator", &["site", "init"]).ok().stdout.trim().to_owned();
     let expiry = format!("{}s", EXPIRY.as_secs());
     let sls = wired
-        .at("sls", |environment| ServedSls::start(environment, &listen("sls", 7402), &site, &["--expiry", &expiry]));
+        .at("sls", |environment| ServedSls::of_site(environment, &listen("sls", 7402), &site, &["--expiry", &expiry]));
     let of_host = ["--sls", &sls.url, "--sls-key", &sls.key, "--policy", "policy.kdl"];
     let hosts = ["host1", "host2"].map(|name| {
         let listen = listen(name, 7403);

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::bank_service::{ServedBank, json, user};
 use crate::environment::{Environment, Ran};
-use crate::host_service::{ServedHost, ServedSls, audited, balance, find_hosts, town};
+use crate::host_service::{ServedHost, admit, audited, balance, find_hosts, town};
+use crate::sls::ServedSls;
 
 /// Runs a command until it says something.
 fn wait_for(environment: &Environment, arguments: &[&str], what: &str) -> Ran {
@@ -23,18 +24,12 @@ fn a_pool_is_looked_after_while_services_are_down_and_after_its_host_left_the_si
     let environment = Environment::new();
     let mut bank = town(&environment);
     let site = user(&environment, "operator", &["site", "init"]).ok().stdout.trim().to_owned();
-    let mut sls = ServedSls::start(&environment, "127.0.0.1:0", &site, &[]);
+    let mut sls = ServedSls::of_site(&environment, "127.0.0.1:0", &site, &[]);
     let (sls_url, sls_key) = (sls.url.clone(), sls.key.clone());
     let of_sls = ["--sls", &sls_url, "--sls-key", &sls_key];
     let hosts: Vec<ServedHost> =
         ["host1", "host2"].map(|name| ServedHost::start(&environment, name, &bank, &of_sls)).into();
-    for name in ["jane", "operator"] {
-        user(&environment, name, &["init", "--sls", &sls_url, "--sls-key", &sls_key, "--site-key", &site]).ok();
-    }
-    let deadline = Instant::now() + Duration::from_secs(90);
-    while user(&environment, "operator", &["site", "admit", "host1", "host2"]).code != Some(0) {
-        assert!(Instant::now() < deadline, "the hosts do not register");
-    }
+    admit(&environment, &of_sls, &site, &["host1", "host2"]);
     find_hosts(&environment, 2);
     user(&environment, "jane", &["up", "hello.kdl", "--yes"]).ok();
     let running = |ran: &Ran| ran.stdout.matches(" running ").count();
@@ -52,9 +47,9 @@ fn a_pool_is_looked_after_while_services_are_down_and_after_its_host_left_the_si
     assert!(refused.code != Some(0) && refused.stderr.contains("bank"), "{refused}");
 
     // Both are back, and the site admits one of the hosts no more.
-    let listen = bank.url.trim_start_matches("http://").to_owned();
+    let listen = bank.listen().to_owned();
     bank = ServedBank::start_at(&environment, &format!("sled:{}", environment.path().join("bank").display()), &listen);
-    let _sls = ServedSls::start(&environment, sls_url.trim_start_matches("http://"), &site, &[]);
+    let _sls = ServedSls::of_site(&environment, sls.listen(), &site, &[]);
     wait_for(&environment, &["bank", "balance"], "balance");
     user(&environment, "operator", &["site", "revoke", "host1"]).ok();
     let seen = user(&environment, "jane", &["status", "hello"]).ok();

@@ -1,9 +1,9 @@
 //! A service location service on the network, and the commands that talk to it.
 
-use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,17 +18,25 @@ use tycoon_sls::announce::{AnnouncePolicy, Announcing};
 use tycoon_sls::client::NamedCaller;
 use tycoon_sls::{HostRecord, PublishedOffer, SignedRecord, SlsClient, challenge};
 
-use crate::bank_service::user;
+use crate::bank_service::{live, user};
 use crate::environment::Environment;
+use crate::served::Served;
 
-/// A service that is served from the environment's folder.
-pub struct ServedSls {
-    child: Child,
-    stderr: BufReader<std::process::ChildStderr>,
-    /// Its address.
-    pub url: String,
-    /// Its key.
-    pub key: String,
+/// A service location service that is served from the environment's folder.
+pub struct ServedSls(Served);
+
+impl Deref for ServedSls {
+    type Target = Served;
+
+    fn deref(&self) -> &Served {
+        &self.0
+    }
+}
+
+impl DerefMut for ServedSls {
+    fn deref_mut(&mut self) -> &mut Served {
+        &mut self.0
+    }
 }
 
 impl ServedSls {
@@ -36,40 +44,17 @@ impl ServedSls {
     pub fn start(environment: &Environment, folder: &str, listen: &str, more: &[&str]) -> Self {
         let store = environment.path().join(folder).display().to_string();
         let arguments = [&["sls", "serve", "--store", &store, "--listen", listen][..], more].concat();
-        let mut command = environment.command(&arguments);
-        command.env_remove("TYCOON_CLOCK").env_remove("TYCOON_SEED");
-        let mut child = command.stderr(Stdio::piped()).spawn().expect("the service starts");
-        let stderr = BufReader::new(child.stderr.take().expect("its messages"));
-        // From here on it is ended with the test, however that ends.
-        let mut sls = Self { child, stderr, url: String::new(), key: String::new() };
-        let mut seen = String::new();
-        loop {
-            let mut line = String::new();
-            let read = sls.stderr.read_line(&mut line).expect("its messages can be read");
-            seen.push_str(&line);
-            assert!(read > 0, "the service did not open:\n{seen}");
-            let told = line.trim().strip_prefix("tycoon init --sls ").and_then(|rest| rest.split_once(" --sls-key "));
-            if let Some((url, key)) = told {
-                (sls.url, sls.key) = (url.to_owned(), key.trim_matches('\'').to_owned());
-                return sls;
-            }
-        }
+        Self(Served::start(live(environment, &arguments), "sls"))
+    }
+
+    /// The same for the hosts of a site, whose roll it keeps.
+    pub fn of_site(environment: &Environment, listen: &str, site: &str, more: &[&str]) -> Self {
+        Self::start(environment, "sls", listen, &[&["--site-key", site], more].concat())
     }
 
     /// Asks it to stop, and returns what it said since it opened.
-    pub fn stop(mut self) -> String {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").arg(&pid).status().expect("kill runs").success());
-        let mut said = String::new();
-        self.stderr.read_to_string(&mut said).expect("its messages can be read");
-        assert!(self.child.wait().expect("it ends").success(), "{said}");
-        said
-    }
-
-    /// Ends it as a power cut would.
-    pub fn kill(mut self) {
-        self.child.kill().expect("it can be killed");
-        self.child.wait().expect("it ends");
+    pub fn stop(self) -> String {
+        self.0.stop()
     }
 
     /// Its port.
@@ -82,12 +67,32 @@ impl ServedSls {
     }
 }
 
-impl Drop for ServedSls {
-    fn drop(&mut self) {
-        // It has ended already where the test stopped it.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// What a host says of itself now.
+pub fn signed_record(key: &SecretKey, name: &str, address: &str, rack: &str, cpus: u64) -> SignedRecord {
+    let (public, now) = (key.public_key(), SystemClock.now());
+    let (cpus, base_price) = (Quantity::from_cpus(cpus), Rate::from_credits_per_hour(0.5));
+    let cpu = PublishedOffer { capacity: cpus, available: cpus, base_price, bids: Rate::ZERO };
+    let record = HostRecord {
+        host: HostId::of(&public),
+        name: name.parse().expect("a name"),
+        key: public,
+        addresses: vec![address.to_owned()],
+        owner: AccountId::of(&public),
+        labels: [("rack".to_owned(), rack.to_owned())].into(),
+        architecture: "x86_64".into(),
+        hypervisor: "Xen 4.17".into(),
+        is_simulated: false,
+        offers: [(ResourceKind::Cpu, cpu)].into(),
+        prices: Default::default(),
+        unique: Default::default(),
+        images: vec!["std:tiny".into()],
+        ssh_host_key: None,
+        software_version: "0.1.0".into(),
+        load: Quantity::ZERO,
+        sequence: now.micros() as u64,
+        issued_at: now,
+    };
+    SignedRecord::sign(&record, key).expect("a record that can be signed")
 }
 
 /// A host, as far as a service location service cares: it answers challenges, and announces itself.
@@ -129,33 +134,7 @@ impl TestHost {
 
     fn record(&self) -> impl FnMut() -> Result<SignedRecord, String> + Send + 'static {
         let (key, name, address) = (self.key.clone(), self.name.clone(), self.server.address());
-        move || {
-            let (public, now) = (key.public_key(), SystemClock.now());
-            let cpus = Quantity::from_cpus(8);
-            let base_price = Rate::from_credits_per_hour(0.5);
-            let cpu = PublishedOffer { capacity: cpus, available: cpus, base_price, bids: Rate::ZERO };
-            let record = HostRecord {
-                host: HostId::of(&public),
-                name: name.parse().map_err(|_| "a name")?,
-                key: public,
-                addresses: vec![format!("http://{address}")],
-                owner: AccountId::of(&public),
-                labels: [("rack".to_owned(), "3".to_owned())].into(),
-                architecture: "x86_64".into(),
-                hypervisor: "Xen 4.17".into(),
-                is_simulated: false,
-                offers: [(ResourceKind::Cpu, cpu)].into(),
-                prices: Default::default(),
-                unique: Default::default(),
-                images: vec!["std:tiny".into()],
-                ssh_host_key: None,
-                software_version: "0.1.0".into(),
-                load: Quantity::ZERO,
-                sequence: now.micros() as u64,
-                issued_at: now,
-            };
-            SignedRecord::sign(&record, &*key).map_err(|error| error.to_string())
-        }
+        move || Ok(signed_record(&key, &name, &format!("http://{address}"), "3", 8))
     }
 
     /// Registers with services every second.
@@ -261,7 +240,7 @@ fn hosts_are_found_verified_admitted_and_revoked() {
 #[test]
 fn a_killed_service_is_useful_at_once_and_others_go_on_without_it() {
     let environment = Environment::new();
-    let one = ServedSls::start(&environment, "one", "127.0.0.1:0", &[]);
+    let mut one = ServedSls::start(&environment, "one", "127.0.0.1:0", &[]);
     let two = ServedSls::start(&environment, "two", "127.0.0.1:0", &[]);
     let (urls, keys) = (format!("{},{}", one.url, two.url), format!("{},{}", one.key, two.key));
     user(&environment, "jane", &["init", "--sls", &urls, "--sls-key", &keys]).ok();

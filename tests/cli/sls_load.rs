@@ -7,13 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tycoon_market::{AccountId, HostId, Quantity, Rate, ResourceKind};
-use tycoon_rpc::{Caller, Clock as _, HttpSettings, HttpTransport, SecretKey, Signer as _, SystemClock};
+use tycoon_rpc::{Caller, HttpSettings, HttpTransport, SecretKey};
+use tycoon_sls::SignedRecord;
 use tycoon_sls::service::{Listing, Registered, SlsFacts};
-use tycoon_sls::{HostRecord, PublishedOffer, SignedRecord};
 
 use crate::environment::Environment;
-use crate::sls::ServedSls;
+use crate::sls::{ServedSls, signed_record};
 
 const HOSTS: usize = 1000;
 const THREADS: usize = 4;
@@ -22,31 +21,8 @@ fn record(number: usize) -> SignedRecord {
     let mut seed = [7; 32];
     seed[..8].copy_from_slice(&(number as u64).to_be_bytes());
     let key = SecretKey::from_seed(&seed);
-    let (public, now) = (key.public_key(), SystemClock.now());
-    let cpus = Quantity::from_cpus(1 + number as u64 % 64);
-    let base_price = Rate::from_credits_per_hour(0.5);
-    let cpu = PublishedOffer { capacity: cpus, available: cpus, base_price, bids: Rate::ZERO };
-    let record = HostRecord {
-        host: HostId::of(&public),
-        name: format!("host{number}").parse().unwrap(),
-        key: public,
-        addresses: vec![format!("https://host{number}.example.org:7703")],
-        owner: AccountId::of(&public),
-        labels: [("rack".to_owned(), (number % 40).to_string())].into(),
-        architecture: "x86_64".into(),
-        hypervisor: "Xen 4.17".into(),
-        is_simulated: false,
-        offers: [(ResourceKind::Cpu, cpu)].into(),
-        prices: Default::default(),
-        unique: Default::default(),
-        images: vec!["std:tiny".into()],
-        ssh_host_key: None,
-        software_version: "0.1.0".into(),
-        load: Quantity::ZERO,
-        sequence: now.micros() as u64,
-        issued_at: now,
-    };
-    SignedRecord::sign(&record, &key).unwrap()
+    let address = format!("https://host{number}.example.org:7703");
+    signed_record(&key, &format!("host{number}"), &address, &(number % 40).to_string(), 1 + number as u64 % 64)
 }
 
 fn caller(sls: &ServedSls) -> Caller {
@@ -88,7 +64,7 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 #[test]
 fn a_thousand_hosts_outlive_a_kill_of_their_service() {
     let environment = Environment::new();
-    let sls = ServedSls::start(&environment, "sls", "127.0.0.1:0", &["--verify", "no"]);
+    let mut sls = ServedSls::start(&environment, "sls", "127.0.0.1:0", &["--verify", "no"]);
     assert_eq!(register_all(&sls), HOSTS);
     assert_eq!(live(&caller(&sls)), HOSTS);
     let listen = format!("127.0.0.1:{}", sls.port());
