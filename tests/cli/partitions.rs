@@ -222,6 +222,13 @@ fn the_market_goes_on_while_any_party_is_cut_off_and_everything_is_found_again()
     wired.bid("host1", 99);
     wired.promptly(&["host", "fund", "host1", "--amount", "1"]);
     wired.wait_for_charges("host1", before);
+    // Those who want money back at the same time do not wait for the bank one after the other.
+    std::thread::scope(|scope| {
+        for leave in ["9.5", "9.4", "9.3", "9.2", "9.1", "9"] {
+            let wired = &wired;
+            scope.spawn(move || wired.promptly(&["host", "refund", "host1", "--leave", leave]));
+        }
+    });
     let due = wired.json("owner", &["host", "withdraw", "host1"]);
     assert!(due[0]["due_micro"].as_i64() > Some(0), "{due}");
     assert_eq!(wired.balance("owner"), earned, "nothing reaches the bank");

@@ -39,6 +39,7 @@ mod store;
 mod usage;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
@@ -162,6 +163,8 @@ pub struct HostDaemon {
     enforcing: Mutex<()>,
     /// Held while the bank is told what was charged.
     telling: Mutex<()>,
+    /// How often the bank did not answer when it was told.
+    silences: AtomicU64,
     /// What sessions are taking at this moment, by a number of their own.
     takings: Mutex<BTreeMap<u64, Taking>>,
     faults: Faults,
@@ -213,6 +216,7 @@ impl HostDaemon {
             measuring: Mutex::default(),
             enforcing: Mutex::default(),
             telling: Mutex::default(),
+            silences: AtomicU64::new(0),
             takings: Mutex::default(),
             faults: Faults::default(),
             owner_keys: Vec::new(),

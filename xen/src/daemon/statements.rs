@@ -10,6 +10,7 @@
 //! statements than this memory, the memory comes from an older copy: counting goes on from what the bank knows.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, TryLockError};
 
 use serde::{Deserialize, Serialize};
@@ -256,8 +257,12 @@ enum Next {
 impl HostDaemon {
     /// Sends the statements that the bank has not acknowledged. What it does not acknowledge is sent again next time.
     pub(super) fn report_to_bank(&self) {
+        let silences = self.silences.load(Ordering::Relaxed);
         let telling = alone(&self.telling);
-        self.tell_bank(&telling);
+        // Who told it meanwhile got no answer: many that wait would wait one after the other for the same.
+        if self.silences.load(Ordering::Relaxed) == silences {
+            self.tell_bank(&telling);
+        }
     }
 
     /// The same, but nothing where it is being told already.
@@ -290,6 +295,7 @@ impl HostDaemon {
                     }
                     Err(error) => {
                         // The others would not get there either.
+                        self.silences.fetch_add(1, Ordering::Relaxed);
                         self.faults.note(self.clock.now(), "telling the bank what was charged", &error);
                         return;
                     }
