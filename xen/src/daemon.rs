@@ -291,7 +291,9 @@ impl HostDaemon {
     /// there is no limit, as for a simulated host, whose domains live on while nobody looks. Where that fails, the limit
     /// holds until the time is charged.
     pub fn resume(&self, downtime_limit: Option<TimeSpan>) -> Result<(), DaemonError> {
-        self.account_for_time(|| downtime_limit)
+        let accounted = self.account_for_time(|| downtime_limit);
+        self.tell();
+        accounted
     }
 
     /// Up to when time is accounted for.
@@ -402,17 +404,25 @@ impl HostDaemon {
 
     /// Charges for the time since the last tick, divides anew, enforces that, and tells the bank.
     pub fn tick(&self) -> Result<(), DaemonError> {
-        self.tick_following(|| None)
+        let ticked = self.beat(|| None);
+        self.tell();
+        ticked
     }
 
-    /// The same, where the clock may be set anew by `follow`, which says how much of the time since the last tick is
-    /// charged at most. Nobody else sees the clock before the time is charged. Where the hypervisor does not answer,
-    /// `follow` is not called.
-    pub fn tick_following(&self, follow: impl FnOnce() -> Option<TimeSpan>) -> Result<(), DaemonError> {
+    /// A tick that leaves what the bank is to be told to [`HostDaemon::tell`]. The clock may be set anew by `follow`,
+    /// which says how much of the time since the last tick is charged at most. Nobody else sees the clock before the time
+    /// is charged. Where the hypervisor does not answer, `follow` is not called.
+    pub fn beat(&self, follow: impl FnOnce() -> Option<TimeSpan>) -> Result<(), DaemonError> {
         let began = std::time::Instant::now();
         let ticked = self.account_for_time(follow);
         self.counters.ticked(began.elapsed(), ticked.is_ok());
         ticked
+    }
+
+    /// Tells the bank what it has not acknowledged yet; nothing where it is being told already. A bank that is out of reach
+    /// takes its time.
+    pub fn tell(&self) {
+        self.report_to_bank_unless_under_way();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -1,8 +1,10 @@
 //! The heart of a served host: at every interval time is charged and everything divided anew. What the owner's file or
-//! the machine says now holds from the next beat on.
+//! the machine says now holds from the next beat on. The bank is told by a thread of its own, so that one that is out of
+//! reach does not hold the market up.
 
 use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -19,7 +21,7 @@ use super::stop::Stop;
 /// A thread that beats until it is stopped.
 pub struct Heart {
     stop: Arc<Stop>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// What beats.
@@ -29,6 +31,8 @@ struct Beating {
     policy: PolicyFile,
     clock: Arc<SteadyClock>,
     announcing: Option<Arc<Announcing>>,
+    /// Has the bank told.
+    teller: SyncSender<()>,
     last: Instant,
     has_failed: bool,
 }
@@ -44,8 +48,12 @@ impl Heart {
     ) -> io::Result<Self> {
         let stop = Arc::new(Stop::default());
         let stopping = stop.clone();
+        // One that waits is enough: whoever is told hears everything.
+        let (teller, asked) = sync_channel(1);
+        let telling = daemon.clone();
+        let tell = move || asked.into_iter().for_each(|()| telling.tell());
         let last = Instant::now();
-        let mut beating = Beating { daemon, hypervisor, policy, clock, announcing, last, has_failed: false };
+        let mut beating = Beating { daemon, hypervisor, policy, clock, announcing, teller, last, has_failed: false };
         let beat = move || {
             loop {
                 // An interval is counted from beat to beat, however long a beat takes.
@@ -56,14 +64,15 @@ impl Heart {
                 beating.beat();
             }
         };
-        let thread = thread::Builder::new().name("heart".into()).spawn(beat)?;
-        Ok(Self { stop, thread: Some(thread) })
+        let mut threads = vec![thread::Builder::new().name("teller".into()).spawn(tell)?];
+        threads.push(thread::Builder::new().name("heart".into()).spawn(beat)?);
+        Ok(Self { stop, threads })
     }
 
-    /// Stops, once a beat that has begun is done.
-    pub fn stop(mut self) {
+    /// Stops, once a beat that has begun is done, and the bank has been told what it is being told.
+    pub fn stop(self) {
         self.stop.ask();
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.into_iter().rev() {
             // It fails only by a panic, of which its own message has told.
             let _ = thread.join();
         }
@@ -76,7 +85,7 @@ impl Beating {
         self.last = Instant::now();
         self.prepare();
         let passed = TimeSpan::from_micros(u64::try_from(passed.as_micros()).unwrap_or(u64::MAX));
-        let ticked = self.daemon.tick_following(|| match self.clock.follow() {
+        let ticked = self.daemon.beat(|| match self.clock.follow() {
             Step::None => None,
             Step::Forward(by) => {
                 tracing::warn!(by = %by, "the machine's clock was set forward; only the time that passed is charged");
@@ -87,6 +96,8 @@ impl Beating {
                 None
             }
         });
+        // Where it is still being told, and asked for again already, that is enough.
+        let _ = self.teller.try_send(());
         match ticked {
             Ok(()) if self.has_failed => {
                 tracing::info!("the market goes on");

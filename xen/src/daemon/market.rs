@@ -118,7 +118,6 @@ impl HostDaemon {
             self.note_failed("making statements", stated);
         }
         self.enforce();
-        self.report_to_bank_unless_under_way();
         charged
     }
 
