@@ -66,7 +66,11 @@ fn page_name(command: &Command) -> String {
 
 fn page(command: &Command) -> std::io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    Man::new(command.clone()).title(page_name(command).to_uppercase()).render(&mut text)?;
+    Man::new(command.clone())
+        .title(page_name(command).to_uppercase())
+        .source(concat!("Tycoon ", env!("CARGO_PKG_VERSION")))
+        .manual("Tycoon")
+        .render(&mut text)?;
     Ok(text)
 }
 
