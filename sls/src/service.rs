@@ -36,7 +36,7 @@ use crate::query::HostQuery;
 use crate::reach::{Reach, Standing};
 use crate::record::{RECORD_BYTES_MAX, RecordError, SignedRecord};
 use crate::registry::{Callback, Entry, Judgement, Policy, RegisterError, Registry};
-use crate::roll::{CheckedRoll, Rolls, SignedRoll};
+use crate::roll::{CheckedRoll, Rolls};
 use crate::store::{Store, StoreError};
 use crate::uptime::UptimeFractions;
 pub use calls::openapi;
@@ -524,13 +524,11 @@ impl SlsService {
     }
 
     fn publish(&self, call: &Call<'_>) -> Result<RollPublished, Problem> {
-        let signed: SignedRoll = call.json()?;
-        let kept = self.store.as_ref().map(|_| signed.clone());
-        let checked = CheckedRoll::of(signed)?;
+        let checked = CheckedRoll::of(call.json()?)?;
         let mut state = self.write();
         let roll = state.rolls.publish(checked)?;
-        if let (Some(store), Some(signed)) = (&self.store, kept) {
-            store.write_roll(&roll.site, &signed).map_err(broken)?;
+        if let (Some(store), Some(kept)) = (&self.store, state.rolls.newest(&roll.site)) {
+            store.write_roll(&roll.site, kept).map_err(broken)?;
         }
         Ok(RollPublished { sequence: roll.sequence, hosts: roll.hosts.len() })
     }
