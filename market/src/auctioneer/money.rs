@@ -51,7 +51,7 @@ impl Money {
     }
 
     pub(super) fn receipt(&self, id: EscrowId) -> Option<&ReceiptTotals> {
-        self.receipts.iter().map(|receipt| &receipt.totals).find(|totals| totals.receipt == id)
+        self.totals().find(|totals| totals.receipt == id)
     }
 
     /// The totals of all receipts, the oldest first.
@@ -69,7 +69,7 @@ impl Money {
     }
 
     fn receipts_from(&self, first: usize) -> Vec<ReceiptTotals> {
-        self.receipts.iter().skip(first).map(|receipt| receipt.totals.clone()).collect()
+        self.totals().skip(first).cloned().collect()
     }
 
     pub(super) fn receipt_count(&self) -> usize {
