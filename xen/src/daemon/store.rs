@@ -60,19 +60,36 @@ const LOG_MAX: u64 = 4_096;
 const LOG_TICKS_MAX: u64 = 256;
 const LOG_BYTES_MAX: usize = 8 << 20;
 
+/// What the records are worth.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Records {
+    /// They say what was in memory before the last change: what differs is written.
+    Current,
+    /// They lack what is in the log, or in memory only: all are written anew, when something cannot be kept beside them.
+    Behind,
+    /// There are none, or they have the form of an earlier version, or their log was read once already: nothing is kept
+    /// beside them, and the next change writes all anew.
+    ToBeWhole,
+}
+
 /// What is on disk.
 struct OnDisk {
-    /// True where the records say what was in memory before the last change. Otherwise, and where nothing is there, or
-    /// what is there has the form of an earlier version, all are written anew.
-    are_current: bool,
-    /// True where nothing can be kept beside the records.
-    is_to_be_whole: bool,
+    records: Records,
     /// The charges that are there.
     charges: ChargeBook,
     /// The numbers of the log's entries: from the first to before the second.
     log: (u64, u64),
     ticks: u64,
     bytes: usize,
+}
+
+impl OnDisk {
+    /// Something is in the log, or in memory only.
+    fn fall_behind(&mut self) {
+        if self.records == Records::Current {
+            self.records = Records::Behind;
+        }
+    }
 }
 
 /// Called before a change is written and after it is on disk, so that a test can end the process there.
@@ -175,14 +192,8 @@ impl Writing<'_> {
 
 impl Store {
     pub(super) fn new(host: HostName, tree: sled::Tree) -> Self {
-        let on_disk = OnDisk {
-            are_current: false,
-            is_to_be_whole: true,
-            charges: ChargeBook::default(),
-            log: (0, 0),
-            ticks: 0,
-            bytes: 0,
-        };
+        let on_disk =
+            OnDisk { records: Records::ToBeWhole, charges: ChargeBook::default(), log: (0, 0), ticks: 0, bytes: 0 };
         Self { host, tree, on_disk: Mutex::new(on_disk), hook: None }
     }
 
@@ -202,7 +213,7 @@ impl Store {
         let mut on_disk = alone(&self.on_disk);
         let mut state = match version {
             VERSION => {
-                (on_disk.are_current, on_disk.is_to_be_whole) = (true, false);
+                on_disk.records = Records::Current;
                 self.read(self.parsed(&bytes)?, now)?
             }
             WHOLE_VERSION => State { version: VERSION, ..self.parsed(&bytes)? },
@@ -220,7 +231,7 @@ impl Store {
         for entry in self.tree.scan_prefix(BIDS) {
             let (_, value) = entry.map_err(|source| self.failed("read", source))?;
             state.take_entry(Entry::Bid(self.parsed(&value)?));
-            (on_disk.are_current, on_disk.is_to_be_whole) = (false, true);
+            on_disk.records = Records::ToBeWhole;
         }
         for entry in self.tree.scan_prefix(LOG) {
             let (key, value) = entry.map_err(|source| self.failed("read", source))?;
@@ -229,7 +240,7 @@ impl Store {
             let first = if on_disk.log == (0, 0) { number } else { on_disk.log.0 };
             on_disk.log = (first, number.saturating_add(1));
             // Whoever opens it next is not to read it again.
-            (on_disk.are_current, on_disk.is_to_be_whole) = (false, true);
+            on_disk.records = Records::ToBeWhole;
         }
         // It was told before.
         state.news.clear();
@@ -238,7 +249,7 @@ impl Store {
 
     /// Keeps in mind that the state is changed without the records.
     pub(super) fn leave_behind(&self) {
-        alone(&self.on_disk).are_current = false;
+        alone(&self.on_disk).fall_behind();
     }
 
     /// Keeps what came in, and what is told of it; both are on disk on return. False where it cannot be kept by itself:
@@ -247,7 +258,7 @@ impl Store {
         let mut on_disk = alone(&self.on_disk);
         let ticks = on_disk.ticks + u64::from(entry.is_tick());
         let is_long = on_disk.log.1.saturating_sub(on_disk.log.0) >= LOG_MAX || ticks > LOG_TICKS_MAX;
-        if on_disk.is_to_be_whole || is_long || on_disk.bytes >= LOG_BYTES_MAX {
+        if on_disk.records == Records::ToBeWhole || is_long || on_disk.bytes >= LOG_BYTES_MAX {
             return Ok(false);
         }
         let mut writing = Writing { store: self, batch: sled::Batch::default() };
@@ -257,7 +268,7 @@ impl Store {
         writing.batch.insert([LOG, &number.to_be_bytes()].concat(), bytes);
         writing.put_events(news)?;
         self.write(writing.batch)?;
-        on_disk.are_current = false;
+        on_disk.fall_behind();
         on_disk.log.1 = number.saturating_add(1);
         on_disk.ticks = ticks;
         Ok(true)
@@ -330,7 +341,7 @@ impl Store {
     /// Saves the state, which was `before` until now; it is on disk on return, all of it or nothing.
     pub(super) fn save(&self, state: &State, before: &State) -> Result<(), DaemonError> {
         let mut on_disk = alone(&self.on_disk);
-        let known = on_disk.are_current.then_some(before);
+        let known = (on_disk.records == Records::Current).then_some(before);
         let mut writing = Writing { store: self, batch: sled::Batch::default() };
         if known.is_none() {
             // What is there still is written below.
@@ -369,7 +380,7 @@ impl Store {
         }
         self.write(writing.batch)?;
         let (charges, next) = (state.charges.clone(), on_disk.log.1.saturating_add(1));
-        *on_disk = OnDisk { are_current: true, is_to_be_whole: false, charges, log: (next, next), ticks: 0, bytes: 0 };
+        *on_disk = OnDisk { records: Records::Current, charges, log: (next, next), ticks: 0, bytes: 0 };
         Ok(())
     }
 
