@@ -419,12 +419,6 @@ impl HostDaemon {
         ticked
     }
 
-    /// Tells the bank what it has not acknowledged yet; nothing where it is being told already. A bank that is out of reach
-    /// takes its time.
-    pub fn tell(&self) {
-        self.report_to_bank_unless_under_way();
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         alone(&self.state)
     }

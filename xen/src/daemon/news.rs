@@ -74,8 +74,8 @@ impl News {
         self.changed.notify_all();
     }
 
-    /// A stream of the events after a number (of the last ones where there is none), of one account or of all, and of those that come; `None` where there are as
-    /// many readers as there may be.
+    /// A stream of the events after a number (of the last ones where there is none), of one account or of all, and of
+    /// those that come; `None` where there are as many readers as there may be.
     pub(super) fn stream(&self, after: Option<u64>, of: Option<AccountId>) -> Option<Response<Vec<u8>>> {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         log.readers.retain(|reader| !reader.sender.is_gone());

@@ -265,8 +265,9 @@ impl HostDaemon {
         }
     }
 
-    /// The same, but nothing where it is being told already.
-    pub(super) fn report_to_bank_unless_under_way(&self) {
+    /// Tells the bank what it has not acknowledged yet; nothing where it is being told already. A bank that is out of reach
+    /// takes its time.
+    pub fn tell(&self) {
         match self.telling.try_lock() {
             Ok(telling) => self.tell_bank(&telling),
             Err(TryLockError::Poisoned(telling)) => self.tell_bank(&telling.into_inner()),
