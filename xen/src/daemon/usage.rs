@@ -96,8 +96,10 @@ impl State {
 /// What an account has of memory and disk.
 pub(super) fn usage_of(id: &HostAccountId, domains: &[DomainStatus]) -> Usage {
     let mut used = Usage::default();
-    let looks = domains.iter().filter_map(DomainLook::of).filter(|look| look.owner == *id);
-    looks.for_each(|look| look.add_space_to(&mut used));
+    let is_its = |domain: &&DomainStatus| {
+        domain.ownership.as_ref().is_some_and(|own| (own.account, &own.pool) == (id.account, &id.pool))
+    };
+    domains.iter().filter(is_its).filter_map(DomainLook::of).for_each(|look| look.add_space_to(&mut used));
     used
 }
 

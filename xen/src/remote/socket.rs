@@ -186,11 +186,11 @@ impl SocketServer {
         if user != 0 && !self.users.contains(&user) {
             return tracing::warn!(user, "a user who may not connect has tried");
         }
-        if served.fetch_add(1, Ordering::SeqCst) >= STREAMS_MAX {
-            served.fetch_sub(1, Ordering::SeqCst);
+        let is_full = served.fetch_add(1, Ordering::SeqCst) >= STREAMS_MAX;
+        let place = Place { served: served.clone(), kept: None };
+        if is_full {
             return tracing::warn!(user, "there are {STREAMS_MAX} connections already");
         }
-        let place = Place { served: served.clone(), kept: None };
         if let Err(error) = self.begin(stream, user, place) {
             tracing::warn!(%error, user, "a connection cannot be served");
         }
