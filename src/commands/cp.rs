@@ -33,11 +33,20 @@ enum Operand {
     There(DomainName, String),
 }
 
+impl Operand {
+    /// The domain that it is in; `None` for a file here.
+    const fn domain(&self) -> Option<&DomainName> {
+        match self {
+            Self::Here(_) => None,
+            Self::There(domain, _) => Some(domain),
+        }
+    }
+}
+
 impl FromStr for Operand {
     type Err = String;
 
-    /// As scp reads it: a colon before the first slash that is not in a domain's name makes it a file elsewhere. What
-    /// begins with `/` or `.` is a file here, whatever it is called.
+    /// What has a colon is in a domain, but what begins with `/` or `.` is here, whatever it is called.
     fn from_str(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Err("a file must have a name".to_owned());
@@ -82,26 +91,17 @@ fn domain_of(files: &[Operand]) -> Result<&DomainName, Failure> {
         )
     };
     let (target, sources) = files.split_last().ok_or_else(|| wrong("nothing is to be copied"))?;
-    let is_there = |operand: &&Operand| matches!(operand, Operand::There(..));
-    let sources_there = sources.iter().filter(is_there).count();
-    let one = match (target, sources_there) {
-        (Operand::There(domain, _), 0) => return Ok(domain),
-        (Operand::There(..), _) => return Err(wrong("both sides are in domains")),
-        (Operand::Here(_), 0) => return Err(wrong("neither side is in a domain")),
-        (Operand::Here(_), count) if count < sources.len() => {
-            return Err(wrong("some of what is to be copied is here, and the target is here too"));
+    let there: Vec<&DomainName> = sources.iter().filter_map(Operand::domain).collect();
+    match (target.domain(), &there[..]) {
+        (Some(domain), []) => Ok(domain),
+        (Some(_), _) => Err(wrong("both sides are in domains")),
+        (None, []) => Err(wrong("neither side is in a domain")),
+        (None, _) if there.len() < sources.len() => {
+            Err(wrong("some of what is to be copied is here, and the target is here too"))
         }
-        (Operand::Here(_), _) => sources.iter().find_map(|operand| match operand {
-            Operand::There(domain, _) => Some(domain),
-            Operand::Here(_) => None,
-        }),
-    };
-    let one = one.ok_or_else(|| wrong("neither side is in a domain"))?;
-    let is_other = |operand: &Operand| matches!(operand, Operand::There(domain, _) if domain != one);
-    if sources.iter().any(is_other) {
-        return Err(wrong("the files are in several domains: copy from one after the other"));
+        (None, [one, others @ ..]) if others.iter().all(|other| other == one) => Ok(one),
+        (None, _) => Err(wrong("the files are in several domains: copy from one after the other")),
     }
-    Ok(one)
 }
 
 #[cfg(test)]
