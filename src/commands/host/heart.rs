@@ -21,7 +21,8 @@ use super::stop::Stop;
 /// A thread that beats until it is stopped.
 pub struct Heart {
     stop: Arc<Stop>,
-    threads: Vec<JoinHandle<()>>,
+    heart: JoinHandle<()>,
+    teller: JoinHandle<()>,
 }
 
 /// What beats.
@@ -64,18 +65,17 @@ impl Heart {
                 beating.beat();
             }
         };
-        let mut threads = vec![thread::Builder::new().name("teller".into()).spawn(tell)?];
-        threads.push(thread::Builder::new().name("heart".into()).spawn(beat)?);
-        Ok(Self { stop, threads })
+        let teller = thread::Builder::new().name("teller".into()).spawn(tell)?;
+        let heart = thread::Builder::new().name("heart".into()).spawn(beat)?;
+        Ok(Self { stop, heart, teller })
     }
 
     /// Stops, once a beat that has begun is done, and the bank has been told what it is being told.
     pub fn stop(self) {
         self.stop.ask();
-        for thread in self.threads.into_iter().rev() {
-            // It fails only by a panic, of which its own message has told.
-            let _ = thread.join();
-        }
+        // They fail only by a panic, of which its own message has told. With the heart ends who asks the teller.
+        let _ = self.heart.join();
+        let _ = self.teller.join();
     }
 }
 

@@ -196,10 +196,7 @@ pub fn close(arguments: &CloseArgs, output: &Output) -> Result<Exit, Failure> {
     }
     let answers = ask(&chosen, |chosen| {
         let generation = chosen.host.link.account(pool)?.map_or(u64::MAX, |account| account.generation);
-        match chosen.client()?.close(pool, generation) {
-            Ok(report) => Ok(report),
-            Err(error) => Err(LinkError::from(error)),
-        }
+        chosen.client()?.close(pool, generation).map_err(LinkError::from)
     });
     session.close()?;
     let to_json = |report: &CloseReport| -> Value {
