@@ -4,12 +4,13 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use serde_json::Value;
 use tycoon_lang::site::Site;
 use tycoon_lang::{Checked, Diagnostic, LoadError, Loaded, Loader, MemoryLoader, Options, PARAM_VARIABLE, Sources};
 
 use crate::cli::{DescriptionArgs, ReadingArgs};
 use crate::exit::Exit;
-use crate::failure::{Failure, render_diagnostics};
+use crate::failure::{Failure, diagnostics_json, render_diagnostics};
 use crate::output::Output;
 
 /// Reads files of the file system, up to a limit.
@@ -92,6 +93,13 @@ pub fn inspect(arguments: &DescriptionArgs, output: &Output) -> Result<(Loaded, 
     show_warnings(&loaded.sources, &loaded.warnings, output);
     show_warnings(&loaded.sources, &broken, output);
     Ok((loaded, broken))
+}
+
+/// Adds what is broken to what a command prints as data, where anything is.
+pub fn add_broken(value: &mut Value, sources: &Sources, broken: &[Diagnostic]) {
+    if !broken.is_empty() {
+        value["errors"] = diagnostics_json(sources, broken);
+    }
 }
 
 /// How a command ends that has shown a description: what is broken in it is an error.

@@ -13,7 +13,7 @@ use tycoon_lang::{Span, codes, explain, reference};
 use crate::cli::{DescriptionArgs, ReadingArgs};
 use crate::description;
 use crate::exit::Exit;
-use crate::failure::{Failure, diagnostics_json};
+use crate::failure::Failure;
 use crate::output::{Output, Style, table};
 
 /// Arguments of `tycoon explain`.
@@ -227,9 +227,7 @@ fn value(arguments: &ExplainArgs, path: &str, output: &Output) -> Result<Exit, F
             "hops": explanation.hops.iter().map(|(span, text)| json!({ "place": place(*span), "text": text }))
                 .collect::<Vec<_>>(),
         });
-        if !broken.is_empty() {
-            value["errors"] = diagnostics_json(&explanation.sources, broken);
-        }
+        description::add_broken(&mut value, &explanation.sources, broken);
         output.print_json(&value);
     } else {
         output.print(&render(&explanation, output.stdout));

@@ -12,7 +12,7 @@ use tycoon_lang::tree::{Component, NodeKind};
 use crate::cli::DescriptionArgs;
 use crate::description;
 use crate::exit::Exit;
-use crate::failure::{Failure, diagnostics_json};
+use crate::failure::Failure;
 use crate::output::Output;
 
 /// Arguments of `tycoon graph`.
@@ -54,9 +54,7 @@ pub fn run(arguments: &GraphArgs, output: &Output) -> Result<Exit, Failure> {
             "contains": edges(&graph.contains),
             "starts_before": edges(&graph.starts_before),
         });
-        if !broken.is_empty() {
-            value["errors"] = diagnostics_json(&loaded.sources, &broken);
-        }
+        description::add_broken(&mut value, &loaded.sources, &broken);
         output.print_json(&value);
         return Ok(description::exit_of(&broken));
     }

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::cli::DescriptionArgs;
 use crate::description;
 use crate::exit::Exit;
-use crate::failure::{Failure, diagnostics_json};
+use crate::failure::Failure;
 use crate::output::Output;
 
 /// Arguments of `tycoon resolve`.
@@ -22,9 +22,7 @@ pub fn run(arguments: &ResolveArgs, output: &Output) -> Result<Exit, Failure> {
     let (loaded, broken) = description::inspect(&arguments.description, output)?;
     let files: Vec<&str> = loaded.sources.iter().map(|(_, source)| &*source.name).collect();
     let mut value = json!({ "pool": loaded.pool.name, "files": files, "tree": loaded.tree });
-    if !broken.is_empty() {
-        value["errors"] = diagnostics_json(&loaded.sources, &broken);
-    }
+    description::add_broken(&mut value, &loaded.sources, &broken);
     output.print_json(&value);
     Ok(description::exit_of(&broken))
 }
