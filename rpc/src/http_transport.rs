@@ -265,7 +265,7 @@ impl Link {
         let url = format!("{}{target}", self.base);
         let mut request = self.client.request(head.method, url).headers(head.headers).body(body);
         request = request.timeout(STREAM_TIME_MAX);
-        let slow = |_| TransportError::TimedOut { service: self.base.clone(), seconds: self.seconds };
+        let slow = |_| self.timed_out();
         let patience = Duration::from_secs(self.seconds);
         let mut response = tokio::time::timeout(patience, request.send()).await.map_err(slow)?.map_err(failed)?;
         let kind = response.headers().get(header::CONTENT_TYPE);
@@ -325,6 +325,10 @@ impl Link {
         Ok(body)
     }
 
+    fn timed_out(&self) -> TransportError {
+        TransportError::TimedOut { service: self.base.clone(), seconds: self.seconds }
+    }
+
     fn failed(&self, error: &reqwest::Error) -> TransportError {
         let service = self.base.clone();
         if error.is_timeout() && error.is_connect() {
@@ -332,7 +336,7 @@ impl Link {
             return TransportError::Unreachable { service, reason };
         }
         if error.is_timeout() {
-            return TransportError::TimedOut { service, seconds: self.seconds };
+            return self.timed_out();
         }
         // The innermost cause says it best: "connection refused", not "error sending request".
         let mut cause: &dyn std::error::Error = error;
