@@ -2,31 +2,23 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::ops::{Deref, DerefMut};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use crate::cluster::Cluster;
 use crate::environment::{Environment, Ran};
-use crate::served::Served;
+use crate::served::{Kind, Served};
+
+/// What is served here.
+pub struct BankKind;
+
+impl Kind for BankKind {
+    const NAME: &str = "bank";
+}
 
 /// A bank that is served from the environment's folder, with a clock that runs.
-pub struct ServedBank(Served);
-
-impl Deref for ServedBank {
-    type Target = Served;
-
-    fn deref(&self) -> &Served {
-        &self.0
-    }
-}
-
-impl DerefMut for ServedBank {
-    fn deref_mut(&mut self) -> &mut Served {
-        &mut self.0
-    }
-}
+pub type ServedBank = Served<BankKind>;
 
 impl ServedBank {
     /// Starts a bank whose issuer is the user `issuer`.
@@ -59,12 +51,7 @@ impl ServedBank {
     fn start_listening(environment: &Environment, before: &[&str], store: &str, listen: &str, more: &[&str]) -> Self {
         let mut arguments = vec!["bank", "serve", "--store", store, "--listen", listen];
         arguments.extend(more);
-        Self(Served::start(behind(before, live(environment, &arguments)), "bank"))
-    }
-
-    /// Asks it to stop, and returns what it said since it opened.
-    pub fn stop(self) -> String {
-        self.0.stop()
+        Self::open(behind(before, live(environment, &arguments)))
     }
 
     /// One of its operator's pages: the status, and all that was answered.

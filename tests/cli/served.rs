@@ -1,11 +1,19 @@
 //! A service of the program as a process of its own, which goes with the test.
 
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::marker::PhantomData;
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 
+/// A kind of services.
+pub trait Kind {
+    /// As the options of `tycoon init` name it.
+    const NAME: &str;
+}
+
 /// A service that is open.
-pub struct Served {
+pub struct Served<K> {
+    kind: PhantomData<K>,
     child: Child,
     /// What it says from now on. Somebody always reads it: a full pipe would hold the service up.
     said: Option<JoinHandle<String>>,
@@ -15,14 +23,14 @@ pub struct Served {
     pub key: String,
 }
 
-impl Served {
-    /// Starts a service that says `tycoon init --WHAT URL --WHAT-key KEY` when it is open.
-    pub fn start(mut command: Command, what: &str) -> Self {
+impl<K: Kind> Served<K> {
+    /// Starts a service, which says `tycoon init --NAME URL --NAME-key KEY` when it is open.
+    pub fn open(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the service starts");
         let mut stderr = BufReader::new(child.stderr.take().expect("its messages"));
         // From here on it is ended with the test, however that ends.
-        let mut served = Self { child, said: None, url: String::new(), key: String::new() };
-        let (before, between) = (format!("tycoon init --{what} "), format!(" --{what}-key "));
+        let mut served = Self { kind: PhantomData, child, said: None, url: String::new(), key: String::new() };
+        let (before, between) = (format!("tycoon init --{} ", K::NAME), format!(" --{}-key ", K::NAME));
         let mut seen = String::new();
         while served.url.is_empty() {
             let mut line = String::new();
@@ -40,7 +48,9 @@ impl Served {
         }));
         served
     }
+}
 
+impl<K> Served<K> {
     /// Asks it to stop, and returns what it said since it opened.
     pub fn stop(mut self) -> String {
         let pid = self.pid().to_string();
@@ -68,7 +78,7 @@ impl Served {
     }
 }
 
-impl Drop for Served {
+impl<K> Drop for Served<K> {
     fn drop(&mut self) {
         // It has ended already where the test stopped it.
         let _ = self.child.kill();

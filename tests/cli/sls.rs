@@ -1,7 +1,6 @@
 //! A service location service on the network, and the commands that talk to it.
 
 use std::net::SocketAddr;
-use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -20,41 +19,29 @@ use tycoon_sls::{HostRecord, PublishedOffer, SignedRecord, SlsClient, challenge}
 
 use crate::bank_service::{live, user};
 use crate::environment::Environment;
-use crate::served::Served;
+use crate::served::{Kind, Served};
+
+/// What is served here.
+pub struct SlsKind;
+
+impl Kind for SlsKind {
+    const NAME: &str = "sls";
+}
 
 /// A service location service that is served from the environment's folder.
-pub struct ServedSls(Served);
-
-impl Deref for ServedSls {
-    type Target = Served;
-
-    fn deref(&self) -> &Served {
-        &self.0
-    }
-}
-
-impl DerefMut for ServedSls {
-    fn deref_mut(&mut self) -> &mut Served {
-        &mut self.0
-    }
-}
+pub type ServedSls = Served<SlsKind>;
 
 impl ServedSls {
     /// Starts a service that keeps what it knows in `folder`.
     pub fn start(environment: &Environment, folder: &str, listen: &str, more: &[&str]) -> Self {
         let store = environment.path().join(folder).display().to_string();
         let arguments = [&["sls", "serve", "--store", &store, "--listen", listen][..], more].concat();
-        Self(Served::start(live(environment, &arguments), "sls"))
+        Self::open(live(environment, &arguments))
     }
 
     /// The same for the hosts of a site, whose roll it keeps.
     pub fn of_site(environment: &Environment, listen: &str, site: &str, more: &[&str]) -> Self {
         Self::start(environment, "sls", listen, &[&["--site-key", site], more].concat())
-    }
-
-    /// Asks it to stop, and returns what it said since it opened.
-    pub fn stop(self) -> String {
-        self.0.stop()
     }
 
     /// Its port.
