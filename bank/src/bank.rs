@@ -1,18 +1,10 @@
 //! The bank itself: the rules, and where the books are kept, put together.
 //!
-//! ```text
-//! commit ─▶ queue ─▶ [the first of the waiting threads takes all that wait, and then passes the turn on]
-//!                      the books ([`Backend`]): decide each over what was decided before it,
-//!                      write all, one sync                          ◀── the truth
-//!                    ─▶ answers
-//! ```
-//!
-//! The books are a journal with an index ([`crate::journal_books`]), or a PostgreSQL database
+//! What is to be done waits in a queue, from where it is written, all that waits at a time ([`crate::queue`]). The books are a journal with an index ([`crate::journal_books`]), or a PostgreSQL database
 //! ([`crate::postgres_books`]), which several processes may share.
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 use tycoon_market::{EscrowId, PublicKey, Receipt, Timestamp};
@@ -23,11 +15,10 @@ use crate::journal::{Check, Cut, FaultHook, JournalError, Record, SEGMENT_BYTES,
 use crate::journal_books::JournalBooks;
 use crate::ledger::apply::Moment;
 use crate::ledger::{Answer, Books, Changes, Draft, Due, Escrow, Operation, Refusal, Transfer, View, apply};
+use crate::queue::{Commit, Writer};
 use crate::store::{Head, Store, StoreError};
 use crate::transfer_receipt::{TransferReceipt, TransferTerms};
 
-/// Operations that are written with one sync at most.
-const BATCH_MAX: usize = 256;
 /// What is due and done in one operation at most.
 const DUE_MAX: usize = 256;
 
@@ -132,6 +123,11 @@ pub trait Backend: Send + Sync {
     /// Makes the next start quick.
     fn flush(&self) -> Result<(), BankError>;
 
+    /// True where reading may wait for another process.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
     /// Whether anything can be written.
     fn check(&self) -> Result<(), BankError>;
 
@@ -139,80 +135,12 @@ pub trait Backend: Send + Sync {
     fn records(&self, visit: &mut dyn FnMut(&Record<'_>) -> Result<(), BankError>) -> Result<(), BankError>;
 }
 
-/// An operation that waits to be written.
-struct Pending {
-    written: Written,
-    state: Mutex<Waiting>,
-    changed: Condvar,
-}
-
-/// What its thread waits for.
-enum Waiting {
-    /// Nothing has happened yet.
-    Queued,
-    /// It is this thread's turn to write for all that wait.
-    Turn,
-    /// It is done.
-    Done(Result<Answer, BankError>),
-}
-
-impl Pending {
-    fn set(&self, state: Waiting) {
-        *lock(&self.state) = state;
-        self.changed.notify_one();
-    }
-}
-
-/// Operations that wait, and whether a thread writes.
-#[derive(Default)]
-struct Queue {
-    waiting: VecDeque<Arc<Pending>>,
-    is_written: bool,
-}
-
-/// Writes for all that wait, and passes the turn on when it is dropped, also by a panic.
-struct Turn<'a> {
-    bank: &'a Bank,
-    batch: Vec<Arc<Pending>>,
-}
-
-impl Turn<'_> {
-    fn write(mut self) {
-        let mut queue = lock(&self.bank.queue);
-        let count = queue.waiting.len().min(BATCH_MAX);
-        self.batch.extend(queue.waiting.drain(..count));
-        drop(queue);
-        let payloads: Vec<&Written> = self.batch.iter().map(|pending| &pending.written).collect();
-        let outcomes = match self.bank.backend.write(self.bank.clock.now(), &payloads) {
-            Ok(outcomes) => outcomes,
-            Err(error) => vec![Err(error); payloads.len()],
-        };
-        for (pending, outcome) in self.batch.drain(..).zip(outcomes) {
-            pending.set(Waiting::Done(outcome));
-        }
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        for pending in &self.batch {
-            // Only a panic leaves something here; what became of it is not known.
-            pending.set(Waiting::Done(Err(JournalError::Broken("a write was interrupted".to_owned()).into())));
-        }
-        let mut queue = lock(&self.bank.queue);
-        match queue.waiting.front() {
-            Some(next) => next.set(Waiting::Turn),
-            None => queue.is_written = false,
-        }
-    }
-}
-
 /// An open bank.
 pub struct Bank {
     signer: Arc<dyn Signer>,
     clock: Arc<dyn Clock>,
-    backend: Box<dyn Backend>,
-    queue: Mutex<Queue>,
+    backend: Arc<dyn Backend>,
+    writer: Writer,
 }
 
 // What these locks guard is whole after a panic: outcomes are set at once, and a half-written journal refuses.
@@ -246,7 +174,10 @@ impl Bank {
         clock: Arc<dyn Clock>,
         issuer: PublicKey,
     ) -> Result<(Self, bool), BankError> {
-        let bank = Self { signer, clock, backend, queue: Mutex::default() };
+        let backend: Arc<dyn Backend> = Arc::from(backend);
+        let writer = Writer::start(backend.clone(), clock.clone())
+            .map_err(|error| BankError::Store(StoreError::Failed(format!("the thread that writes: {error}"))))?;
+        let bank = Self { signer, clock, backend, writer };
         let is_new = bank.read(|store| store.books())?.is_none();
         if is_new {
             let operation = Operation::Found { bank: bank.public_key(), issuer, epoch: 1 };
@@ -306,37 +237,26 @@ impl Bank {
 
     /// How many operations wait to be written.
     pub fn waiting(&self) -> usize {
-        lock(&self.queue).waiting.len()
+        self.writer.waiting()
     }
 
     /// Does `operation`, and returns when it is on disk.
     pub fn commit(&self, operation: Operation, evidence: Option<Evidence>) -> Result<Answer, BankError> {
+        self.begin(operation, evidence)?.wait()
+    }
+
+    /// Has `operation` done, and does not wait for it.
+    pub fn begin(&self, operation: Operation, evidence: Option<Evidence>) -> Result<Commit, BankError> {
         let written = Written::of(Payload { operation, evidence }).map_err(StoreError::Failed)?;
         if written.text().len() > record::PAYLOAD_BYTES_MAX {
             return Err(BankError::Refused(Refusal::TooLarge(written.text().len())));
         }
-        let pending = Arc::new(Pending { written, state: Mutex::new(Waiting::Queued), changed: Condvar::new() });
-        {
-            let mut queue = lock(&self.queue);
-            queue.waiting.push_back(pending.clone());
-            if !queue.is_written {
-                queue.is_written = true;
-                pending.set(Waiting::Turn);
-            }
-        }
-        loop {
-            let mut state = lock(&pending.state);
-            while matches!(*state, Waiting::Queued) {
-                state = pending.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
-            match std::mem::replace(&mut *state, Waiting::Queued) {
-                Waiting::Done(outcome) => return outcome,
-                Waiting::Turn | Waiting::Queued => {}
-            }
-            drop(state);
-            // The thread whose turn it is stands first in the queue, so that its own operation is among those written.
-            Turn { bank: self, batch: Vec::new() }.write();
-        }
+        Ok(self.writer.write(written))
+    }
+
+    /// True where what is read comes from another process, and may be waited for.
+    pub fn is_remote(&self) -> bool {
+        self.backend.is_remote()
     }
 
     /// Does what is due: escrows whose hosts were silent too long and reservations whose time is over return to their
@@ -397,6 +317,13 @@ impl Bank {
     pub fn transfer_receipt(&self, transfer: &Transfer) -> TransferReceipt {
         let terms = TransferTerms::of(self.public_key(), transfer);
         TransferReceipt::sign(terms, |bytes| self.signer.sign(bytes))
+    }
+
+    /// The receipts of transfers that were made together, with one signature.
+    pub fn transfer_receipts<'a>(&self, transfers: impl Iterator<Item = &'a Transfer>) -> Vec<TransferReceipt> {
+        let bank = self.public_key();
+        let terms = transfers.map(|transfer| TransferTerms::of(bank, transfer)).collect();
+        TransferReceipt::sign_all(terms, |bytes| self.signer.sign(bytes))
     }
 
     /// Makes the next start quick.

@@ -23,6 +23,8 @@ pub(crate) struct Gathered {
     /// The last record of these; `None` where there are none.
     head: Option<Head>,
     changes: Changes,
+    /// Nothing of these is due before; `None` where nothing is due ever.
+    first_due: Option<Timestamp>,
 }
 
 impl Gathered {
@@ -48,6 +50,7 @@ impl Pending {
     pub(crate) fn add(&self, head: &Head, changes: Changes) -> bool {
         let mut gathered = self.write();
         gathered.head = Some(*head);
+        gathered.first_due = [gathered.first_due, first_due(&changes)].into_iter().flatten().min();
         gathered.changes.absorb(changes);
         gathered.changes.rows() >= ROWS_MAX
     }
@@ -60,6 +63,15 @@ impl Pending {
     pub(crate) fn is_empty(&self) -> bool {
         self.read().head.is_none()
     }
+}
+
+/// When the first of what changes is to be done.
+fn first_due(changes: &Changes) -> Option<Timestamp> {
+    let Changes { escrows, reservations, accounts, .. } = changes;
+    let escrows = escrows.values().filter_map(Escrow::lapses_at);
+    let reservations = reservations.values().filter_map(Reservation::due_at);
+    let allowances = accounts.values().filter_map(|account| Some(account.allowance?.next_at));
+    escrows.chain(reservations).chain(allowances).min()
 }
 
 /// An index and what is pending, as one.
@@ -169,8 +181,13 @@ impl Store for Whole<'_> {
         self.listed()?.lines(payer, after, before, limit)
     }
 
-    /// Asked before every call, so that it does not wait for the index: what is pending is looked through.
+    /// Asked before every call, so that it does not wait for the index: what is pending is looked through, where anything
+    /// may be due.
     fn due(&self, at: Timestamp, limit: usize) -> Result<Vec<Due>, StoreError> {
+        let is_any_pending = self.pending.read().first_due.is_some_and(|first| first <= at);
+        if !is_any_pending && self.store.due(at, 1)?.is_empty() {
+            return Ok(Vec::new());
+        }
         let (pending, touched) = {
             let gathered = self.pending.read();
             let Changes { escrows, reservations, accounts, .. } = &gathered.changes;

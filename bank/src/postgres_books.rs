@@ -233,6 +233,10 @@ impl Backend for PostgresBooks {
         Err(BankError::Database("other processes of the bank were faster again and again".to_owned()))
     }
 
+    fn is_remote(&self) -> bool {
+        true
+    }
+
     fn flush(&self) -> Result<(), BankError> {
         Ok(())
     }

@@ -125,7 +125,9 @@ fn changed_receipts_do_not_hold() {
         refund_of: None,
     };
     let terms = TransferTerms::of(secret(1).public_key(), &made);
-    let transfer = TransferReceipt::sign(terms, |bytes| secret(1).sign(bytes));
+    let transfer = TransferReceipt::sign(terms.clone(), |bytes| secret(1).sign(bytes));
+    let all = (0..5).map(|record| TransferTerms { record, ..terms.clone() }).collect();
+    let together = TransferReceipt::sign_all(all, |bytes| secret(1).sign(bytes));
     let terms = StatementTerms {
         escrow: tycoon_market::EscrowId::from_bytes([3; 16]),
         sequence: 1,
@@ -135,7 +137,8 @@ fn changed_receipts_do_not_hold() {
     };
     let statement = Statement::sign(terms, |bytes| secret(1).sign(bytes));
     let mut random = random();
-    for honest in [serde_json::to_value(&transfer).unwrap(), serde_json::to_value(&statement).unwrap()] {
+    let [transfer, together] = [&transfer, &together[2]].map(|receipt| serde_json::to_value(receipt).unwrap());
+    for honest in [transfer, together, serde_json::to_value(&statement).unwrap()] {
         let text = serde_json::to_vec(&honest).unwrap();
         for _ in 0..CHANGES {
             let bytes = changed(&text, &mut random);

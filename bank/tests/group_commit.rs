@@ -97,8 +97,8 @@ fn who_comes_while_another_writes_is_written_with_all_that_wait() {
 
 #[test]
 fn a_write_that_is_interrupted_holds_nobody_up() {
-    // The first of the people is stopped by the panic herself; the others are written after her.
-    assert_eq!(batches(1), (vec![1, 1, usize::from(OTHERS), 1], 0));
-    // One of the others is stopped; those who waited with her are told that it is not known.
-    assert_eq!(batches(2), (vec![1, 1, usize::from(OTHERS), 1], usize::from(OTHERS) - 1));
+    // The first of the people is told that it is not known; the others are written after her.
+    assert_eq!(batches(1), (vec![1, 1, usize::from(OTHERS), 1], 1));
+    // All others are told so, because they were written together.
+    assert_eq!(batches(2), (vec![1, 1, usize::from(OTHERS), 1], usize::from(OTHERS)));
 }

@@ -48,7 +48,7 @@ pub use replay::{AfterRestart, ReplayGuard, ReplayPolicy};
 pub use replay_mark::MarkError;
 pub use retry::RetryPolicy;
 pub use server::{Published, Server, ServerSettings, StopSignals};
-pub use service::{InProcess, PeerAddress, Service, Transport, TransportError};
+pub use service::{Answering, Begun, InProcess, PeerAddress, Service, Transport, TransportError};
 
 /// The protocol version that this program speaks, sent in [`PROTOCOL_HEADER`].
 pub const PROTOCOL_VERSION: u32 = 1;

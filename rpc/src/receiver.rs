@@ -1,6 +1,7 @@
 //! The side that answers: it checks what comes in, hands it on, and signs what goes out.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderValue, Request, Response, StatusCode, header};
@@ -49,6 +50,12 @@ struct Place<'a> {
     sender: PublicKey,
 }
 
+impl fmt::Debug for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Place(of {})", self.sender.fingerprint())
+    }
+}
+
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut in_flight = self.receiver.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
@@ -72,6 +79,8 @@ pub struct Call<'a> {
     pub signed: Option<Signed>,
     /// When it arrived.
     pub now: Timestamp,
+    /// Held until the request is answered.
+    _place: Option<Place<'a>>,
 }
 
 impl Call<'_> {
@@ -183,8 +192,13 @@ impl Receiver {
         knows: impl FnOnce(&PublicKey) -> bool,
         answer: impl FnOnce(&Call<'_>) -> Result<Response<Vec<u8>>, Problem>,
     ) -> Response<Vec<u8>> {
-        let now = self.clock.now();
-        let answered = self.admit(&request, now, knows).and_then(|(call, _place)| answer(&call));
+        let call = self.admit(&request, knows);
+        let answered = call.and_then(|call| answer(&call));
+        self.reply(&request, answered)
+    }
+
+    /// The signed reply to `request`.
+    pub fn reply(&self, request: &Request<Vec<u8>>, answered: Result<Response<Vec<u8>>, Problem>) -> Response<Vec<u8>> {
         let mut response = answered.unwrap_or_else(|problem| problem.response());
         if matches!(response.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
             && !response.headers().contains_key(header::RETRY_AFTER)
@@ -195,7 +209,7 @@ impl Receiver {
             // What is still to come cannot be signed now.
             return response;
         }
-        match reply::sign(&mut response, &request, &*self.signer, now) {
+        match reply::sign(&mut response, request, &*self.signer, self.clock.now()) {
             Ok(()) => response,
             Err(error) => {
                 Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "call.unsignable", "The answer could not be signed")
@@ -205,12 +219,14 @@ impl Receiver {
         }
     }
 
-    fn admit<'a>(
+    /// Checks `request`: what [`serve`](Self::serve) begins with. Its sender has a place among those that are worked on for
+    /// as long as the call is kept.
+    pub fn admit<'a>(
         &'a self,
         request: &'a Request<Vec<u8>>,
-        now: Timestamp,
         knows: impl FnOnce(&PublicKey) -> bool,
-    ) -> Result<(Call<'a>, Option<Place<'a>>), Problem> {
+    ) -> Result<Call<'a>, Problem> {
+        let now = self.clock.now();
         let excess = self
             .limits
             .excess(request.headers(), request.body())
@@ -223,7 +239,7 @@ impl Receiver {
         let query = Query::parse(request.uri().query().unwrap_or_default()).map_err(malformed)?;
         let is_signed = request.headers().contains_key(SIGNATURE) || request.headers().contains_key(SIGNATURE_INPUT);
         if !is_signed {
-            return Ok((Call { request, query, signed: None, now }, None));
+            return Ok(Call { request, query, signed: None, now, _place: None });
         }
         let signed = request::verify(request, &self.signer.public_key()).map_err(refused_signature)?;
         let version = once(request.headers(), PROTOCOL_HEADER).map_err(refused_signature)?.unwrap_or_default();
@@ -252,7 +268,7 @@ impl Receiver {
             gate.marked = mark;
         }
         drop(gate);
-        Ok((Call { request, query, signed: Some(signed), now }, Some(place)))
+        Ok(Call { request, query, signed: Some(signed), now, _place: Some(place) })
     }
 
     /// A place among the requests of `sender` that are worked on.

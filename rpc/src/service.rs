@@ -1,6 +1,8 @@
 //! Services, and how a request gets to one.
 
+use std::future::Future;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use http::{Request, Response};
@@ -11,15 +13,35 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddress(pub IpAddr);
 
+/// An answer that is still being made. It holds up no thread for longer than a look at the disk takes.
+pub type Answering = Pin<Box<dyn Future<Output = Response<Vec<u8>>> + Send>>;
+
+/// How a service takes a request of whoever has few threads and many requests.
+pub enum Begun {
+    /// It answers so.
+    Answering(Answering),
+    /// The answer may hold a thread up: it is for [`Service::handle`], on one that may wait.
+    Waits(Request<Vec<u8>>),
+}
+
 /// Something that answers requests. It never fails: what goes wrong is an answer too.
 pub trait Service: Send + Sync {
     /// The answer to `request`.
     fn handle(&self, request: Request<Vec<u8>>) -> Response<Vec<u8>>;
+
+    /// The same for whoever has few threads and many requests.
+    fn begin(self: Arc<Self>, request: Request<Vec<u8>>) -> Begun {
+        Begun::Waits(request)
+    }
 }
 
 impl<S: Service + ?Sized> Service for Arc<S> {
     fn handle(&self, request: Request<Vec<u8>>) -> Response<Vec<u8>> {
         (**self).handle(request)
+    }
+
+    fn begin(self: Arc<Self>, request: Request<Vec<u8>>) -> Begun {
+        (*self).clone().begin(request)
     }
 }
 

@@ -75,8 +75,8 @@ pub struct Changes {
     pub reservations: BTreeMap<(AccountId, TransferId), Reservation>,
     /// Escrows.
     pub escrows: BTreeMap<EscrowId, Escrow>,
-    /// New entries of histories.
-    pub entries: Vec<(AccountId, Entry)>,
+    /// New entries of histories, by their account, in their order.
+    pub entries: BTreeMap<AccountId, Vec<Entry>>,
     /// New lines of payers' statements.
     pub lines: Vec<(AccountId, Line)>,
 }
@@ -119,7 +119,7 @@ impl Changes {
         self.escrows.get(id).cloned().map(Some)
     }
 
-    /// How many rows change.
+    /// How many rows change, where new entries of one account are a row.
     pub fn rows(&self) -> usize {
         usize::from(self.books.is_some())
             + self.accounts.len()
@@ -139,7 +139,9 @@ impl Changes {
         self.transfers.extend(later.transfers);
         self.reservations.extend(later.reservations);
         self.escrows.extend(later.escrows);
-        self.entries.extend(later.entries);
+        for (account, mut entries) in later.entries {
+            self.entries.entry(account).or_default().append(&mut entries);
+        }
         self.lines.extend(later.lines);
     }
 }
@@ -204,7 +206,7 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn add_entry(&mut self, account: AccountId, entry: Entry) {
-        self.changes.entries.push((account, entry));
+        self.changes.entries.entry(account).or_default().push(entry);
     }
 
     pub(super) fn add_line(&mut self, payer: AccountId, line: Line) {

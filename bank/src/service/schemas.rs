@@ -69,7 +69,10 @@ pub(super) fn schemas() -> Value {
         &[("statement", nullable(statement.clone())), ("end", end(&["closed", "lapsed"]))],
     );
     let signed = object(&[("terms", json!({ "type": "object" })), ("signature", signature())], &[]);
-    let paid = object(&[("transfer", transfer.clone()), ("receipt", signed.clone())], &[]);
+    let place = object(&[("leaf_index", number()), ("tree_size", number()), ("inclusion_path", list(text()))], &[]);
+    let transfer_receipt =
+        object(&[("terms", json!({ "type": "object" })), ("signature", signature())], &[("among", nullable(place))]);
+    let paid = object(&[("transfer", transfer.clone()), ("receipt", transfer_receipt)], &[]);
     let account = object(
         &[
             ("id", id()),
@@ -207,6 +210,10 @@ fn truth() -> Value {
 
 fn micros() -> Value {
     json!({ "type": "integer" })
+}
+
+fn number() -> Value {
+    json!({ "type": "integer", "minimum": 0 })
 }
 
 fn id() -> Value {

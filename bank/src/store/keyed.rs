@@ -16,7 +16,7 @@
 //! | `p` payer, pool, 0, escrow | – (escrows of a payer by pool) |
 //! | `o` host, escrow | – (escrows of a host) |
 //! | `d` time, kind, id | what is to be done then |
-//! | `n` account, number | entry of the account's history |
+//! | `n` account, number | entries of the account's history that came together, the first of which has the number |
 //! | `s` payer, time, record, escrow | line of the payer's statement |
 
 use serde::Serialize;
@@ -31,6 +31,10 @@ const HEAD: &[u8] = b"h";
 const BOOKS: &[u8] = b"b";
 /// The form of the index that this program reads; another is made anew.
 const FORM_NOW: u32 = 2;
+/// Entries of a history in one row at most: few rows are quickly written, and little of a row is read in vain.
+const ENTRIES_PER_ROW: usize = 64;
+/// Rows of a history that are read at a time.
+const HISTORY_ROWS: usize = 16;
 
 /// Rows to be written together.
 #[derive(Clone, Debug, Default)]
@@ -118,6 +122,11 @@ impl<R: Rows> Keyed<R> {
 fn decode<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
     serde_json::from_slice(bytes)
         .map_err(|error| StoreError::Damaged(format!("the row {} cannot be read: {error}", key.escape_ascii())))
+}
+
+/// The entries in a row of a history. The first programs wrote each into a row of its own, without brackets.
+fn entries_of_row(key: &[u8], bytes: &[u8]) -> Result<Vec<Entry>, StoreError> {
+    if bytes.starts_with(b"[") { decode(key, bytes) } else { decode(key, bytes).map(|entry| vec![entry]) }
 }
 
 /// The escrow id at the end of a key.
@@ -275,8 +284,11 @@ fn batch<R: Rows>(before: &Keyed<R>, head: &Head, changes: &Changes) -> Result<B
         }
         batch.put(escrow_key(id), escrow)?;
     }
-    for (account, entry) in &changes.entries {
-        batch.put(entry_key(account, entry.number), entry)?;
+    for (account, entries) in &changes.entries {
+        for together in entries.chunks(ENTRIES_PER_ROW) {
+            let first = together.first().map_or(0, |entry| entry.number);
+            batch.put(entry_key(account, first), &together)?;
+        }
     }
     for (payer, line) in &changes.lines {
         batch.put(line_key(payer, &line.place()), line)?;
@@ -310,8 +322,19 @@ impl<R: Rows> Store for Keyed<R> {
     }
 
     fn entries(&self, account: &AccountId, before: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        let (start, end) = (entry_key(account, 0), entry_key(account, before));
-        self.0.range_back(&start, &end, limit)?.iter().map(|(key, bytes)| decode(key, bytes)).collect()
+        let (start, mut end) = (entry_key(account, 0), entry_key(account, before));
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let rows = self.0.range_back(&start, &end, HISTORY_ROWS)?;
+            for (key, bytes) in &rows {
+                let together = entries_of_row(key, bytes)?;
+                found.extend(together.into_iter().rev().filter(|entry| entry.number < before));
+            }
+            let Some((earliest, _)) = rows.into_iter().next_back() else { break };
+            end = earliest;
+        }
+        found.truncate(limit);
+        Ok(found)
     }
 
     fn lines(
@@ -401,6 +424,36 @@ impl<R: Rows> Store for Keyed<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::Cause;
+    use tycoon_market::Credits;
+
+    #[test]
+    fn a_history_is_read_back_across_rows_and_from_rows_of_one_entry() {
+        let store = super::super::SledStore::in_tree(
+            sled::Config::new().temporary(true).open().unwrap().open_tree("history").unwrap(),
+        );
+        let account = AccountId::of(&tycoon_rpc::Signer::public_key(&tycoon_rpc::SecretKey::from_seed(&[7; 32])));
+        let entry = |number| Entry {
+            number,
+            at: Timestamp::from_seconds(1),
+            record: number,
+            change: Credits::from_micros(1),
+            balance: Credits::from_micros(1),
+            cause: Cause::Deposit { account },
+        };
+        let old =
+            Batch { put: vec![(entry_key(&account, 1), serde_json::to_vec(&entry(1)).unwrap())], ..Batch::default() };
+        store.0.write(old).unwrap();
+        for (first, last) in [(2, 150), (151, 151), (152, 160)] {
+            let entries = [(account, (first..=last).map(entry).collect())].into();
+            store.apply(&Head::EMPTY, &Changes { entries, ..Changes::default() }).unwrap();
+        }
+        for (before, limit) in [(u64::MAX, 1_000), (u64::MAX, 3), (152, 5), (151, 70), (66, 1_000), (2, 4), (1, 4)] {
+            let found = store.entries(&account, before, limit).unwrap();
+            let expected: Vec<u64> = (1..=160).rev().filter(|number| *number < before).take(limit).collect();
+            assert_eq!(found.iter().map(|entry| entry.number).collect::<Vec<_>>(), expected, "{limit} before {before}");
+        }
+    }
 
     #[test]
     fn the_end_of_a_prefix_comes_after_all_that_begin_with_it() {

@@ -93,7 +93,9 @@ impl Store for MemoryStore {
         rows.reservations.extend(changes.reservations);
         rows.escrows.extend(changes.escrows);
         rows.lines.extend(changes.lines.into_iter().map(|(payer, line)| ((payer, line.place()), line)));
-        rows.entries.extend(changes.entries.into_iter().map(|(id, entry)| ((id, entry.number), entry)));
+        for (id, entries) in changes.entries {
+            rows.entries.extend(entries.into_iter().map(|entry| ((id, entry.number), entry)));
+        }
         Ok(())
     }
 

@@ -24,7 +24,7 @@ use super::metrics::ServerMetrics;
 use super::{Published, ServerSettings};
 use crate::events::EventStream;
 use crate::problem::Problem;
-use crate::service::PeerAddress;
+use crate::service::{Begun, PeerAddress};
 
 /// The least buffer that hyper takes for a connection, in bytes.
 const BUFFER_BYTES_MIN: usize = 8192;
@@ -175,17 +175,25 @@ impl Shared {
         Some(said.rsplit(',').next()?.trim().parse::<IpAddr>().ok()?.to_canonical())
     }
 
-    /// Lets the service answer, on a thread where it may wait for the disk.
+    /// Lets the service answer: here, or, where that may hold a thread up, on one that may wait.
     async fn work(self: Arc<Self>, request: Request<Vec<u8>>, place: OwnedSemaphorePermit) -> Response<Vec<u8>> {
         let timeout = self.settings.answer_timeout;
         self.metrics.in_flight(1);
-        let working = tokio::task::spawn_blocking(move || {
-            let response = self.published.answer(request, &self.metrics);
-            self.metrics.in_flight(-1);
-            // The place is held for as long as the work takes, also where nobody waits for it any more.
-            drop(place);
-            response
-        });
+        // The place is held for as long as the work takes, also where nobody waits for it any more.
+        let working = match self.published.begin(request) {
+            Begun::Answering(answering) => tokio::spawn(async move {
+                let response = answering.await;
+                self.metrics.in_flight(-1);
+                drop(place);
+                response
+            }),
+            Begun::Waits(request) => tokio::task::spawn_blocking(move || {
+                let response = self.published.answer(request, &self.metrics);
+                self.metrics.in_flight(-1);
+                drop(place);
+                response
+            }),
+        };
         match tokio::time::timeout(timeout, working).await {
             Ok(Ok(response)) => response,
             Ok(Err(_)) => refusal(

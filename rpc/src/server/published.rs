@@ -6,7 +6,13 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 
 use super::metrics::{Exposition, ServerMetrics};
 use crate::problem::Problem;
-use crate::service::Service;
+use crate::service::{Begun, Service};
+
+const HEALTH: &str = "/healthz";
+const METRICS: &str = "/metrics";
+const OPENAPI: &str = "/openapi.json";
+/// The operator's pages.
+const PAGES: [&str; 3] = [HEALTH, METRICS, OPENAPI];
 
 /// Says whether the service can do its work; why not, otherwise.
 pub type HealthCheck = dyn Fn() -> Result<(), String> + Send + Sync;
@@ -49,17 +55,22 @@ impl Published {
         self
     }
 
+    /// How the service takes `request`; the operator's pages may wait.
+    pub(super) fn begin(&self, request: Request<Vec<u8>>) -> Begun {
+        if PAGES.contains(&request.uri().path()) { Begun::Waits(request) } else { self.service.clone().begin(request) }
+    }
+
     /// The answer to `request`.
     pub(super) fn answer(&self, request: Request<Vec<u8>>, metrics: &ServerMetrics) -> Response<Vec<u8>> {
         let page = match request.uri().path() {
-            "/healthz" => self.healthz(),
-            "/metrics" => {
+            HEALTH => self.healthz(),
+            METRICS => {
                 let mut text = Exposition::default();
                 metrics.write(&mut text);
                 (self.gauges)(&mut text);
                 page("text/plain; version=0.0.4", text.into_text().into_bytes())
             }
-            "/openapi.json" => page("application/json", self.openapi.as_bytes().to_vec()),
+            OPENAPI => page("application/json", self.openapi.as_bytes().to_vec()),
             _ => return self.service.handle(request),
         };
         if request.method() == Method::GET {

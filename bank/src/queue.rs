@@ -1,0 +1,205 @@
+//! Operations that wait to be written, and the thread that writes them.
+//!
+//! ```text
+//! commit ─▶ queue ─▶ [the writer takes all that wait]
+//!                      the books ([`Backend`]): decide each over what was decided before it,
+//!                      write all, one sync                          ◀── the truth
+//!                    ─▶ answers, to whoever waits: a thread, or a task of a runtime
+//! ```
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, JoinHandle, Thread};
+
+use tycoon_rpc::Clock;
+
+use crate::bank::{Backend, BankError, lock};
+use crate::evidence::Written;
+use crate::journal::JournalError;
+use crate::ledger::Answer;
+
+/// Operations that are written with one sync at most.
+const BATCH_MAX: usize = 256;
+
+type Outcome = Result<Answer, BankError>;
+
+/// An operation that waits to be written.
+struct Waiting {
+    written: Written,
+    state: Mutex<State>,
+}
+
+/// What became of it.
+enum State {
+    /// It is not written yet; whom to tell.
+    Queued(Option<Waker>),
+    /// It is on disk, or was refused; nobody has been told.
+    Done(Outcome),
+    /// The outcome was told.
+    Told,
+}
+
+impl Waiting {
+    fn done(&self, outcome: Outcome) {
+        let before = std::mem::replace(&mut *lock(&self.state), State::Done(outcome));
+        if let State::Queued(Some(waker)) = before {
+            waker.wake();
+        }
+    }
+}
+
+/// An operation on its way to the disk: the outcome comes when it is there. It gets there also where nobody waits.
+pub struct Commit(Arc<Waiting>);
+
+impl Future for Commit {
+    type Output = Outcome;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
+        let mut state = lock(&self.0.state);
+        match std::mem::replace(&mut *state, State::Told) {
+            State::Done(outcome) => Poll::Ready(outcome),
+            State::Queued(_) => {
+                *state = State::Queued(Some(context.waker().clone()));
+                Poll::Pending
+            }
+            State::Told => Poll::Ready(Err(interrupted())),
+        }
+    }
+}
+
+/// Wakes a thread that waits.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+impl Commit {
+    /// Waits for the outcome on this thread.
+    pub fn wait(self) -> Outcome {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let (mut context, mut commit) = (Context::from_waker(&waker), pin!(self));
+        loop {
+            match commit.as_mut().poll(&mut context) {
+                Poll::Ready(outcome) => return outcome,
+                Poll::Pending => thread::park(),
+            }
+        }
+    }
+}
+
+/// What became of an operation whose write did not end is not known.
+fn interrupted() -> BankError {
+    JournalError::Broken("a write was interrupted".to_owned()).into()
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Open>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Open {
+    operations: VecDeque<Arc<Waiting>>,
+    is_closed: bool,
+}
+
+impl Queue {
+    /// All that wait, up to a bound, once something does; `None` where nothing will any more.
+    fn next(&self) -> Option<Vec<Arc<Waiting>>> {
+        let mut open = lock(&self.waiting);
+        loop {
+            let count = open.operations.len().min(BATCH_MAX);
+            if count > 0 {
+                return Some(open.operations.drain(..count).collect());
+            }
+            if open.is_closed {
+                return None;
+            }
+            open = self.changed.wait(open).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// What is being written. Whoever has heard nothing when it is dropped, which only a panic brings about, is told that.
+struct Batch(Vec<Arc<Waiting>>);
+
+impl Batch {
+    fn write(mut self, backend: &dyn Backend, clock: &dyn Clock) {
+        let written: Vec<&Written> = self.0.iter().map(|waiting| &waiting.written).collect();
+        let outcomes = match backend.write(clock.now(), &written) {
+            Ok(outcomes) => outcomes,
+            Err(error) => vec![Err(error); written.len()],
+        };
+        for (waiting, outcome) in self.0.drain(..).zip(outcomes) {
+            waiting.done(outcome);
+        }
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        for waiting in &self.0 {
+            waiting.done(Err(interrupted()));
+        }
+    }
+}
+
+/// The thread that writes. When it is dropped, what waits is written first.
+pub(crate) struct Writer {
+    queue: Arc<Queue>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Starts to write into `backend`.
+    pub(crate) fn start(backend: Arc<dyn Backend>, clock: Arc<dyn Clock>) -> io::Result<Self> {
+        let queue = Arc::new(Queue::default());
+        let queued = queue.clone();
+        let work = move || {
+            while let Some(batch) = queued.next() {
+                // The panic has told of itself; whether the books can still be written, they know.
+                let _ = panic::catch_unwind(AssertUnwindSafe(|| Batch(batch).write(&*backend, &*clock)));
+            }
+        };
+        let thread = thread::Builder::new().name("bank-writer".into()).spawn(work)?;
+        Ok(Self { queue, thread: Some(thread) })
+    }
+
+    /// Has an operation written.
+    pub(crate) fn write(&self, written: Written) -> Commit {
+        let waiting = Arc::new(Waiting { written, state: Mutex::new(State::Queued(None)) });
+        let mut open = lock(&self.queue.waiting);
+        open.operations.push_back(waiting.clone());
+        let is_first = open.operations.len() == 1;
+        drop(open);
+        if is_first {
+            self.queue.changed.notify_one();
+        }
+        Commit(waiting)
+    }
+
+    /// How many operations wait.
+    pub(crate) fn waiting(&self) -> usize {
+        lock(&self.queue.waiting).operations.len()
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        lock(&self.queue.waiting).is_closed = true;
+        self.queue.changed.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // It catches what fails in it.
+            let _ = thread.join();
+        }
+    }
+}
