@@ -15,9 +15,9 @@ use crate::journal::{Check, Cut, FaultHook, JournalError, Record, SEGMENT_BYTES,
 use crate::journal_books::JournalBooks;
 use crate::ledger::apply::Moment;
 use crate::ledger::{Answer, Books, Changes, Draft, Due, Escrow, Operation, Refusal, Transfer, View, apply};
-use crate::queue::{Commit, Writer};
+use crate::queue::{self, Commit, Writer};
 use crate::store::{Head, Store, StoreError};
-use crate::transfer_receipt::{TransferReceipt, TransferTerms};
+use crate::transfer_receipt::TransferReceipt;
 
 /// What is due and done in one operation at most.
 const DUE_MAX: usize = 256;
@@ -175,7 +175,7 @@ impl Bank {
         issuer: PublicKey,
     ) -> Result<(Self, bool), BankError> {
         let backend: Arc<dyn Backend> = Arc::from(backend);
-        let writer = Writer::start(backend.clone(), clock.clone())
+        let writer = Writer::start(backend.clone(), clock.clone(), signer.clone())
             .map_err(|error| BankError::Store(StoreError::Failed(format!("the thread that writes: {error}"))))?;
         let bank = Self { signer, clock, backend, writer };
         let is_new = bank.read(|store| store.books())?.is_none();
@@ -242,7 +242,7 @@ impl Bank {
 
     /// Does `operation`, and returns when it is on disk.
     pub fn commit(&self, operation: Operation, evidence: Option<Evidence>) -> Result<Answer, BankError> {
-        self.begin(operation, evidence)?.wait()
+        self.begin(operation, evidence)?.wait().map(|done| done.answer)
     }
 
     /// Has `operation` done, and does not wait for it.
@@ -313,17 +313,9 @@ impl Bank {
         Ok(escrow.receipt(self.public_key(), epoch, &payer, |bytes| self.signer.sign(bytes)))
     }
 
-    /// The signed receipt of `transfer`.
-    pub fn transfer_receipt(&self, transfer: &Transfer) -> TransferReceipt {
-        let terms = TransferTerms::of(self.public_key(), transfer);
-        TransferReceipt::sign(terms, |bytes| self.signer.sign(bytes))
-    }
-
-    /// The receipts of transfers that were made together, with one signature.
+    /// The receipts of transfers, in their order; of several with one signature.
     pub fn transfer_receipts<'a>(&self, transfers: impl Iterator<Item = &'a Transfer>) -> Vec<TransferReceipt> {
-        let bank = self.public_key();
-        let terms = transfers.map(|transfer| TransferTerms::of(bank, transfer)).collect();
-        TransferReceipt::sign_all(terms, |bytes| self.signer.sign(bytes))
+        queue::receipts(transfers, &*self.signer)
     }
 
     /// Makes the next start quick.

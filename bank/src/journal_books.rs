@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tycoon_market::Timestamp;
 
-use crate::bank::{Backend, BankError, Decision, Options, Recovery, decide, lock, repeat};
+use crate::bank::{Backend, BankError, Decision, Options, Recovery, changes_of, decide, lock};
 use crate::evidence::Written;
 use crate::journal::{self, Check, Journal, Record, Settings};
 use crate::ledger::Answer;
@@ -123,7 +123,9 @@ impl JournalBooks {
             && let Ok(indexed) = usable_head(&*self.store)
         {
             let folder = writer.journal.folder().to_owned();
-            match journal::read(&folder, &indexed, Check::Tail, &mut |record| repeat(&*self.store, record)) {
+            let repeated = Repeated::into(&*self.store);
+            let read = journal::read(&folder, &indexed, Check::Tail, &mut |record| repeated.add(record));
+            match read.and_then(|_| repeated.finish()) {
                 Err(BankError::Store(StoreError::Damaged(_))) => {}
                 read => {
                     read?;
@@ -153,7 +155,9 @@ impl JournalBooks {
         self.pending.clear();
         self.store.clear()?;
         let folder = writer.journal.folder().to_owned();
-        journal::read(&folder, &Head::EMPTY, Check::Everything, &mut |record| repeat(&*self.store, record))?;
+        let repeated = Repeated::into(&*self.store);
+        journal::read(&folder, &Head::EMPTY, Check::Everything, &mut |record| repeated.add(record))?;
+        repeated.finish()?;
         self.store.flush()?;
         writer.flushed = writer.journal.head().record;
         self.behind.store(false, Ordering::Release);
@@ -241,6 +245,36 @@ impl Drop for JournalBooks {
     }
 }
 
+/// Records of the journal on their way into an index that lacks them, many rows at a time: that is quicker, and takes
+/// less room on a disk that has little.
+struct Repeated<'a> {
+    store: &'a dyn Store,
+    pending: Pending,
+}
+
+impl<'a> Repeated<'a> {
+    fn into(store: &'a dyn Store) -> Self {
+        Self { store, pending: Pending::default() }
+    }
+
+    /// Adds the record after the last one.
+    fn add(&self, record: &Record<'_>) -> Result<(), BankError> {
+        let changes = changes_of(&Whole::of(self.store, &self.pending, false), record)?;
+        if self.pending.add(&record.head, changes) { self.finish() } else { Ok(()) }
+    }
+
+    /// Has the index hold all that was added.
+    fn finish(&self) -> Result<(), BankError> {
+        let gathered = self.pending.read();
+        if let Some((head, changes)) = gathered.due() {
+            self.store.apply(head, changes)?;
+        }
+        drop(gathered);
+        self.pending.clear();
+        Ok(())
+    }
+}
+
 /// The head of an index that looks usable, or why it is not.
 fn usable_head(store: &dyn Store) -> Result<Head, String> {
     let head = store.head().map_err(|error| error.to_string())?;
@@ -260,10 +294,12 @@ fn open_journal(
 ) -> Result<Journal, BankError> {
     let settings = Settings { segment_bytes: options.segment_bytes, hook: options.hook.clone() };
     let mut replayed = 0;
+    let repeated = Repeated::into(&**store);
     let (journal, cut) = Journal::open(&options.journal, settings, indexed, options.check, &mut |record| {
         replayed += 1;
-        repeat(&**store, record)
+        repeated.add(record)
     })?;
+    repeated.finish()?;
     recovery.replayed = replayed;
     recovery.cut = cut;
     Ok(journal)

@@ -16,17 +16,27 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, JoinHandle, Thread};
 
-use tycoon_rpc::Clock;
+use tycoon_rpc::{Clock, Signer};
 
 use crate::bank::{Backend, BankError, lock};
 use crate::evidence::Written;
 use crate::journal::JournalError;
-use crate::ledger::Answer;
+use crate::ledger::{Answer, Transfer};
+use crate::transfer_receipt::{TransferReceipt, TransferTerms};
 
 /// Operations that are written with one sync at most.
 const BATCH_MAX: usize = 256;
 
-type Outcome = Result<Answer, BankError>;
+type Outcome = Result<Done, BankError>;
+
+/// What was done.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// What the ledger says of it.
+    pub answer: Answer,
+    /// The receipt, where it is a transfer. All that were written together have one signature.
+    pub receipt: Option<TransferReceipt>,
+}
 
 /// An operation that waits to be written.
 struct Waiting {
@@ -129,18 +139,30 @@ impl Queue {
     }
 }
 
+/// The receipts of transfers, in their order, signed together.
+pub(crate) fn receipts<'a>(transfers: impl Iterator<Item = &'a Transfer>, signer: &dyn Signer) -> Vec<TransferReceipt> {
+    let bank = signer.public_key();
+    let terms = transfers.map(|transfer| TransferTerms::of(bank, transfer)).collect();
+    TransferReceipt::sign_all(terms, |bytes| signer.sign(bytes))
+}
+
 /// What is being written. Whoever has heard nothing when it is dropped, which only a panic brings about, is told that.
 struct Batch(Vec<Arc<Waiting>>);
 
 impl Batch {
-    fn write(mut self, backend: &dyn Backend, clock: &dyn Clock) {
+    fn write(mut self, backend: &dyn Backend, clock: &dyn Clock, signer: &dyn Signer) {
         let written: Vec<&Written> = self.0.iter().map(|waiting| &waiting.written).collect();
         let outcomes = match backend.write(clock.now(), &written) {
             Ok(outcomes) => outcomes,
             Err(error) => vec![Err(error); written.len()],
         };
+        let transfers = outcomes.iter().flatten().filter_map(Answer::transfer);
+        let mut receipts = receipts(transfers, signer).into_iter();
         for (waiting, outcome) in self.0.drain(..).zip(outcomes) {
-            waiting.done(outcome);
+            waiting.done(outcome.map(|answer| {
+                let receipt = answer.transfer().and_then(|_| receipts.next());
+                Done { answer, receipt }
+            }));
         }
     }
 }
@@ -161,13 +183,13 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Starts to write into `backend`.
-    pub(crate) fn start(backend: Arc<dyn Backend>, clock: Arc<dyn Clock>) -> io::Result<Self> {
+    pub(crate) fn start(backend: Arc<dyn Backend>, clock: Arc<dyn Clock>, signer: Arc<dyn Signer>) -> io::Result<Self> {
         let queue = Arc::new(Queue::default());
         let queued = queue.clone();
         let work = move || {
             while let Some(batch) = queued.next() {
                 // The panic has told of itself; whether the books can still be written, they know.
-                let _ = panic::catch_unwind(AssertUnwindSafe(|| Batch(batch).write(&*backend, &*clock)));
+                let _ = panic::catch_unwind(AssertUnwindSafe(|| Batch(batch).write(&*backend, &*clock, &*signer)));
             }
         };
         let thread = thread::Builder::new().name("bank-writer".into()).spawn(work)?;

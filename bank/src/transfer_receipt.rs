@@ -111,7 +111,10 @@ impl TransferReceipt {
     }
 
     /// The receipts of all of `terms`, of one bank, with one signature: each can be checked without the others.
-    pub fn sign_all(terms: Vec<TransferTerms>, sign: impl FnOnce(&[u8]) -> [u8; 64]) -> Vec<Self> {
+    pub fn sign_all(mut terms: Vec<TransferTerms>, sign: impl FnOnce(&[u8]) -> [u8; 64]) -> Vec<Self> {
+        if terms.len() == 1 {
+            return terms.pop().map(|terms| Self::sign(terms, sign)).into_iter().collect();
+        }
         let leaves = terms.iter().map(|terms| NodeHash::of_leaf(&terms.signed_bytes())).collect();
         let (Some(tree), Some(first)) = (Tree::over(leaves), terms.first()) else { return Vec::new() };
         let signed = signed_bytes_of_tree(&first.bank, terms.len() as u64, &tree.root());

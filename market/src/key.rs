@@ -61,8 +61,7 @@ impl PublicKey {
 
     /// True where `signature` is this key's signature of `message` (strict verification: no malleability).
     pub fn verifies(&self, message: &[u8], signature: &[u8; 64]) -> bool {
-        VerifyingKey::from_bytes(&self.0)
-            .is_ok_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok())
+        Verifier::of(self).is_ok_and(|verifier| verifier.verifies(message, signature))
     }
 
     /// The fingerprint as OpenSSH prints it: `SHA256:…`.
@@ -72,6 +71,40 @@ impl PublicKey {
 
     fn blob(&self) -> Vec<u8> {
         [&SSH_BLOB_PREFIX[..], &self.0[..]].concat()
+    }
+}
+
+/// A public key that is ready to check many signatures: its point of the curve was found already, which takes about a
+/// sixth of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verifier(VerifyingKey);
+
+impl Verifier {
+    /// The same key, made ready.
+    ///
+    /// # Errors
+    /// Bytes that are no point of the curve.
+    pub fn of(key: &PublicKey) -> Result<Self, PublicKeyError> {
+        VerifyingKey::from_bytes(&key.0).map(Self).map_err(|_| PublicKeyError::NotAKey)
+    }
+
+    /// The key.
+    pub fn public_key(&self) -> PublicKey {
+        PublicKey(*self.0.as_bytes())
+    }
+
+    /// True where `signature` is this key's signature of `message` (strict verification: no malleability).
+    pub fn verifies(&self, message: &[u8], signature: &[u8; 64]) -> bool {
+        self.0.verify_strict(message, &Signature::from_bytes(signature)).is_ok()
+    }
+}
+
+impl FromStr for Verifier {
+    type Err = PublicKeyError;
+
+    /// Reads an OpenSSH public key line; a comment after the key is ignored.
+    fn from_str(text: &str) -> Result<Self, PublicKeyError> {
+        Self::of(&PublicKey(bytes_of(text)?))
     }
 }
 

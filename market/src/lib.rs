@@ -35,7 +35,7 @@ pub use bid::{Amount, Bid, Preference};
 pub use credits::Credits;
 pub use host_account::HostAccountId;
 pub use ids::{EscrowId, TransferId};
-pub use key::{AccountId, HostId, PublicKey};
+pub use key::{AccountId, HostId, PublicKey, PublicKeyError, Verifier};
 pub use name::{HostName, PoolName};
 pub use rate::Rate;
 pub use receipt::{Receipt, ReceiptTerms, Signature, Statement, StatementTerms};

@@ -34,6 +34,7 @@ pub mod service;
 pub mod signature;
 pub mod structured;
 pub mod trouble;
+pub mod verifiers;
 
 pub use caller::{CallError, Caller};
 pub use clock::{Clock, FixedClock, SystemClock};

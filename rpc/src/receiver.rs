@@ -20,6 +20,7 @@ use crate::replay_mark::{MarkError, MarkStore};
 use crate::request::{self, Signed};
 use crate::signature::{SIGNATURE, SIGNATURE_INPUT, SignatureError, once};
 use crate::trouble::{of_disk, with_causes};
+use crate::verifiers::Verifiers;
 use crate::{PROTOCOL_HEADER, PROTOCOL_VERSIONS, reply};
 
 /// Requests of one sender that are worked on at a time, unless told otherwise; further ones are refused.
@@ -30,6 +31,7 @@ pub struct Receiver {
     signer: Arc<dyn Signer>,
     clock: Arc<dyn Clock>,
     guard: Mutex<Gate>,
+    verifiers: Verifiers,
     limits: Limits,
     marks: Option<Arc<dyn MarkStore>>,
     in_flight: Mutex<HashMap<PublicKey, usize>>,
@@ -140,6 +142,7 @@ impl Receiver {
             signer,
             clock,
             guard: Mutex::new(gate),
+            verifiers: Verifiers::default(),
             limits,
             marks: None,
             in_flight: Mutex::default(),
@@ -241,7 +244,7 @@ impl Receiver {
         if !is_signed {
             return Ok(Call { request, query, signed: None, now, _place: None });
         }
-        let signed = request::verify(request, &self.signer.public_key()).map_err(refused_signature)?;
+        let signed = request::verify(request, &self.signer.public_key(), &self.verifiers).map_err(refused_signature)?;
         let version = once(request.headers(), PROTOCOL_HEADER).map_err(refused_signature)?.unwrap_or_default();
         if !version.parse().is_ok_and(|version: u32| PROTOCOL_VERSIONS.contains(&version)) {
             let versions = format!("{} to {}", PROTOCOL_VERSIONS.start(), PROTOCOL_VERSIONS.end());

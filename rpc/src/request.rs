@@ -9,6 +9,7 @@ use crate::keys::Signer;
 use crate::nonce::NONCE_LENGTH;
 use crate::signature::{SIGNATURE, SIGNATURE_INPUT, SignatureError, base, fields, find, once};
 use crate::structured::{Bare, InnerList, Item, Parameters};
+use crate::verifiers::Verifiers;
 use crate::{PROTOCOL_HEADER, PROTOCOL_VERSION, RECIPIENT_HEADER};
 
 /// The label of the signatures of this protocol.
@@ -68,8 +69,12 @@ pub fn sign(
     set(request.headers_mut(), SIGNATURE, &signature)
 }
 
-/// Checks the signature of `request`, and that it is meant for `recipient`.
-pub fn verify(request: &Request<Vec<u8>>, recipient: &PublicKey) -> Result<Signed, SignatureError> {
+/// Checks the signature of `request`, and that it is meant for `recipient`. `verifiers` has the keys of earlier ones.
+pub fn verify(
+    request: &Request<Vec<u8>>,
+    recipient: &PublicKey,
+    verifiers: &Verifiers,
+) -> Result<Signed, SignatureError> {
     let headers = request.headers();
     let found = find(headers, LABEL)?;
     let expected = covered(!request.body().is_empty());
@@ -94,12 +99,14 @@ pub fn verify(request: &Request<Vec<u8>>, recipient: &PublicKey) -> Result<Signe
     }
     let created = parameters.integer("created").ok_or(SignatureError::Parameter("created"))?;
     let nonce = parameters.text("nonce").and_then(parse_nonce).ok_or(SignatureError::Parameter("nonce"))?;
-    let sender: PublicKey =
-        parameters.text("keyid").and_then(|key| key.parse().ok()).ok_or(SignatureError::Parameter("keyid"))?;
+    let keyid = parameters.text("keyid").ok_or(SignatureError::Parameter("keyid"))?;
+    let verifier = verifiers.find(keyid).map_err(|_| SignatureError::Parameter("keyid"))?;
     let base = base(&found.input, &Subject::Request(RequestHead::of(request)))?;
-    if !sender.verifies(base.as_bytes(), &found.signature) {
+    if !verifier.verifies(base.as_bytes(), &found.signature) {
         return Err(SignatureError::Mismatch);
     }
+    verifiers.keep(keyid, verifier);
+    let sender = verifier.public_key();
     Ok(Signed { sender, created: Timestamp::from_seconds(created), nonce, base, signature: found.signature })
 }
 

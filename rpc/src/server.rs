@@ -1,7 +1,7 @@
 //! The network side of a service: HTTP/1.1, with or without TLS, around any [`Service`](crate::Service).
 //!
 //! ```text
-//! accept ─▶ connection ─▶ head ─▶ body ─▶ service (on a thread of its own) ─▶ reply
+//! accept ─▶ connection ─▶ head ─▶ body ─▶ service (here, or on a thread that may wait) ─▶ reply
 //!    │                     │       │         │
 //!    └ too many: 503       └───────┴ too large, too slow: 413, 408, closed
 //!                                            └ too many at once: 503 with Retry-After
@@ -19,6 +19,7 @@ pub mod tls;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -139,8 +140,10 @@ impl Server {
             return Err(ServerError::NoTls { address: listen });
         }
         let acceptor = settings.tls.as_ref().map(tls::acceptor).transpose()?;
+        // One may look at the disk while the other goes on.
+        let workers = thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
         let runtime = Builder::new_multi_thread()
-            .worker_threads(2)
+            .worker_threads(workers)
             .max_blocking_threads(settings.in_flight_max.max(1))
             .thread_stack_size(THREAD_STACK_BYTES)
             .thread_name("tycoon-server")

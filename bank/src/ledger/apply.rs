@@ -27,6 +27,16 @@ pub enum Answer {
     Done(Vec<Due>),
 }
 
+impl Answer {
+    /// The transfer, where it is one.
+    pub const fn transfer(&self) -> Option<&Transfer> {
+        match self {
+            Self::Transfer(transfer) => Some(transfer),
+            _ => None,
+        }
+    }
+}
+
 /// Where and when an operation takes place: in which journal record, and at what time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {

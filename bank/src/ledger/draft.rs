@@ -119,7 +119,7 @@ impl Changes {
         self.escrows.get(id).cloned().map(Some)
     }
 
-    /// How many rows change, where new entries of one account are a row.
+    /// How much changes: rows, and of histories the entries.
     pub fn rows(&self) -> usize {
         usize::from(self.books.is_some())
             + self.accounts.len()
@@ -127,7 +127,7 @@ impl Changes {
             + self.transfers.len()
             + self.reservations.len()
             + self.escrows.len()
-            + self.entries.len()
+            + self.entries.values().map(Vec::len).sum::<usize>()
             + self.lines.len()
     }
 

@@ -14,10 +14,10 @@ use crate::api::{
 use crate::bank::BankError;
 use crate::evidence::Evidence;
 use crate::ledger::{
-    AccountKind, Answer, EscrowOrder, KeyChange, Opener, Operation, RefundOrder, ReservationOrder, Resolution, Transfer,
+    AccountKind, Answer, EscrowOrder, KeyChange, Opener, Operation, RefundOrder, ReservationOrder, Resolution,
 };
 use crate::problem;
-use crate::queue::Commit;
+use crate::queue::{Commit, Done};
 
 /// How far an answer has come.
 pub(super) enum Step {
@@ -151,10 +151,11 @@ impl BankService {
     }
 
     /// What is told of an operation that is on disk.
-    pub(super) fn done(&self, outcome: Result<Answer, BankError>, tells: Tells) -> Reply {
-        match outcome.map_err(failed)? {
+    pub(super) fn done(&self, outcome: Result<Done, BankError>, tells: Tells) -> Reply {
+        let Done { answer, receipt } = outcome.map_err(failed)?;
+        match answer {
             Answer::Account(account) => json(&account),
-            Answer::Transfer(transfer) => json(&self.with_receipt(transfer)),
+            Answer::Transfer(transfer) => json(&Paid { receipt: receipt.ok_or_else(unexpected)?, transfer }),
             Answer::Reservation(reservation) => json(&reservation),
             Answer::Escrow(escrow) => match tells {
                 Tells::Change => json(&escrow),
@@ -175,13 +176,9 @@ impl BankService {
             Answer::Books(_) | Answer::Done(_) => Err(unexpected()),
         }
     }
-
-    pub(super) fn with_receipt(&self, transfer: Transfer) -> Paid {
-        Paid { receipt: self.bank.transfer_receipt(&transfer), transfer }
-    }
 }
 
-fn unexpected() -> Problem {
+pub(super) fn unexpected() -> Problem {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "bank.failed", "The bank failed")
         .detail("the ledger gave an answer of another kind")
 }

@@ -6,8 +6,9 @@ use tycoon_rpc::receiver::json;
 use tycoon_rpc::{Call, Problem};
 
 use super::calls::Call as Named;
+use super::changes::unexpected;
 use super::{BankService, Reply, failed, forbidden, segment};
-use crate::api::{BankInfo, EscrowInfo, PAGE_DEFAULT, PAGE_MAX, Page};
+use crate::api::{BankInfo, EscrowInfo, PAGE_DEFAULT, PAGE_MAX, Page, Paid};
 use crate::ledger::{AccountKind, Entry, LinePlace, Refusal, SILENCE_MAX};
 use crate::problem;
 
@@ -65,7 +66,8 @@ impl BankService {
             self.visible_account(call, transfer.payee)?;
             transfer.balance = tycoon_market::Credits::ZERO;
         }
-        json(&self.with_receipt(transfer))
+        let receipt = self.bank.transfer_receipts(std::iter::once(&transfer)).pop().ok_or_else(unexpected)?;
+        json(&Paid { receipt, transfer })
     }
 
     fn reservation(&self, call: &Call<'_>, payer: AccountId, id: TransferId) -> Reply {
