@@ -89,7 +89,10 @@ pub(super) fn open(mut stream: Stream, name: &str, patience: Duration) -> Result
     match answer? {
         FromHost::Opened => {}
         FromHost::Refused { error } => return Err(OpenError::Refused(error)),
-        FromHost::Fault(fault) => return Err(OpenError::Stream(FrameError::Nonsense(fault.message))),
+        FromHost::Fault(fault) => {
+            let operation = "opening the console".into();
+            return Err(OpenError::Refused(HypervisorError::Failed { operation, reason: fault.message }));
+        }
         other => return Err(OpenError::Stream(FrameError::Nonsense(format!("{other:?} instead of a console")))),
     }
     let guard = Arc::new(CloseOnDrop(stream.close));
