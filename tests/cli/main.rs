@@ -33,6 +33,7 @@ mod simulation;
 mod site_changes;
 mod sls;
 mod sls_load;
+mod ssh_session;
 mod time;
 mod tutorial;
 mod up_and_down;

@@ -1,0 +1,765 @@
+//! The SSH sessions of strangers: a bank, an enforcer, a host and a real sshd, each a process of its own, and users who
+//! try what is not theirs.
+//!
+//! sshd runs as the user of the test, with the very snippet that the package installs; only names and paths in it are
+//! others, and it listens on loopback. Where the test is root's and nobody else may write to the program and the folders
+//! above it, sshd asks the program about every key, as on a real host. Where that cannot be, sshd takes nobody's
+//! program: then the same program writes, before each connection, what it says of the keys into a file that sshd reads.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::bank_service::{self, ServedBank, live, text, user};
+use crate::environment::{Environment, Ran};
+use crate::host_service::{ServedHost, town};
+
+const SSHD: &str = "/usr/sbin/sshd";
+const SNIPPET: &str = include_str!("../../packaging/ssh/tycoon.conf");
+const PREAMBLE: &[u8] = b"tycoon session\n";
+/// For what should be there at once.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A process that goes with the test.
+struct Going(Child);
+
+impl Going {
+    fn stop(mut self) {
+        let pid = self.0.id().to_string();
+        assert!(Command::new("kill").arg(&pid).status().expect("kill runs").success());
+        assert!(self.0.wait().expect("it ends").success());
+    }
+}
+
+impl Drop for Going {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Who runs the test.
+fn own_name() -> String {
+    let said = Command::new("id").arg("-un").output().expect("id runs");
+    String::from_utf8(said.stdout).expect("a name").trim().to_owned()
+}
+
+/// True where sshd runs the program for this user: nobody but root can change it.
+fn sshd_trusts(program: &Path) -> bool {
+    let program = program.canonicalize().expect("the program is there");
+    let is_safe = |path: &Path| fs::metadata(path).is_ok_and(|about| about.uid() == 0 && about.mode() & 0o022 == 0);
+    program.ancestors().all(is_safe) && own_name() == "root"
+}
+
+/// A host with a door.
+struct Scene {
+    environment: Environment,
+    bank: ServedBank,
+    host: Option<ServedHost>,
+    enforcer: Option<Going>,
+    _sshd: Going,
+    port: u16,
+    asks: bool,
+}
+
+impl Scene {
+    /// A host of which Jane and Bob may buy, with these options more.
+    fn new(more: &[&str]) -> Option<Self> {
+        if !Path::new(SSHD).exists() {
+            eprintln!("SKIPPED: {SSHD} is not there. Install the package openssh-server to run this test.");
+            return None;
+        }
+        let environment = Environment::new();
+        let bank = town(&environment);
+        settle(&environment, &bank, "bob");
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_tycoon"));
+        let asks = sshd_trusts(&program);
+        let (sshd, port) = start_sshd(&environment, &program, asks);
+        let enforcer = start_enforcer(&environment);
+        let me = own_name();
+        let place = format!("{me}@127.0.0.1:{port}");
+        let host_key = fs::read_to_string(environment.path().join("sshd_key.pub")).expect("the key of the machine");
+        let keys = environment.path().join("keys.sock").display().to_string();
+        let driver = format!("enforce:{}", environment.path().join("enforce.sock").display());
+        let mut arguments = vec!["--driver", &driver, "--ssh", &place, "--ssh-key", host_key.trim()];
+        arguments.extend(["--keys-socket", &keys, "--keys-user", "0"]);
+        arguments.extend(more);
+        let host = ServedHost::start(&environment, "host1", &bank, &arguments);
+        environment.write("ssh_config", "");
+        let site = |line: &str| format!("site real {{\n    ssh-config ssh_config\n{line}{IMAGE}}}\n");
+        environment.write("hosts.kdl", &site(&host.line));
+        environment.write("web.raw", &"a disk ".repeat(40_000));
+        environment.write("one.kdl", &crate::environment::HELLO.replace("count=3", "count=1"));
+        let host = Some(host);
+        Some(Self { environment, bank, host, enforcer: Some(enforcer), _sshd: sshd, port, asks })
+    }
+
+    fn run(&self, name: &str, arguments: &[&str]) -> Ran {
+        self.refresh();
+        user(&self.environment, name, &[&["--site", "hosts.kdl"], arguments].concat())
+    }
+
+    fn json(&self, name: &str, arguments: &[&str]) -> Value {
+        bank_service::json(&self.environment, name, &[&["--site", "hosts.kdl"], arguments].concat())
+    }
+
+    fn key(&self, name: &str) -> PathBuf {
+        self.environment.path().join(name).join("tycoon/id_ed25519")
+    }
+
+    fn public_key(&self, name: &str) -> String {
+        user(&self.environment, name, &["user", "export"]).ok().stdout.trim().to_owned()
+    }
+
+    /// What sshd would hear about a key.
+    fn line_of(&self, key: &str) -> Ran {
+        let (sockets, mut words) = (self.sockets(), key.split_whitespace());
+        let (kind, blob) = (words.next().expect("a type"), words.next().expect("a key"));
+        let mut arguments = vec!["host", "authorized-keys", kind, blob];
+        arguments.extend(sockets.iter().map(String::as_str));
+        self.environment.ran(&arguments, live(&self.environment, &arguments))
+    }
+
+    fn sockets(&self) -> [String; 4] {
+        let path = |name: &str| self.environment.path().join(name).display().to_string();
+        ["--socket".into(), path("keys.sock"), "--enforcer".into(), path("enforce.sock")]
+    }
+
+    /// Where sshd does not ask the program, the program tells it what it would say.
+    fn refresh(&self) {
+        if self.asks {
+            return;
+        }
+        let lines = ["jane", "bob", "spare", "stranger"].map(|name| match fs::read(self.key(name)) {
+            Ok(_) => self.line_of(&self.public_key(name)).stdout,
+            Err(_) => String::new(),
+        });
+        self.environment.write("authorized_keys", &lines.concat());
+    }
+
+    /// OpenSSH's client, with the key of a user and nothing else.
+    fn ssh(&self, name: &str, options: &[&str], command: &[&str]) -> Command {
+        self.refresh();
+        let mut ssh = Command::new("ssh");
+        ssh.args(["-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]);
+        ssh.args([
+            "-o",
+            "IdentitiesOnly=yes",
+            "-o",
+            "IdentityAgent=none",
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "LogLevel=ERROR",
+        ]);
+        ssh.arg("-i").arg(self.key(name)).args(["-p", &self.port.to_string()]).args(options);
+        ssh.arg(format!("{}@127.0.0.1", own_name())).args(command);
+        ssh.env_remove("SSH_AUTH_SOCK").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        ssh
+    }
+
+    /// A session of a user, whose frames the test writes.
+    fn raw(&self, name: &str) -> Raw {
+        let mut child = self.ssh(name, &[], &[]).stdin(Stdio::piped()).spawn().expect("ssh starts");
+        let (input, output) = (child.stdin.take(), child.stdout.take().expect("its output"));
+        Raw { child: Going(child), input, output: BufReader::new(output) }
+    }
+
+    /// A session that has begun.
+    fn greeted(&self, name: &str) -> Raw {
+        let mut raw = self.raw(name);
+        raw.write(PREAMBLE);
+        raw.say(&json!({ "protocol": 1, "oldest_protocol": 1, "program": "a test" }));
+        raw.hear_greeting();
+        raw
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.environment.path().join("sshd.log")).unwrap_or_default()
+    }
+
+    fn end(mut self) {
+        if let Some(host) = self.host.take() {
+            host.stop();
+        }
+        if let Some(enforcer) = self.enforcer.take() {
+            enforcer.stop();
+        }
+    }
+}
+
+const IMAGE: &str = "    image-source web { name \"lab:web\"; disk \"web.raw\"; }\n";
+
+/// Another user with money.
+fn settle(environment: &Environment, bank: &ServedBank, name: &str) {
+    user(environment, name, &["init", "--bank", &bank.url, "--bank-key", &bank.key]).ok();
+    let key = user(environment, name, &["user", "export"]).ok().stdout;
+    let account = bank_service::json(environment, "issuer", &["bank", "create-account", key.trim()]);
+    bank_service::json(environment, "issuer", &["bank", "issue", text(&account, "account"), "1000"]);
+}
+
+fn start_enforcer(environment: &Environment) -> Going {
+    let path = |name: &str| environment.path().join(name).display().to_string();
+    let (store, socket) = (path("machine"), path("enforce.sock"));
+    let arguments = ["host", "enforce", "--driver", "memory", "--store", &store, "--socket", &socket, "--user", "0"];
+    let mut enforcer = Going(live(environment, &arguments).stderr(Stdio::piped()).spawn().expect("it starts"));
+    let mut stderr = BufReader::new(enforcer.0.stderr.take().expect("its messages"));
+    let mut line = String::new();
+    while !line.contains("ready at") {
+        line.clear();
+        assert!(stderr.read_line(&mut line).expect("its messages can be read") > 0, "the enforcer did not start");
+    }
+    // Nobody reads what it says from now on: a full pipe would hold it up.
+    std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+    enforcer
+}
+
+/// sshd with the snippet, on a port of its own.
+fn start_sshd(environment: &Environment, program: &Path, asks: bool) -> (Going, u16) {
+    let me = own_name();
+    if me == "root" {
+        // sshd insists on this folder when it is started by root.
+        fs::create_dir_all("/run/sshd").expect("the folder can be made");
+    }
+    let path = |name: &str| environment.path().join(name).display().to_string();
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", &path("sshd_key")]).status();
+    assert!(made.expect("ssh-keygen runs").success());
+    let (of_tycoon, who, file) = ("AuthorizedKeysCommand /usr/bin/tycoon", "CommandUser tycoon-keys", "KeysFile none");
+    for line in ["Match User tycoon", of_tycoon, who, file] {
+        assert!(SNIPPET.contains(line), "the snippet says nothing of `{line}`");
+    }
+    let asking = format!(
+        "AuthorizedKeysCommand {} host authorized-keys --socket {} --enforcer {}",
+        program.display(),
+        path("keys.sock"),
+        path("enforce.sock")
+    );
+    let snippet = SNIPPET.replace("Match User tycoon", &format!("Match User {me}"));
+    let snippet = if asks {
+        let snippet = snippet.replace("AuthorizedKeysCommand /usr/bin/tycoon host authorized-keys", &asking);
+        snippet.replace("CommandUser tycoon-keys", &format!("CommandUser {me}"))
+    } else {
+        let snippet = snippet.replace(&format!("{of_tycoon} host authorized-keys %t %k"), "AuthorizedKeysCommand none");
+        let snippet = snippet.replace("    AuthorizedKeysCommandUser tycoon-keys\n", "");
+        snippet.replace(file, &format!("KeysFile {}", path("authorized_keys")))
+    };
+    for _ in 0..5 {
+        // Another process may take the port in between; then sshd does not start, and another one is tried.
+        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = free.local_addr().expect("its number").port();
+        drop(free);
+        // What would be allowed without the snippet; and a home of its own, for bash reads `~/.bashrc` for commands too.
+        let all = format!(
+            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nPidFile none\nStrictModes no\nUsePAM no\nMaxStartups 100\n\
+             PermitRootLogin yes\nAllowTcpForwarding yes\nAllowAgentForwarding yes\nPermitTTY yes\nX11Forwarding yes\n\
+             Subsystem sftp internal-sftp\n\
+             SetEnv HOME={}\n{snippet}",
+            path("sshd_key"),
+            environment.path().display()
+        );
+        environment.write("sshd_config", &all);
+        let log = fs::File::create(environment.path().join("sshd.log")).expect("a log");
+        let mut sshd = Command::new(SSHD);
+        sshd.args(["-D", "-e", "-f"]).arg(environment.path().join("sshd_config"));
+        let sshd = sshd.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("sshd starts");
+        let mut sshd = Going(sshd);
+        let deadline = Instant::now() + PATIENCE;
+        while sshd.0.try_wait().expect("it can be looked at").is_none() && Instant::now() < deadline {
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return (sshd, port);
+            }
+            std::thread::yield_now();
+        }
+    }
+    panic!("sshd does not start: {}", fs::read_to_string(environment.path().join("sshd.log")).expect("its log"));
+}
+
+/// A session in frames.
+struct Raw {
+    child: Going,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Raw {
+    /// What cannot be written any more shows in the answer.
+    fn write(&mut self, bytes: &[u8]) {
+        let input = self.input.as_mut().expect("the input is open");
+        let _ = input.write_all(bytes).and_then(|()| input.flush());
+    }
+
+    fn say(&mut self, message: &Value) {
+        self.write(&frame(b'm', message.to_string().as_bytes()));
+    }
+
+    fn call(&mut self, call: &Value) -> Value {
+        self.say(&json!({ "call": { "id": 1, "call": call } }));
+        self.hear().expect("an answer")["answer"]["result"].clone()
+    }
+
+    fn hear_greeting(&mut self) {
+        let mut preamble = vec![0; PREAMBLE.len()];
+        self.output.read_exact(&mut preamble).expect("the session begins");
+        assert_eq!(preamble, PREAMBLE, "{}", String::from_utf8_lossy(&preamble));
+        assert_eq!(self.hear().expect("a greeting")["protocol"], 1);
+    }
+
+    /// The next frame; `None` at the end. Data comes as a text.
+    fn hear(&mut self) -> Option<Value> {
+        let mut header = [0; 5];
+        self.output.read_exact(&mut header).ok()?;
+        let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]);
+        let mut content = vec![0; length as usize];
+        self.output.read_exact(&mut content).ok()?;
+        if header[0] == b'd' {
+            return Some(Value::String(String::from_utf8_lossy(&content).into_owned()));
+        }
+        serde_json::from_slice(&content).ok()
+    }
+
+    /// All that comes until the end, and that it comes.
+    fn rest(mut self) -> String {
+        drop(self.input.take());
+        let mut said = Vec::new();
+        let _ = self.output.read_to_end(&mut said);
+        let _ = self.child.0.wait();
+        String::from_utf8_lossy(&said).into_owned()
+    }
+}
+
+fn frame(kind: u8, content: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(content.len()).expect("a short content");
+    [&[kind][..], &length.to_be_bytes(), content].concat()
+}
+
+/// Both have a domain on the host; their names there.
+fn both_up(scene: &Scene) -> (String, String) {
+    let name_of = |user: &str| {
+        scene.run(user, &["up", "one.kdl", "--yes"]).ok();
+        let mut session = scene.greeted(user);
+        let listed = session.call(&json!({ "domains": { "now": 0 } }));
+        let domains = listed["Ok"]["domains"].as_array().unwrap_or_else(|| panic!("{listed}: {}", scene.log())).clone();
+        assert_eq!(domains.len(), 1, "each sees her own: {listed}");
+        text(&domains[0], "name").to_owned()
+    };
+    (name_of("jane"), name_of("bob"))
+}
+
+#[test]
+fn a_user_of_a_host_on_the_network_has_consoles_and_brings_images() {
+    let Some(scene) = Scene::new(&[]) else { return };
+    let pool = crate::environment::HELLO.replace("count=3", "count=1").replace("std:tiny", "lab:web");
+    scene.environment.write("web.kdl", &pool);
+    let up = scene.run("jane", &["up", "web.kdl", "--yes"]);
+    assert_eq!(up.code, Some(0), "{up}\n{}", scene.log());
+    assert!(up.stderr.contains("bringing the image lab:web"), "{up}");
+    assert!(scene.run("jane", &["status"]).ok().stdout.contains("running"));
+    // Once is enough.
+    let again = scene.run("jane", &["up", "web.kdl", "--yes"]).ok();
+    assert!(!again.stderr.contains("bringing"), "{again}");
+    assert!(!again.stdout.contains("lab:web"), "nothing is to be changed: {again}");
+    // To Bob there is no such image: he has no file of it.
+    let without = fs::read_to_string(scene.environment.path().join("hosts.kdl")).expect("the site").replace(IMAGE, "");
+    scene.environment.write("bare.kdl", &without);
+    let refused = user(&scene.environment, "bob", &["--site", "bare.kdl", "up", "web.kdl", "--yes"]);
+    assert!(refused.stderr.contains("lab:web"), "{refused}");
+    assert_ne!(refused.code, Some(0), "{refused}");
+
+    let mut console = scene.start_console("jane", "hello/web.0");
+    let mut shown = console.read_line();
+    assert!(shown.contains("hello.web.0-"), "{shown}");
+    console.child.0.stdin.take().expect("its input").write_all(b"good morning\n").expect("it reads");
+    shown = console.read_line();
+    assert_eq!(shown.trim(), "good morning");
+    let none = scene.run("bob", &["console", "hello/web.0"]).ends_with(1);
+    assert!(none.stderr.contains("no domain"), "{none}");
+
+    // Somebody else answers at the host's address: nothing is said to him.
+    let site = fs::read_to_string(scene.environment.path().join("hosts.kdl")).expect("the site");
+    let other = scene.public_key("bob");
+    let (before, after) = site.split_once("ssh-key \"").expect("the site has the key");
+    let after = after.split_once('"').expect("its end").1;
+    scene.environment.write("changed.kdl", &format!("{before}ssh-key \"{other}\"{after}"));
+    let changed = user(&scene.environment, "jane", &["--site", "changed.kdl", "console", "hello/web.0"]).ends_with(1);
+    assert!(changed.stderr.contains("HAS CHANGED"), "{changed}");
+
+    scene.run("jane", &["down", "hello", "--yes"]).ok();
+    scene.end();
+}
+
+struct Console {
+    child: Going,
+    output: BufReader<ChildStdout>,
+}
+
+impl Console {
+    fn read_line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("it can be read");
+        line
+    }
+}
+
+impl Scene {
+    fn start_console(&self, name: &str, domain: &str) -> Console {
+        self.refresh();
+        let mut command = live(&self.environment, &["--site", "hosts.kdl", "console", domain]);
+        let home = self.environment.path().join(name);
+        command.env("XDG_CONFIG_HOME", &home).env("XDG_STATE_HOME", &home);
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = child.expect("the console starts");
+        let output = BufReader::new(child.stdout.take().expect("its output"));
+        Console { child: Going(child), output }
+    }
+}
+
+#[test]
+fn nobody_reaches_what_is_anothers() {
+    let Some(scene) = Scene::new(&[]) else { return };
+    let (of_jane, of_bob) = both_up(&scene);
+    assert_ne!(of_jane, of_bob);
+
+    let mut session = scene.greeted("bob");
+    let facts = session.call(&json!("facts"));
+    assert_eq!(facts["Ok"]["facts"]["architecture"], "x86_64", "{facts}");
+    let own = session.call(&json!({ "domain": { "name": of_bob, "now": 0 } }));
+    assert_eq!(own["Ok"]["domain"]["name"], of_bob.as_str(), "{own}");
+    let others = [
+        of_jane.as_str(),
+        "mail",
+        "Domain-0",
+        "../machine",
+        "/etc/passwd",
+        "hello.web.0-",
+        "",
+        "hello.web.0",
+        "*",
+        "hello.web.0-0000\n",
+        &"x".repeat(9_000),
+    ];
+    for name in others {
+        let found = session.call(&json!({ "domain": { "name": name, "now": 0 } }));
+        assert_eq!(found, json!({ "Ok": { "domain": null } }), "{name:?}");
+    }
+    // What a time far ahead would do to everybody's clock, it does not do.
+    session.call(&json!({ "domains": { "now": i64::MAX } }));
+
+    // Domains are made, started and removed through the market: here not even one's own.
+    let full = session.call(&json!({ "domain": { "name": of_bob, "now": 0 } }));
+    let spec = full["Ok"]["domain"]["spec"].clone();
+    let ownership = full["Ok"]["domain"]["ownership"].clone();
+    assert!(spec.is_object() && ownership.is_object(), "{full}");
+    for name in [&of_jane, &of_bob] {
+        for call in [
+            json!({ "ensure-image": { "image": "std:tiny" } }),
+            json!({ "ensure-volumes": { "spec": spec, "ownership": ownership } }),
+            json!({ "define": { "spec": spec, "ownership": ownership, "now": 0 } }),
+            json!({ "start": { "name": name, "now": 0 } }),
+            json!({ "stop": { "name": name, "grace_ms": 0, "now": 0 } }),
+            json!({ "remove": { "name": name, "now": 0 } }),
+            json!({ "set-cpu": { "name": name, "weight": 65_535, "cap_percent": 0, "now": 0 } }),
+            json!({ "set-memory": { "name": name, "memory_bytes": 1, "now": 0 } }),
+        ] {
+            let refused = session.call(&call);
+            assert!(
+                refused["Err"]["refused"]["reason"].as_str().is_some_and(|why| why.contains("market")),
+                "{refused}"
+            );
+        }
+    }
+    assert!(session.rest().is_empty());
+
+    for name in others {
+        let mut session = scene.greeted("bob");
+        session.say(&json!({ "console": { "name": name } }));
+        let refused = session.hear().expect("an answer");
+        let why = refused["refused"]["error"]["refused"]["reason"].as_str().unwrap_or_default();
+        assert!(why.contains("has no domain"), "{name:?}: {refused}");
+    }
+    let mut session = scene.greeted("bob");
+    session.say(&json!({ "console": { "name": of_bob } }));
+    assert_eq!(session.hear(), Some(json!("opened")));
+
+    for (name, why) in [
+        ("../web", "cannot name an image"),
+        ("/etc/passwd", "cannot name an image"),
+        ("std:tiny", "choose another name"),
+        (&"x".repeat(100), "95 are possible"),
+        (&"x".repeat(10_000), "cannot name an image"),
+    ] {
+        let refused = scene.upload("bob", &manifest(name, b"a disk", json!({})), &[]);
+        assert!(refused.to_string().contains(why), "{name}: {refused}");
+    }
+    let with_kernel = json!({ "kernel": file(b"a kernel") });
+    for (more, why) in [
+        (with_kernel, "kernel of its own"),
+        (json!({ "kernel_args": ["init=/bin/sh"] }), "kernel of its own"),
+        (json!({ "format": "qcow2" }), "only raw ones"),
+        (json!({ "disk": { "bytes": 1_u64 << 40, "sha256": "0".repeat(64) } }), "bid for more disk"),
+    ] {
+        let refused = scene.upload("bob", &manifest("web", b"a disk", more), &[]);
+        assert!(refused.to_string().contains(why), "{refused}");
+    }
+    // Jane's image is hers alone: whoever knows its digest has not got it, and its name is free to others.
+    let secret = manifest("secret", b"what only Jane has", json!({}));
+    assert_eq!(scene.upload("jane", &secret, b"what only Jane has")["stored"]["is_new"], true);
+    assert_eq!(scene.upload("jane", &secret, b"")["stored"]["is_new"], false, "she has it");
+    let half = scene.upload("bob", &secret, b"");
+    assert_eq!(half["have"]["state"]["offsets"][0][1], 0, "he has nothing of it: {half}");
+    let wrong = scene.upload("bob", &secret, b"what Bob thinks of");
+    assert!(wrong.to_string().contains("SHA-256"), "{wrong}");
+    let images = |name: &str| scene.greeted(name).call(&json!("facts"))["Ok"]["facts"]["images"].clone();
+    assert!(images("jane").as_array().expect("images").contains(&json!("secret")));
+    assert!(!images("bob").to_string().contains("secret"));
+    let offers = scene.json("bob", &["hosts"]);
+    assert!(!offers.to_string().contains("secret"), "{offers}");
+
+    for name in ["jane", "bob"] {
+        let status = scene.run(name, &["status"]).ok();
+        assert!(status.stdout.contains("running"), "nothing has happened to anybody: {status}");
+        scene.run(name, &["down", "hello", "--yes"]).ok();
+    }
+    scene.end();
+}
+
+fn file(content: &[u8]) -> Value {
+    use sha2::Digest as _;
+    let digest: String = sha2::Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
+    json!({ "bytes": content.len(), "sha256": digest })
+}
+
+/// The manifest of an image with a disk of this content, with other values in place of some.
+fn manifest(name: &str, disk: &[u8], more: Value) -> Value {
+    let mut manifest = json!({
+        "name": name, "format": "raw", "disk": file(disk), "kernel": null, "ramdisk": null, "kernel_args": [],
+    });
+    for (field, value) in more.as_object().cloned().unwrap_or_default() {
+        manifest[field] = value;
+    }
+    manifest
+}
+
+impl Scene {
+    /// Brings an image; the last that the host says of it.
+    fn upload(&self, name: &str, manifest: &Value, disk: &[u8]) -> Value {
+        let mut session = self.greeted(name);
+        session.say(&json!({ "upload": { "manifest": manifest } }));
+        let first = session.hear().expect("an answer");
+        if first["have"].is_null() || disk.is_empty() {
+            return first;
+        }
+        session.say(&json!({ "file": { "part": "disk", "offset": 0 } }));
+        session.write(&frame(b'd', disk));
+        session.say(&json!("complete"));
+        session.hear().expect("an answer")
+    }
+}
+
+#[test]
+fn what_makes_no_sense_ends_the_session_and_nothing_else() {
+    let Some(scene) = Scene::new(&[]) else { return };
+    let (of_jane, _) = both_up(&scene);
+    let hello = frame(b'm', br#"{"protocol":1,"oldest_protocol":1,"program":"a test"}"#);
+    let begun = |more: &[u8]| [PREAMBLE, &hello, more].concat();
+    let long = |kind: u8, length: u32| [&[kind][..], &length.to_be_bytes()].concat();
+    let deep = format!("{}{}", "[".repeat(8_000), "]".repeat(8_000));
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("another program", b"SSH-2.0-x\r\n".to_vec(), "instead it says"),
+        // The first line of the socket is the relay's alone.
+        ("another account", b"tycoon account 00000000000000000000000000000000 9\n".to_vec(), "instead it says"),
+        ("a greeting that is too long", [PREAMBLE, &long(b'm', u32::MAX)].concat(), "are allowed"),
+        ("data for a greeting", [PREAMBLE, &frame(b'd', b"x")].concat(), "before the first message"),
+        ("a message that is too long", begun(&long(b'm', 17 << 10)), "are allowed"),
+        ("data that is too long", begun(&long(b'd', (256 << 10) + 1)), "are allowed"),
+        ("a frame of no kind", begun(&frame(b'x', b"")), "unknown kind"),
+        ("no JSON", begun(&frame(b'm', b"\xff{")), "makes no sense"),
+        ("deep JSON", begun(&frame(b'm', deep.as_bytes())), "makes no sense"),
+        ("a call that is none", begun(&frame(b'm', br#"{"call":{"id":1,"call":"shell"}}"#)), "makes no sense"),
+        ("one field more", begun(&frame(b'm', br#"{"console":{"name":"x","account":"y"}}"#)), "makes no sense"),
+        ("data without a console", begun(&frame(b'd', b"ls\n")), "data came"),
+        ("a piece of nothing", begun(&frame(b'm', br#"{"file":{"part":"disk","offset":0}}"#)), "before its manifest"),
+        ("half a frame", begun(&long(b'm', 100)), "in the middle of a frame"),
+        ("half a greeting", PREAMBLE[..5].to_vec(), "no session began"),
+    ];
+    for (what, bytes, why) in cases {
+        let mut session = scene.raw("bob");
+        session.write(&bytes);
+        let said = session.rest();
+        assert!(said.contains("fault") && said.contains(why), "{what}: {said}");
+    }
+    // More calls at once than anybody needs.
+    let mut session = scene.greeted("bob");
+    let call = frame(b'm', br#"{"call":{"id":1,"call":{"domains":{"now":0}}}}"#);
+    session.write(&call.repeat(5_000));
+    let said = session.rest();
+    assert!(said.contains("calls at once") || said.matches("\"domains\"").count() == 5_000, "{}", said.len());
+    // An unfinished frame takes nothing from anybody while it is waited for, and one account cannot take all places.
+    let mut waiting: Vec<Raw> = Vec::new();
+    let refused = loop {
+        let mut session = scene.raw("bob");
+        session.write(&begun(&long(b'm', 100)));
+        session.hear_greeting();
+        session.write(b"{");
+        if waiting.len() == 6 {
+            break session.hear();
+        }
+        waiting.push(session);
+    };
+    let refused = refused.expect("an answer").to_string();
+    assert!(refused.contains("of this account"), "{refused}");
+    let mut console = scene.greeted("jane");
+    console.say(&json!({ "console": { "name": of_jane } }));
+    assert_eq!(console.hear(), Some(json!("opened")), "others are served meanwhile");
+    let status = scene.run("jane", &["status"]).ok();
+    assert!(status.stdout.contains("running"), "the market has not noticed: {status}");
+    drop(waiting);
+    drop(console);
+    for name in ["jane", "bob"] {
+        scene.run(name, &["down", "hello", "--yes"]).ok();
+    }
+    scene.end();
+}
+
+#[test]
+fn there_is_a_session_and_no_shell_no_forwarding_no_agent_and_no_terminal() {
+    let Some(scene) = Scene::new(&[]) else { return };
+    both_up(&scene);
+    for command in [&["ls", "/"][..], &["sh", "-c", "id"], &["tycoon", "host", "session"], &["-s", "sftp"]] {
+        let output = scene.ssh("jane", &[], command).output().expect("ssh runs");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.starts_with("tycoon session\n"), "{command:?}: {said}\n{}", scene.log());
+        assert!(!said.contains("uid=") && !said.contains("usr"), "{command:?}: {said}");
+    }
+    // A terminal is asked for and not given; what is typed is no command.
+    let mut typed = scene.ssh("jane", &["-tt"], &[]).stdin(Stdio::piped()).spawn().expect("ssh starts");
+    typed.stdin.take().expect("its input").write_all(b"id\nexit\n").expect("it reads");
+    let output = typed.wait_with_output().expect("ssh ends");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(!said.contains("uid="), "{said}");
+
+    // No way through the host: not to its own ports, not back to the client's, not to its sockets.
+    let listens = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its number").port();
+    let target = format!("127.0.0.1:{}", scene.port);
+    let output = scene.ssh("jane", &["-W", &target], &[]).output().expect("ssh runs");
+    assert!(output.stdout.is_empty(), "nothing comes through");
+    assert_ne!(output.status.code(), Some(0));
+    for forward in [
+        vec![
+            "-o".to_owned(),
+            "ExitOnForwardFailure=yes".into(),
+            "-N".into(),
+            "-R".into(),
+            format!("{listens}:{target}"),
+        ],
+        vec!["-w".into(), "any".into(), "-o".into(), "ExitOnForwardFailure=yes".into(), "-N".into()],
+    ] {
+        let options: Vec<&str> = forward.iter().map(String::as_str).collect();
+        let output = scene.ssh("jane", &options, &[]).output().expect("ssh runs");
+        assert_ne!(output.status.code(), Some(0), "{forward:?}");
+    }
+    // OpenSSH's client listens for -L at once, and hears no when somebody comes.
+    let local = format!("{listens}:{target}");
+    let mut through = Going(scene.ssh("jane", &["-N", "-L", &local], &[]).spawn().expect("ssh starts"));
+    let deadline = Instant::now() + PATIENCE;
+    let mut stream = loop {
+        match TcpStream::connect(("127.0.0.1", listens)) {
+            Ok(stream) => break stream,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        assert_eq!(through.0.try_wait().expect("it can be looked at"), None);
+    };
+    let mut came = Vec::new();
+    let _ = stream.read_to_end(&mut came);
+    assert!(came.is_empty(), "sshd itself would have said its name: {}", String::from_utf8_lossy(&came));
+    drop(through);
+
+    // An agent that is offered is not taken: what runs there has none.
+    let mut agent = Command::new("ssh-agent");
+    agent.args(["-D", "-a"]).arg(scene.environment.path().join("agent.sock")).stdout(Stdio::null());
+    let mut agent = agent.spawn().map(Going).expect("an agent starts");
+    let deadline = Instant::now() + PATIENCE;
+    while !scene.environment.path().join("agent.sock").exists() {
+        assert!(Instant::now() < deadline && agent.0.try_wait().expect("it can be looked at").is_none());
+    }
+    let mut with_agent = scene.ssh("jane", &["-A"], &["env"]);
+    with_agent.env("SSH_AUTH_SOCK", scene.environment.path().join("agent.sock"));
+    let said = with_agent.output().expect("ssh runs").stdout;
+    assert!(String::from_utf8_lossy(&said).starts_with("tycoon session\n"));
+    let log = scene.log();
+    assert!(!log.contains("Agent forwarding enabled"), "{log}");
+    for name in ["jane", "bob"] {
+        scene.run(name, &["down", "hello", "--yes"]).ok();
+    }
+    scene.end();
+}
+
+#[test]
+fn who_has_an_account_here_gets_in_also_when_it_ran_dry_and_nobody_else() {
+    // A long warning: who ran dry keeps her domain for that time.
+    let policy = "warning-grace \"1h\"\ninterval \"1s\"\n";
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("policy.kdl").display().to_string();
+    fs::write(&path, policy).expect("it can be written");
+    let Some(scene) = Scene::new(&["--policy", &path]) else { return };
+    // Nobody knows Jane before she has an account here.
+    let before = scene.line_of(&scene.public_key("jane")).ok();
+    assert_eq!(before.stdout, "", "a key that nobody knows opens nothing");
+    let closed = |name: &str| {
+        let output = scene.ssh(name, &[], &[]).output().expect("ssh runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(255) && said.contains("Permission denied"), "{name}: {said}");
+    };
+    closed("jane");
+    user(&scene.environment, "stranger", &["init", "--bank", &scene.bank.url, "--bank-key", &scene.bank.key]).ok();
+    let (of_jane, _) = both_up(&scene);
+    closed("stranger");
+    let line = scene.line_of(&scene.public_key("jane")).ok().stdout;
+    let account = text(&scene.json("jane", &["user", "show"]), "account").to_owned();
+    assert!(line.starts_with("restrict,command=\""), "{line}");
+    assert!(line.contains(&format!("host session --account {account} ")), "{line}");
+    assert!(line.trim_end().ends_with(&scene.public_key("jane")), "{line}");
+    assert_eq!(line.lines().count(), 1, "{line}");
+    for kind in ["ssh-rsa AAAAB3NzaC1yc2E=", "sk-ssh-ed25519@openssh.com AAAA", "ssh-ed25519 AAAA", "x $(id)"] {
+        assert_eq!(scene.line_of(kind).ok().stdout, "", "{kind}");
+    }
+
+    // A second key of the account, which is taken away again.
+    user(&scene.environment, "spare", &["init", "--bank", &scene.bank.url, "--bank-key", &scene.bank.key]).ok();
+    let spare = scene.public_key("spare");
+    closed("spare");
+    scene.run("jane", &["bank", "keys", "put", &spare]).ok();
+    scene.run("jane", &["host", "fund", "host1", "--pool", "hello", "--amount", "1"]).ok();
+    let mut session = scene.greeted("spare");
+    let listed = session.call(&json!({ "domains": { "now": 0 } }));
+    assert_eq!(listed["Ok"]["domains"][0]["name"], of_jane.as_str(), "{listed}");
+    drop(session);
+    scene.run("jane", &["bank", "keys", "remove", &spare]).ok();
+    scene.run("jane", &["host", "fund", "host1", "--pool", "hello", "--amount", "1", "--highest-rate", "100000"]).ok();
+    closed("spare");
+
+    // Jane spends what she has within seconds. What is left does not pay for her domain any more, which is warned, and
+    // she still gets at what she has.
+    let all = ["CPU:10,0.1CPU,1CPU", "memory:1000,128MiB,128MiB", "disk:1000,1GiB,1GiB"];
+    scene.run("jane", &[&["host", "bid", "host1", "2s", "--pool", "hello"], &all[..]].concat()).ok();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let shown = scene.run("jane", &["host", "status", "host1", "--pool", "hello"]);
+        if shown.stdout.contains("stops at") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "the account does not run dry: {shown}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let mut console = scene.greeted("jane");
+    console.say(&json!({ "console": { "name": of_jane } }));
+    assert_eq!(console.hear(), Some(json!("opened")));
+    drop(console);
+    scene.end();
+}
