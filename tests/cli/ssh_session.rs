@@ -18,7 +18,8 @@ use serde_json::{Value, json};
 
 use crate::bank_service::{self, ServedBank, live, text, user};
 use crate::environment::{Environment, Ran};
-use crate::host_service::{ServedHost, town};
+use crate::host_service::{ServedHost, admit, find_hosts, town};
+use crate::sls::ServedSls;
 
 const SSHD: &str = "/usr/sbin/sshd";
 const SNIPPET: &str = include_str!("../../packaging/ssh/tycoon.conf");
@@ -64,6 +65,7 @@ struct Scene {
     bank: ServedBank,
     host: Option<ServedHost>,
     enforcer: Option<Going>,
+    _sls: Option<ServedSls>,
     _sshd: Going,
     port: u16,
     asks: bool,
@@ -72,6 +74,11 @@ struct Scene {
 impl Scene {
     /// A host of which Jane and Bob may buy, with these options more.
     fn new(more: &[&str]) -> Option<Self> {
+        Self::open(more, false)
+    }
+
+    /// The same; where it is listed, a service location service lists it, and it is the site's.
+    fn open(more: &[&str], is_listed: bool) -> Option<Self> {
         if !Path::new(SSHD).exists() {
             eprintln!("SKIPPED: {SSHD} is not there. Install the package openssh-server to run this test.");
             return None;
@@ -91,14 +98,23 @@ impl Scene {
         let mut arguments = vec!["--driver", &driver, "--ssh", &place, "--ssh-key", host_key.trim()];
         arguments.extend(["--keys-socket", &keys, "--keys-user", "0"]);
         arguments.extend(more);
+        let site = user(&environment, "operator", &["site", "init"]).ok().stdout.trim().to_owned();
+        let sls = is_listed.then(|| ServedSls::of_site(&environment, "127.0.0.1:0", &site, &[]));
+        let of_sls = sls.as_ref().map(|sls| ["--sls".to_owned(), sls.url.clone(), "--sls-key".into(), sls.key.clone()]);
+        let of_sls: Vec<&str> = of_sls.iter().flatten().map(String::as_str).collect();
+        arguments.extend(&of_sls);
         let host = ServedHost::start(&environment, "host1", &bank, &arguments);
+        if is_listed {
+            admit(&environment, &of_sls, &site, &["host1"]);
+            assert_eq!(find_hosts(&environment, 1), ["host1"]);
+        }
         environment.write("ssh_config", "");
         let site = |line: &str| format!("site real {{\n    ssh-config ssh_config\n{line}{IMAGE}}}\n");
         environment.write("hosts.kdl", &site(&host.line));
         environment.write("web.raw", &"a disk ".repeat(40_000));
         environment.write("one.kdl", &crate::environment::HELLO.replace("count=3", "count=1"));
         let host = Some(host);
-        Some(Self { environment, bank, host, enforcer: Some(enforcer), _sshd: sshd, port, asks })
+        Some(Self { environment, bank, host, enforcer: Some(enforcer), _sls: sls, _sshd: sshd, port, asks })
     }
 
     fn run(&self, name: &str, arguments: &[&str]) -> Ran {
@@ -208,7 +224,8 @@ fn settle(environment: &Environment, bank: &ServedBank, name: &str) {
 fn start_enforcer(environment: &Environment) -> Going {
     let path = |name: &str| environment.path().join(name).display().to_string();
     let (store, socket) = (path("machine"), path("enforce.sock"));
-    let arguments = ["host", "enforce", "--driver", "memory", "--store", &store, "--socket", &socket, "--user", "0"];
+    let me = fs::metadata(environment.path()).expect("a folder").uid().to_string();
+    let arguments = ["host", "enforce", "--driver", "memory", "--store", &store, "--socket", &socket, "--user", &me];
     let mut enforcer = Going(live(environment, &arguments).stderr(Stdio::piped()).spawn().expect("it starts"));
     let mut stderr = BufReader::new(enforcer.0.stderr.take().expect("its messages"));
     let mut line = String::new();
@@ -418,6 +435,23 @@ impl Scene {
         let output = BufReader::new(child.stdout.take().expect("its output"));
         Console { child: Going(child), output }
     }
+}
+
+#[test]
+fn where_a_host_is_and_which_key_it_shows_its_record_says() {
+    let Some(scene) = Scene::open(&[], true) else { return };
+    let jane = |arguments: &[&str]| {
+        scene.refresh();
+        user(&scene.environment, "jane", arguments)
+    };
+    jane(&["up", "one.kdl", "--yes"]).ok();
+    let shown = jane(&["sls", "show", "host1"]).ok();
+    assert!(shown.stdout.contains(&format!("127.0.0.1:{}", scene.port)), "{shown}");
+    // The input is at its end at once, so that the console is.
+    let console = jane(&["console", "hello/web.0"]).ok();
+    assert!(console.stderr.is_empty(), "{console}");
+    jane(&["down", "hello", "--yes"]).ok();
+    scene.end();
 }
 
 #[test]
@@ -741,13 +775,13 @@ fn who_has_an_account_here_gets_in_also_when_it_ran_dry_and_nobody_else() {
     assert_eq!(listed["Ok"]["domains"][0]["name"], of_jane.as_str(), "{listed}");
     drop(session);
     scene.run("jane", &["bank", "keys", "remove", &spare]).ok();
-    scene.run("jane", &["host", "fund", "host1", "--pool", "hello", "--amount", "1", "--highest-rate", "100000"]).ok();
+    scene.run("jane", &["host", "fund", "host1", "--pool", "hello", "--amount", "1"]).ok();
     closed("spare");
 
-    // Jane spends what she has within seconds. What is left does not pay for her domain any more, which is warned, and
-    // she still gets at what she has.
-    let all = ["CPU:10,0.1CPU,1CPU", "memory:1000,128MiB,128MiB", "disk:1000,1GiB,1GiB"];
-    scene.run("jane", &[&["host", "bid", "host1", "2s", "--pool", "hello"], &all[..]].concat()).ok();
+    // Memory becomes so dear that what Jane has does not pay for her domain any more: it is warned, and she still gets at
+    // what she has. Those who have nothing left at all, and nothing that runs, are in the tests of the host's market.
+    let dear = ["--site", "hosts.kdl", "host", "set", "host1", "memory-price=100000"];
+    user(&scene.environment, "owner", &dear).ok();
     let deadline = Instant::now() + PATIENCE;
     loop {
         let shown = scene.run("jane", &["host", "status", "host1", "--pool", "hello"]);

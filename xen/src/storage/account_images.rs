@@ -135,7 +135,7 @@ impl AccountImages {
                 cache.abandon(other)?;
             }
         }
-        make_room(&cache, terms, image, bytes)?;
+        make_room(&cache, terms, manifest)?;
         if !cache.is_begun(manifest)? {
             has_room(needed)?;
         }
@@ -172,13 +172,20 @@ impl AccountImages {
             if terms.settled.contains(&account) {
                 continue;
             }
-            let held = self.locks.hold(&account.to_string())?;
             let place = self.place(&account);
-            let is_old = |part: &str| {
-                let changed = fs::metadata(place.join(part)).and_then(|about| about.modified());
-                changed.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > KEPT_UNUSED))
+            let is_old = || {
+                let is_old = |part: &str| {
+                    let changed = fs::metadata(place.join(part)).and_then(|about| about.modified());
+                    changed.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > KEPT_UNUSED))
+                };
+                is_old("names") && is_old("uploads")
             };
-            if is_old("names") && is_old("uploads") {
+            // Nobody waits for an account that is at work.
+            if !is_old() {
+                continue;
+            }
+            let held = self.locks.hold(&account.to_string())?;
+            if is_old() {
                 cache::remove_folder(&place)?;
                 held.remove();
             }
@@ -187,19 +194,22 @@ impl AccountImages {
     }
 }
 
-/// Gives up what the account does not need until `bytes` more fit into what it may have.
-fn make_room(cache: &Cache, terms: &UploadTerms, image: ImageDigest, bytes: u64) -> Result<(), HypervisorError> {
+/// Gives up what the account does not need until the image fits beside the others into what the account may have. What it
+/// takes the name of goes when it is whole, and is not counted.
+fn make_room(cache: &Cache, terms: &UploadTerms, manifest: &ImageManifest) -> Result<(), HypervisorError> {
+    let (image, bytes) = (manifest.digest(), manifest.disk.bytes);
     loop {
-        let whole = cache.whole()?;
-        let under_way = cache.under_way()?;
-        let others = under_way.iter().filter(|(other, _)| *other != image).map(|(_, begun)| begun.disk.bytes);
-        let sizes = whole.iter().map(|found| found.bytes).chain(others);
-        let used = sizes.fold(0_u64, u64::saturating_add);
+        let mut whole = cache.whole()?;
+        whole.retain(|found| found.name != manifest.name);
+        let mut under_way = cache.under_way()?;
+        under_way.retain(|(other, _)| *other != image);
+        let begun = under_way.iter().map(|(_, begun)| begun.disk.bytes);
+        let used = whole.iter().map(|found| found.bytes).chain(begun).fold(0_u64, u64::saturating_add);
         if used.saturating_add(bytes) <= terms.upload_bytes {
             return Ok(());
         }
         // An upload that nobody goes on with goes before what is whole.
-        if let Some((other, _)) = under_way.iter().find(|(other, _)| *other != image) {
+        if let Some((other, _)) = under_way.first() {
             cache.abandon(*other)?;
             continue;
         }

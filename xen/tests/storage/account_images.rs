@@ -112,6 +112,9 @@ fn what_does_not_fit_gives_way_to_what_is_brought_but_not_what_domains_are_made_
     let kept = UploadTerms { in_use, ..terms(5 * MIB) };
     bring(&storage, &alice, &kept, "five", &disk(5, 1)).unwrap();
     assert_eq!(names(), ["five", "four", "two"]);
+    // A new content of a name takes the place of the old one, also where a domain was made from that.
+    bring(&storage, &alice, &kept, "four", &disk(7, 3)).unwrap();
+    assert_eq!(names(), ["four", "two"], "five went, the others have domains");
     let error = bring(&storage, &alice, &kept, "six", &disk(6, 2)).unwrap_err().to_string();
     assert!(error.contains("of this account's domains"), "{error}");
 }
