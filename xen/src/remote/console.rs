@@ -56,7 +56,8 @@ pub(super) fn serve(
     loop {
         match inbox.recv_timeout(step) {
             Ok(frame) => match frame? {
-                None => return Ok(()),
+                // Nobody types any more. Whoever still reads is told that this is an end, and no broken connection.
+                None => return Ok(outbox.say(&FromHost::Closed)?),
                 // What cannot be typed any more is lost with the domain; its end is told by its output.
                 Some(Frame::Data(typed)) => drop(input.write_all(&typed).and_then(|()| input.flush())),
                 Some(Frame::Message(message)) => match frame::parse(&message)? {
