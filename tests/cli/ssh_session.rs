@@ -11,7 +11,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -136,11 +136,15 @@ impl Scene {
 
     /// What sshd would hear about a key.
     fn line_of(&self, key: &str) -> Ran {
+        Ran::of(&self.environment, &["host", "authorized-keys", key], &self.asked(key))
+    }
+
+    fn asked(&self, key: &str) -> Output {
         let (sockets, mut words) = (self.sockets(), key.split_whitespace());
         let (kind, blob) = (words.next().expect("a type"), words.next().expect("a key"));
         let mut arguments = vec!["host", "authorized-keys", kind, blob];
         arguments.extend(sockets.iter().map(String::as_str));
-        self.environment.ran(&arguments, live(&self.environment, &arguments))
+        live(&self.environment, &arguments).output().expect("the program starts")
     }
 
     fn sockets(&self) -> [String; 4] {
@@ -154,7 +158,7 @@ impl Scene {
             return;
         }
         let lines = ["jane", "bob", "spare", "stranger"].map(|name| match fs::read(self.key(name)) {
-            Ok(_) => self.line_of(&self.public_key(name)).stdout,
+            Ok(_) => String::from_utf8(self.asked(&self.public_key(name)).stdout).expect("a line"),
             Err(_) => String::new(),
         });
         self.environment.write("authorized_keys", &lines.concat());
@@ -374,6 +378,10 @@ fn a_user_of_a_host_on_the_network_has_consoles_and_brings_images() {
     let Some(scene) = Scene::new(&[]) else { return };
     let pool = crate::environment::HELLO.replace("count=3", "count=1").replace("std:tiny", "lab:web");
     scene.environment.write("web.kdl", &pool);
+    if !scene.asks {
+        // So that sshd can be told of Jane before she brings her image.
+        scene.run("jane", &["host", "create-account", "host1", "--pool", "hello", "--amount", "1"]).ok();
+    }
     let up = scene.run("jane", &["up", "web.kdl", "--yes"]);
     assert_eq!(up.code, Some(0), "{up}\n{}", scene.log());
     assert!(up.stderr.contains("bringing the image lab:web"), "{up}");
@@ -392,9 +400,12 @@ fn a_user_of_a_host_on_the_network_has_consoles_and_brings_images() {
     let mut console = scene.start_console("jane", "hello/web.0");
     let mut shown = console.read_line();
     assert!(shown.contains("hello.web.0-"), "{shown}");
-    console.child.0.stdin.take().expect("its input").write_all(b"good morning\n").expect("it reads");
+    console.child.0.stdin.as_mut().expect("its input").write_all(b"good morning\n").expect("it reads");
     shown = console.read_line();
     assert_eq!(shown.trim(), "good morning");
+    // Where nobody types any more, the console ends, and well.
+    drop(console.child.0.stdin.take());
+    assert!(console.child.0.wait().expect("it ends").success());
     let none = scene.run("bob", &["console", "hello/web.0"]).ends_with(1);
     assert!(none.stderr.contains("no domain"), "{none}");
 
@@ -447,7 +458,7 @@ fn where_a_host_is_and_which_key_it_shows_its_record_says() {
     jane(&["up", "one.kdl", "--yes"]).ok();
     let shown = jane(&["sls", "show", "host1"]).ok();
     assert!(shown.stdout.contains(&format!("127.0.0.1:{}", scene.port)), "{shown}");
-    // The input is at its end at once, so that the console is.
+    // The input is at its end at once, and so is the console: that is no fault.
     let console = jane(&["console", "hello/web.0"]).ok();
     assert!(console.stderr.is_empty(), "{console}");
     jane(&["down", "hello", "--yes"]).ok();
