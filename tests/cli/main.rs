@@ -14,6 +14,7 @@ mod bank_kills;
 mod bank_service;
 mod check;
 mod crashes;
+mod door;
 mod examples;
 mod explain;
 mod help;
