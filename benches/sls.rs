@@ -181,6 +181,7 @@ fn record(party: usize) -> HostRecord {
         prices: kinds.map(|kind| (kind, prices.clone())).into(),
         unique: Default::default(),
         images: ["debian-12", "debian-13", "std:tiny", "std:base"].map(str::to_owned).into(),
+        ssh: None,
         ssh_host_key: Some(public.to_string()),
         software_version: "0.1.0".into(),
         load: Quantity::from_cpus(number % 8),

@@ -62,6 +62,10 @@ pub struct NetworkHost {
     pub url: String,
     /// The key it must have, as OpenSSH writes it.
     pub key: String,
+    /// Where it is reached over SSH: `[user@]name[:port]`.
+    pub ssh: Option<String>,
+    /// The key that it must show there, as OpenSSH writes it.
+    pub ssh_key: Option<String>,
     /// Where it is created.
     pub span: Span,
 }
@@ -141,7 +145,13 @@ fn texts(node: &Component, name: &str) -> Vec<String> {
 }
 
 fn network_host(node: &Component) -> NetworkHost {
-    NetworkHost { url: text(node, "url"), key: text(node, "key"), span: node.span }
+    NetworkHost {
+        url: text(node, "url"),
+        key: text(node, "key"),
+        ssh: optional_text(node, "ssh"),
+        ssh_key: optional_text(node, "ssh-key"),
+        span: node.span,
+    }
 }
 
 fn host(node: &Component) -> Host {

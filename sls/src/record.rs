@@ -57,6 +57,9 @@ pub struct HostRecord {
     pub unique: BTreeMap<UniqueKind, PublishedUnique>,
     /// The names of the images it can provide.
     pub images: Vec<String>,
+    /// Where sessions of accounts reach the machine over SSH: `tycoon@host1.example.org:22`; none where they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh: Option<String>,
     /// The SSH host key of the machine, as in `known_hosts` without the name; none where there is no SSH.
     pub ssh_host_key: Option<String>,
     /// The version of its daemon.
@@ -166,6 +169,9 @@ impl HostRecord {
         text("architecture", &self.architecture, 1, 32)?;
         text("hypervisor", &self.hypervisor, 1, 128)?;
         text("software_version", &self.software_version, 1, 64)?;
+        if let Some(place) = &self.ssh {
+            text("ssh", place, 1, 300)?;
+        }
         if let Some(key) = &self.ssh_host_key {
             text("ssh_host_key", key, 1, 1024)?;
         }

@@ -7,7 +7,7 @@
 //! | `GET /v1/hosts?…` | anybody | [`Listing`]; the query is [`HostQuery`], and `fields=` selects fields |
 //! | `GET /v1/hosts/{id}` | anybody | [`Listed`] |
 //! | `GET /v1/events?…` | anybody | [`HostEvent`]s, as they happen |
-//! | `GET /v1/roll?site=KEY` | anybody | [`SignedRoll`] |
+//! | `GET /v1/roll?site=KEY` | anybody | [`SignedRoll`](crate::roll::SignedRoll) |
 //! | `POST /v1/roll` | anybody who has a newer roll of a site that is served | [`RollPublished`] |
 //! | `GET /v1/sls` | anybody | [`SlsFacts`] |
 //!

@@ -77,6 +77,7 @@ fn record(number: u8, name: &str, addresses: &[&str]) -> SignedRecord {
         prices: Default::default(),
         unique: Default::default(),
         images: Vec::new(),
+        ssh: None,
         ssh_host_key: None,
         software_version: "0.1.0".into(),
         load: Quantity::ZERO,

@@ -1,6 +1,6 @@
 //! The ways to bank and hosts, as the executor wants them, over signed calls.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tycoon_bank::BankClient;
 use tycoon_bank::ledger::{EscrowOrder, KeyRole};
@@ -12,10 +12,14 @@ use tycoon_market::{AccountId, PoolName};
 use tycoon_planner::plan::PlannedEscrow;
 use tycoon_xen::client::HostClient;
 use tycoon_xen::daemon::HostDaemon;
+use tycoon_xen::hypervisor::HypervisorError;
 use tycoon_xen::market::{
     AccountReport, BidRequest, ChargesReport, CloseReport, OffersReport, Quote, QuoteRequest, RefundRequest,
 };
-use tycoon_xen::protocol::{Answer, Request};
+use tycoon_xen::protocol::{Answer, HostError, Request};
+use tycoon_xen::remote::RemoteHypervisor;
+
+use super::door::{Door, SshWay};
 
 /// The bank, through a caller.
 pub struct BankOfCaller {
@@ -143,23 +147,68 @@ enum Sessions {
 pub struct HostOfCaller {
     market: HostClient,
     sessions: Sessions,
+    bring: Option<Bring>,
+}
+
+/// How images that lie here get to a host.
+struct Bring {
+    door: Arc<Door>,
+    host: String,
+    way: SshWay,
+    /// The host over SSH, or why there is no way to it. It is found when it is first needed.
+    machine: OnceLock<Result<RemoteHypervisor, String>>,
+}
+
+impl Bring {
+    /// The host has the image, where that lies here. True where it had to be sent.
+    fn ensure(&self, image: &str) -> Result<bool, LinkError> {
+        if !self.door.images().names().any(|name| name == image) {
+            return Ok(false);
+        }
+        let find = || self.door.machine(&self.host, &self.way).map_err(|failure| failure.message());
+        let machine = match self.machine.get_or_init(find) {
+            Ok(machine) => machine,
+            Err(reason) => {
+                let (operation, reason) = (format!("bringing the image `{image}`"), reason.clone());
+                return Err(HostError::Failed { operation, reason }.into());
+            }
+        };
+        machine.bring(image).map_err(|error| match error {
+            HypervisorError::Failed { operation, reason } => {
+                HostError::Failed { operation: operation.into_owned(), reason }.into()
+            }
+            other => HostError::BadRequest { reason: other.to_string() }.into(),
+        })
+    }
 }
 
 impl HostOfCaller {
     /// The host of `market` and `daemon` in this process, for `account`.
     pub const fn here(market: HostClient, daemon: Arc<HostDaemon>, account: AccountId) -> Self {
-        Self { market, sessions: Sessions::Direct(daemon, account) }
+        Self { market, sessions: Sessions::Direct(daemon, account), bring: None }
     }
 
     /// The host of `market` somewhere else.
     pub const fn elsewhere(market: HostClient) -> Self {
-        Self { market, sessions: Sessions::Called }
+        Self { market, sessions: Sessions::Called, bring: None }
+    }
+
+    /// The same host, called `host`, to which images that lie here are brought.
+    #[must_use]
+    pub fn with_door(self, door: Arc<Door>, host: &str, way: SshWay) -> Self {
+        Self { bring: Some(Bring { door, host: host.to_owned(), way, machine: OnceLock::new() }), ..self }
     }
 }
 
 impl HostLink for HostOfCaller {
     fn offers(&self, pool: &PoolName) -> Result<OffersReport, LinkError> {
-        self.market.offers(pool).map_err(LinkError::from)
+        let mut report = self.market.offers(pool).map_err(LinkError::from)?;
+        if let Some(bring) = &self.bring {
+            report.images.extend(bring.door.images().names().map(str::to_owned));
+            report.images.sort_unstable();
+            report.images.dedup();
+        }
+        Ok(report)
     }
 
     fn quote(&self, request: &QuoteRequest) -> Result<Quote, LinkError> {
@@ -197,7 +246,17 @@ impl HostLink for HostOfCaller {
     fn request(&self, request: &Request) -> Result<Answer, LinkError> {
         match &self.sessions {
             Sessions::Direct(daemon, account) => Ok(daemon.session(*account, request.clone())?),
-            Sessions::Called => Ok(self.market.request(request).map_err(LinkError::from)??),
+            Sessions::Called => {
+                let was_brought = match (request, &self.bring) {
+                    (Request::EnsureImage { image }, Some(bring)) => bring.ensure(image)?,
+                    _ => false,
+                };
+                let mut answer = self.market.request(request).map_err(LinkError::from)??;
+                if let Answer::Ensured { changed, .. } = &mut answer {
+                    *changed |= was_brought;
+                }
+                Ok(answer)
+            }
         }
     }
 }

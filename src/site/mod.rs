@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod directory;
+pub mod door;
 pub mod embedded;
 pub mod hosts;
 pub mod images;
@@ -24,6 +25,7 @@ use tycoon_executor::run::Runner;
 use tycoon_market::{HostId, PoolName, Timestamp};
 use tycoon_planner::world::History;
 use tycoon_xen::client::HostClient;
+use tycoon_xen::remote::RemoteHypervisor;
 
 use crate::description;
 use crate::failure::Failure;
@@ -31,6 +33,7 @@ use crate::folders::{self, Folders};
 use crate::identity::Identity;
 use crate::output::Output;
 use crate::progress::Progress;
+use door::Door;
 use embedded::EmbeddedSite;
 use hosts::Standing;
 use remote::{RemoteChoice, RemoteSite};
@@ -93,7 +96,9 @@ impl Session {
         let stop = world::stop_on_interrupt()?;
         let site = match remote {
             Some(choice) => {
-                Opened::Remote(Arc::new(RemoteSite::open(choice, &folders, &identity, &surroundings, output)?))
+                let door = Door::new(&description, &folders, &identity, output, &stop);
+                let site = RemoteSite::open(choice, &folders, &identity, &surroundings, output)?;
+                Opened::Remote(Arc::new(site.with_door(door)))
             }
             None => {
                 let site = EmbeddedSite::open(description, &folders, &identity, &surroundings, command, output, &stop)?;
@@ -125,6 +130,14 @@ impl Session {
                 None => Err(LinkError::Unreachable { reason: "the site has no such host".to_owned() }),
             },
             Opened::Remote(site) => site.client_of(id),
+        }
+    }
+
+    /// The user's own things on one of the hosts of a real site, over SSH; `None` where the site is an embedded one.
+    pub fn own_machine(&self, id: &HostId) -> Option<Result<RemoteHypervisor, Failure>> {
+        match &self.site {
+            Opened::Embedded(_) => None,
+            Opened::Remote(site) => Some(site.own_machine(id)),
         }
     }
 

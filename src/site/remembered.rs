@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tycoon_market::{AccountId, HostId, HostName, PublicKey, TimeSpan, Timestamp};
 
+use super::door::SshWay;
 use crate::failure::Failure;
 use crate::files;
 use crate::output::Output;
@@ -29,6 +30,9 @@ pub struct RememberedHost {
     pub url: String,
     /// Its key.
     pub key: PublicKey,
+    /// Where it is reached over SSH, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh: Option<SshWay>,
     /// Who earns what it charges.
     pub owner: AccountId,
     /// True where it exists only in a process.
@@ -183,6 +187,7 @@ mod tests {
             name: name.parse().unwrap(),
             url: format!("http://{name}:7403"),
             key,
+            ssh: None,
             owner: AccountId::of(&key),
             is_simulated: false,
             architecture: "x86_64".to_owned(),

@@ -17,10 +17,13 @@ use tycoon_market::{AccountId, HostId, HostName, PublicKey, Timestamp};
 use tycoon_rpc::{CallError, Caller, Clock, HttpSettings, HttpTransport, RetryPolicy, Signer};
 use tycoon_sls::HostQuery;
 use tycoon_sls::client::SeenHost;
+use tycoon_sls::record::HostRecord;
 use tycoon_xen::client::HostClient;
 use tycoon_xen::market::HostInfo;
+use tycoon_xen::remote::RemoteHypervisor;
 
 use super::directory::{self, Directory};
+use super::door::{Door, SshWay};
 use super::links::{BankOfCaller, HostOfCaller, HostOutOfReach};
 use super::remembered::{Remembered, RememberedHost};
 use super::world::Surroundings;
@@ -39,6 +42,8 @@ pub struct KnownHost {
     pub url: String,
     /// The key it must have.
     pub key: PublicKey,
+    /// Where it is reached over SSH, where that is known.
+    pub ssh: Option<SshWay>,
 }
 
 /// Which real site a command works on.
@@ -93,7 +98,12 @@ impl RemoteChoice {
                 Failure::new(Exit::Usage, format!("{file}: the key of the host at {} is none: {error}", host.url))
                     .help("write it as `tycoon host serve` prints it: key \"ssh-ed25519 AAAA…\"")
             })?;
-            hosts.push(KnownHost { url: host.url.clone(), key });
+            let host_key = host.ssh_key.as_deref().map(str::parse).transpose().map_err(|error| {
+                Failure::new(Exit::Usage, format!("{file}: the SSH key of the host at {} is none: {error}", host.url))
+                    .help("write an ed25519 key as in ssh_host_ed25519_key.pub: ssh-key \"ssh-ed25519 AAAA…\"")
+            })?;
+            let ssh = host.ssh.clone().map(|place| SshWay { place, host_key });
+            hosts.push(KnownHost { url: host.url.clone(), key, ssh });
         }
         Ok(Some(Self { bank, source: Source::Listed(hosts), parties }))
     }
@@ -125,9 +135,43 @@ pub struct RemoteSite {
     signer: Arc<dyn Signer>,
     settings: HttpSettings,
     clock: Arc<dyn Clock>,
+    /// The way into hosts over SSH.
+    door: Option<Arc<Door>>,
 }
 
 impl RemoteSite {
+    /// The same site, into whose hosts this way leads.
+    #[must_use]
+    pub fn with_door(self, door: Door) -> Self {
+        Self { door: Some(Arc::new(door)), ..self }
+    }
+
+    /// What belongs to the user on one of the hosts that were seen.
+    pub fn own_machine(&self, id: &HostId) -> Result<RemoteHypervisor, Failure> {
+        let known = self.seen().get(id).cloned();
+        let url = known.as_ref().map(|known| known.url.clone()).unwrap_or_default();
+        let (Some(way), Some(door)) = (known.and_then(|known| known.ssh), &self.door) else {
+            return Err(Failure::new(
+                Exit::Failed,
+                format!("where the host at {url} is reached over SSH is not known"),
+            )
+            .help(
+                "its owner says it with `tycoon host serve --ssh PLACE --ssh-key KEY`; in a file of the site, write \
+                     ssh \"tycoon@host1.example.org:22\" and ssh-key \"ssh-ed25519 AAAA…\" into its `network-host`",
+            ));
+        };
+        door.machine(&url, &way)
+    }
+
+    /// The link to a host.
+    fn link(&self, client: HostClient, known: &KnownHost) -> Arc<dyn HostLink> {
+        let link = HostOfCaller::elsewhere(client);
+        match (&self.door, &known.ssh) {
+            (Some(door), Some(way)) => Arc::new(link.with_door(door.clone(), &known.url, way.clone())),
+            _ => Arc::new(link),
+        }
+    }
+
     /// The site of the user. Her bank is asked for her account; where it is down, the one it told last is hers.
     pub fn open(
         choice: RemoteChoice,
@@ -182,6 +226,7 @@ impl RemoteSite {
             signer: identity.key.clone(),
             settings,
             clock: surroundings.clock.clone(),
+            door: None,
         })
     }
 
@@ -213,9 +258,9 @@ impl RemoteSite {
 
     /// A host as it is remembered, or was found now.
     fn of_memory(&self, id: HostId, host: &RememberedHost) -> SiteHost {
-        let known = KnownHost { url: host.url.clone(), key: host.key };
+        let known = KnownHost { url: host.url.clone(), key: host.key, ssh: host.ssh.clone() };
         let link: Arc<dyn HostLink> = match self.client(&known) {
-            Ok(client) => Arc::new(HostOfCaller::elsewhere(client)),
+            Ok(client) => self.link(client, &known),
             Err(error) => Arc::new(HostOutOfReach { reason: format!("{}: {error}", known.url) }),
         };
         self.seen().insert(id, known);
@@ -295,6 +340,7 @@ impl RemoteSite {
                 name: info.name.clone(),
                 url: known.url.clone(),
                 key: known.key,
+                ssh: known.ssh.clone(),
                 owner: info.owner,
                 is_simulated: info.is_simulated,
                 architecture: info.architecture.clone(),
@@ -317,7 +363,7 @@ impl RemoteSite {
                 is_simulated: info.is_simulated,
                 architecture: info.architecture,
                 labels: info.labels,
-                link: Arc::new(HostOfCaller::elsewhere(client)) as Arc<dyn HostLink>,
+                link: self.link(client, known),
             },
             Err(error) => SiteHost {
                 id,
@@ -383,6 +429,11 @@ impl tycoon_executor::Site for RemoteSite {
     }
 }
 
+/// The SSH host key of a record, where it is one that is pinned.
+fn host_key_of(record: &HostRecord) -> Option<PublicKey> {
+    record.ssh_host_key.as_deref()?.parse().ok()
+}
+
 /// A host by its record, which it has signed.
 fn memory_of(seen: &SeenHost, now: Timestamp) -> RememberedHost {
     let record = seen.record();
@@ -390,6 +441,7 @@ fn memory_of(seen: &SeenHost, now: Timestamp) -> RememberedHost {
         name: record.name.clone(),
         url: directory::url(seen).cloned().unwrap_or_default(),
         key: record.key,
+        ssh: record.ssh.clone().map(|place| SshWay { place, host_key: host_key_of(record) }),
         owner: record.owner,
         is_simulated: record.is_simulated,
         architecture: record.architecture.clone(),

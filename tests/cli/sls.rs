@@ -73,6 +73,7 @@ pub fn signed_record(key: &SecretKey, name: &str, address: &str, rack: &str, cpu
         prices: Default::default(),
         unique: Default::default(),
         images: vec!["std:tiny".into()],
+        ssh: None,
         ssh_host_key: None,
         software_version: "0.1.0".into(),
         load: Quantity::ZERO,

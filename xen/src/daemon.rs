@@ -21,6 +21,7 @@ mod calls;
 mod charges;
 mod counters;
 mod enforce;
+mod entry;
 mod faults;
 mod funding;
 mod jobs;
@@ -50,11 +51,13 @@ use tycoon_rpc::{Clock, Limits, Receiver, ReplayPolicy, Signer};
 use tycoon_sls::record::{HostRecord, RecordError, SignedRecord};
 
 pub use counters::MarketFigures;
+pub use entry::SshPlace;
 pub use faults::HostFault;
 pub use service::{KEY_REMOVED, NO_ACCOUNT, UNDER_WAY, openapi};
 pub use store::SaveHook;
 
 use crate::hypervisor::{HostFacts, Hypervisor, HypervisorError};
+use crate::own_image;
 use counters::Counters;
 use faults::Faults;
 use jobs::Jobs;
@@ -172,6 +175,8 @@ pub struct HostDaemon {
     owner_keys: Vec<PublicKey>,
     /// What she says of the host.
     labels: BTreeMap<String, String>,
+    /// Where sessions of accounts reach the host over SSH.
+    ssh: Option<SshPlace>,
     /// What the hypervisor said last of itself.
     facts: Mutex<Option<HostFacts>>,
     news: News,
@@ -221,6 +226,7 @@ impl HostDaemon {
             faults: Faults::default(),
             owner_keys: Vec::new(),
             labels: BTreeMap::new(),
+            ssh: None,
             facts: Mutex::default(),
             news,
             jobs: Jobs::default(),
@@ -307,6 +313,13 @@ impl HostDaemon {
         state.is_idle() && state.statements.keys().all(|escrow| state.is_settled(escrow))
     }
 
+    /// The same host, which sessions of accounts reach over SSH at this place.
+    #[must_use]
+    pub fn with_ssh(mut self, place: Option<SshPlace>) -> Self {
+        self.ssh = place;
+        self
+    }
+
     /// The account of a key that may open sessions here: it has a host account, had one lately, or has domains here. It
     /// need not be funded, for whoever ran out of money must reach her data.
     pub fn account_of_key(&self, key: &PublicKey) -> Result<Option<AccountId>, DaemonError> {
@@ -377,8 +390,9 @@ impl HostDaemon {
             offers,
             prices,
             unique,
-            images: facts.images,
-            ssh_host_key: None,
+            images: own_image::visible(&facts.images, None),
+            ssh: self.ssh.as_ref().map(|place| place.address.clone()),
+            ssh_host_key: self.ssh.as_ref().and_then(|place| place.host_key).map(|key| key.to_string()),
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
             load: tycoon_market::Quantity::ZERO,
             sequence: u64::try_from(now.micros()).unwrap_or(0),

@@ -2,6 +2,12 @@
 //! the rights to do it. It knows nothing of money. It sees to it that a call cannot touch what is not Tycoon's, cannot
 //! take a domain from one account and give it to another, and cannot name what no honest daemon names: so that whoever
 //! takes over the daemon, which speaks with the network, has the domains of the market and not the machine.
+//!
+//! Beside the market, accounts themselves come here, over SSH: [`AccountGate`] is what each of them finds.
+
+mod account;
+
+pub use account::AccountGate;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -31,15 +37,20 @@ impl Enforcer {
         Self { hypervisor, latest: AtomicI64::new(i64::MIN) }
     }
 
-    /// The domain of a name, in a call that brings no time.
-    fn look(&self, name: &str) -> Result<Option<DomainStatus>, HypervisorError> {
+    /// The time, in a call that brings none.
+    fn latest(&self, operation: &'static str) -> Result<Timestamp, HypervisorError> {
         match self.latest.load(Ordering::SeqCst) {
             i64::MIN => Err(HypervisorError::Failed {
-                operation: "looking at the domain".into(),
-                reason: "no call has told the time yet; list the domains first".to_owned(),
+                operation: operation.into(),
+                reason: "the market of this host has not told the time yet; try again in a moment".to_owned(),
             }),
-            latest => self.hypervisor.domain(name, Timestamp::from_micros(latest)),
+            latest => Ok(Timestamp::from_micros(latest)),
         }
+    }
+
+    /// The domain of a name, in a call that brings no time.
+    fn look(&self, name: &str) -> Result<Option<DomainStatus>, HypervisorError> {
+        self.hypervisor.domain(name, self.latest("looking at the domain")?)
     }
 
     fn note(&self, now: Timestamp) {

@@ -28,11 +28,15 @@ pub mod daemon;
 #[cfg(feature = "host")]
 pub mod enforcer;
 #[cfg(feature = "host")]
+pub mod entry;
+#[cfg(feature = "host")]
 pub mod hypervisor;
 #[cfg(feature = "libvirt")]
 pub mod libvirt;
 #[cfg(feature = "host")]
 pub mod memory;
+#[cfg(feature = "host")]
+pub mod own_image;
 #[cfg(feature = "host")]
 pub mod remote;
 #[cfg(feature = "host")]

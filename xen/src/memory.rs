@@ -9,6 +9,7 @@
 //! The passage of time alone is not written, for it follows from what is.
 
 mod config;
+mod console;
 mod cpu;
 mod domain;
 mod faults;
@@ -18,7 +19,7 @@ mod store;
 use std::net::Ipv4Addr;
 use std::sync::{Mutex, PoisonError};
 
-use tycoon_market::Timestamp;
+use tycoon_market::{AccountId, Timestamp};
 
 pub(crate) use domain::fault_of;
 
@@ -27,8 +28,12 @@ pub use cpu::{CpuClaim, distribute};
 pub use faults::{Fault, FaultPlan, Faulty, Operation};
 
 use crate::hypervisor::{ConsoleStream, HostFacts, Hypervisor, HypervisorError};
+use crate::image::{ImageDigest, ImageManifest, ImagePart, UploadState};
+use crate::own_image;
+use crate::remote::image::{AccountImageStore, UploadTerms};
 use crate::spec::{DomainSpec, Ownership};
 use crate::status::DomainStatus;
+use crate::storage::AccountImages;
 use domain::Life;
 use state::State;
 
@@ -37,6 +42,8 @@ use state::State;
 pub struct MemoryHost {
     tree: sled::Tree,
     inner: Mutex<Inner>,
+    /// What accounts have brought for themselves.
+    account_images: Option<AccountImages>,
 }
 
 #[derive(Debug)]
@@ -80,7 +87,28 @@ impl MemoryHost {
     pub fn open(tree: sled::Tree, config: MemoryHostConfig) -> Result<Self, HypervisorError> {
         let live = store::open(&tree, config)?;
         let saved = Some(live.clone());
-        Ok(Self { tree, inner: Mutex::new(Inner { live, saved }) })
+        Ok(Self { tree, inner: Mutex::new(Inner { live, saved }), account_images: None })
+    }
+
+    /// The same host with a place for images that accounts bring.
+    #[must_use]
+    pub fn with_account_images(self, images: AccountImages) -> Self {
+        Self { account_images: Some(images), ..self }
+    }
+
+    fn account_images(&self) -> Result<&AccountImages, HypervisorError> {
+        self.account_images.as_ref().ok_or_else(|| HypervisorError::Refused {
+            operation: "bringing an image".into(),
+            reason: "this simulated host has no place for images of its guests".to_owned(),
+        })
+    }
+
+    /// True where an account has brought the image with this name on the host.
+    fn was_brought(&self, name: &str) -> Result<bool, HypervisorError> {
+        match (&self.account_images, own_image::parse(name)) {
+            (Some(images), Some((account, image))) => Ok(images.find(&account, image)?.is_some()),
+            _ => Ok(false),
+        }
     }
 
     /// The domain ends by a fault of its own, as a kernel panic would end it. True where it ran. For tests.
@@ -140,7 +168,12 @@ impl MemoryHost {
 
 impl Hypervisor for MemoryHost {
     fn facts(&self) -> Result<HostFacts, HypervisorError> {
-        Ok(self.inner().live.facts())
+        let mut facts = self.inner().live.facts();
+        if let Some(images) = &self.account_images {
+            facts.images.extend(images.names()?);
+            facts.images.sort_unstable();
+        }
+        Ok(facts)
     }
 
     fn domains(&self, now: Timestamp) -> Result<Vec<DomainStatus>, HypervisorError> {
@@ -152,7 +185,8 @@ impl Hypervisor for MemoryHost {
     }
 
     fn ensure_image(&self, image: &str) -> Result<bool, HypervisorError> {
-        self.change(None, |state| state.ensure_image(image))
+        let was_brought = self.was_brought(image)?;
+        self.change(None, |state| state.ensure_image(image, was_brought))
     }
 
     fn ensure_volumes(&self, spec: &DomainSpec, ownership: &Ownership) -> Result<bool, HypervisorError> {
@@ -160,8 +194,7 @@ impl Hypervisor for MemoryHost {
     }
 
     fn open_console(&self, name: &str) -> Result<ConsoleStream, HypervisorError> {
-        let reason = format!("`{name}` is simulated, and writes nothing");
-        Err(HypervisorError::Refused { operation: "opening the console".into(), reason })
+        console::open(name, &self.inner().live)
     }
 
     fn define(&self, spec: &DomainSpec, ownership: &Ownership, now: Timestamp) -> Result<bool, HypervisorError> {
@@ -186,5 +219,32 @@ impl Hypervisor for MemoryHost {
 
     fn set_memory(&self, name: &str, memory_bytes: u64, now: Timestamp) -> Result<(), HypervisorError> {
         self.change(Some(now), |state| state.set_memory(name, memory_bytes))
+    }
+}
+
+impl AccountImageStore for MemoryHost {
+    fn begin(
+        &self,
+        account: &AccountId,
+        terms: &UploadTerms,
+        manifest: &ImageManifest,
+    ) -> Result<UploadState, HypervisorError> {
+        let is_exported = |image: &str| self.inner().live.host.config.provides(image);
+        self.account_images()?.begin(account, terms, manifest, is_exported, |_| Ok(()))
+    }
+
+    fn append(
+        &self,
+        account: &AccountId,
+        image: ImageDigest,
+        part: ImagePart,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<u64, HypervisorError> {
+        self.account_images()?.append(account, image, part, offset, bytes)
+    }
+
+    fn finish(&self, account: &AccountId, image: ImageDigest) -> Result<(), HypervisorError> {
+        self.account_images()?.finish(account, image)
     }
 }

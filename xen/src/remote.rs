@@ -21,8 +21,9 @@
 //! [`message::Fault`] that says what is wrong.
 //!
 //! Who may connect is decided by what carries the stream (SSH, or the rights of a local socket). Nothing here asks for
-//! names or keys.
+//! names or keys. On the socket of a host's enforcer, a stream may be for one account only ([`binding`]).
 
+pub mod binding;
 pub mod frame;
 pub mod image;
 pub mod local;

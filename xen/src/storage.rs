@@ -4,6 +4,7 @@
 //! Nothing of a user's is mounted or parsed in the control domain: images are copied as blocks, in a format that is
 //! stated and never guessed; file systems are only made, on fresh volumes.
 
+mod account_images;
 mod addresses;
 mod cache;
 pub(crate) mod command;
@@ -25,6 +26,7 @@ use std::borrow::Cow;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+pub use account_images::AccountImages;
 pub use command::Interrupt;
 pub use machine_storage::MachineStorage;
 
@@ -38,7 +40,8 @@ pub trait Storage: Send + Sync {
     /// What volumes can have in all, in bytes: what they have now and what is free.
     fn capacity_bytes(&self) -> Result<u64, HypervisorError>;
 
-    /// The names of the images it can provide, ordered, whether in its cache already or not.
+    /// The names of the images it can provide, ordered, whether in its cache already or not; those of accounts by their
+    /// names on the host ([`crate::own_image`]).
     fn images(&self) -> Result<Vec<String>, HypervisorError>;
 
     /// The image is in the cache. True where it had to be made ready.
@@ -64,8 +67,8 @@ pub trait Storage: Send + Sync {
     /// Gives back what [`Storage::attach`] took of the machine, such as loop devices, when the domain is stopped.
     fn detach(&self, name: &str) -> Result<(), HypervisorError>;
 
-    /// What a domain with this spec boots.
-    fn boot_files(&self, spec: &DomainSpec) -> Result<BootFiles, HypervisorError>;
+    /// What a domain of this owner with this spec boots.
+    fn boot_files(&self, spec: &DomainSpec, ownership: &Ownership) -> Result<BootFiles, HypervisorError>;
 
     /// Volumes, seed, addresses and record of the domain are gone. True where there was anything.
     fn remove(&self, name: &str) -> Result<bool, HypervisorError>;

@@ -27,6 +27,8 @@ pub(super) fn authenticate(dialled: &mut Dialled, target: &SshTarget) -> Result<
     let is_encrypted = attempt.tried.iter().any(|key| key.contains(ENCRYPTED));
     let remedy = if is_encrypted {
         "a key with a passphrase has to be in your agent: ssh-add KEY".to_owned()
+    } else if let Some(remedy) = &target.entry_remedy {
+        remedy.clone()
     } else {
         format!("have one of your keys added there: ssh-copy-id -p {} {}@{}", target.port, target.user, target.host)
     };
@@ -60,10 +62,13 @@ impl Attempt<'_> {
                 return Ok(false);
             }
         };
-        let wanted: Option<Vec<Vec<u8>>> = self
-            .target
-            .identities_only
-            .then(|| self.target.identities.iter().filter_map(|path| public_half(path)).collect());
+        let wanted: Option<Vec<Vec<u8>>> = match &self.target.agent_key {
+            Some(key) => Some(blob(key).into_iter().collect()),
+            None => self
+                .target
+                .identities_only
+                .then(|| self.target.identities.iter().filter_map(|path| public_half(path)).collect()),
+        };
         let is_wanted = |blob: &[u8]| wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|key| key == blob));
         for identity in identities.iter().filter(|identity| is_wanted(identity.blob())).take(AGENT_KEYS_MAX) {
             let name = format!("{} {} of the agent", fingerprint(identity.blob()), identity.comment());
@@ -157,6 +162,11 @@ fn public_half(path: &Path) -> Option<Vec<u8>> {
     name.push(".pub");
     let mut text = String::new();
     File::open(Path::new(&name)).ok()?.take(KEY_BYTES_MAX).read_to_string(&mut text).ok()?;
+    blob(&text)
+}
+
+/// What a public key is to SSH.
+fn blob(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text.split_ascii_whitespace().nth(1)?).ok()
 }
 

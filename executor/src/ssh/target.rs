@@ -22,6 +22,11 @@ pub struct SshTarget {
     pub agent: Option<PathBuf>,
     /// True where of the agent's keys only those are tried whose public half (`FILE.pub`) belongs to `identities`.
     pub identities_only: bool,
+    /// The only one of the agent's keys that is tried, as OpenSSH writes public keys; where there is one, `identities_only`
+    /// says nothing about the agent.
+    pub agent_key: Option<String>,
+    /// What to do where the user is not let in, where that is known better than by OpenSSH's users.
+    pub entry_remedy: Option<String>,
     /// A command whose input and output lead to the host, instead of a connection of our own. A shell reads it.
     pub proxy: Option<String>,
     /// Lists of known hosts. Those that are not there are passed over.
@@ -75,6 +80,8 @@ impl SshTarget {
             identities: Vec::new(),
             agent: None,
             identities_only: false,
+            agent_key: None,
+            entry_remedy: None,
             proxy: None,
             known_hosts: Vec::new(),
             accept_new_into: None,

@@ -115,7 +115,7 @@ fn schemas() -> Value {
             ("sequence", number()),
             ("issued_at", number()),
         ],
-        &[("prices", json!({ "type": "object" })), ("unique", json!({ "type": "object" }))],
+        &[("prices", json!({ "type": "object" })), ("unique", json!({ "type": "object" })), ("ssh", text())],
     );
     json!({
         "HostRecord": record,

@@ -50,6 +50,7 @@ pub fn record(number: u8, seconds: i64) -> HostRecord {
         prices: Default::default(),
         unique: Default::default(),
         images: vec!["std:tiny".into()],
+        ssh: None,
         ssh_host_key: None,
         software_version: "0.1.0".into(),
         load: Quantity::ZERO,

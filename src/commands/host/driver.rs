@@ -6,7 +6,7 @@ use tycoon_xen::hypervisor::{Hypervisor, HypervisorError};
 #[cfg(feature = "libvirt")]
 use tycoon_xen::libvirt::LibvirtHost;
 use tycoon_xen::machine::Machine;
-use tycoon_xen::remote::image::ImageReceiver;
+use tycoon_xen::remote::image::{AccountImageStore, ImageReceiver};
 #[cfg(feature = "libvirt")]
 use tycoon_xen::storage::MachineStorage;
 
@@ -16,15 +16,17 @@ use crate::failure::Failure;
 pub struct Driver {
     /// The hypervisor.
     pub hypervisor: Arc<dyn Hypervisor>,
-    /// What takes images in.
+    /// What takes images of the machine's owner in.
     pub images: Arc<dyn ImageReceiver>,
+    /// What takes those in that accounts bring for themselves.
+    pub account_images: Arc<dyn AccountImageStore>,
 }
 
 /// Opens the hypervisor of this machine, and its storage.
 #[cfg(feature = "libvirt")]
 pub fn open(machine: &Machine) -> Result<Driver, Failure> {
     let (host, storage) = parts(machine).map_err(|error| Failure::from_error(crate::exit::Exit::Failed, &error))?;
-    Ok(Driver { hypervisor: Arc::new(host), images: storage })
+    Ok(Driver { hypervisor: Arc::new(host), images: storage.clone(), account_images: storage })
 }
 
 /// Opens only the hypervisor.

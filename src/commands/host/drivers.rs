@@ -110,7 +110,7 @@ impl DriverChoice {
         simulated: &MemoryHostConfig,
     ) -> Result<Arc<dyn Hypervisor>, Failure> {
         match self {
-            Self::Memory => open_memory(database, simulated),
+            Self::Memory => Ok(Arc::new(open_memory(database, simulated)?)),
             Self::Enforce(path) => {
                 let connector = SocketConnector::new(name.as_str(), path.clone());
                 Ok(Arc::new(RemoteHypervisor::over(Arc::new(connector))))
@@ -120,10 +120,8 @@ impl DriverChoice {
 }
 
 /// The simulated machine that is kept in a database.
-pub fn open_memory(database: &sled::Db, config: &MemoryHostConfig) -> Result<Arc<dyn Hypervisor>, Failure> {
+pub fn open_memory(database: &sled::Db, config: &MemoryHostConfig) -> Result<MemoryHost, Failure> {
     let tree = database.open_tree("machine").map_err(|error| Failure::from_error(Exit::Failed, &error))?;
     let opened = MemoryHost::open(tree, config.clone());
-    Ok(Arc::new(opened.map_err(|error| {
-        Failure::from_error(Exit::Failed, &error).context("the simulated machine cannot be opened")
-    })?))
+    opened.map_err(|error| Failure::from_error(Exit::Failed, &error).context("the simulated machine cannot be opened"))
 }

@@ -8,13 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
-use tycoon_xen::enforcer::Enforcer;
+use tycoon_xen::enforcer::{AccountGate, Enforcer};
 use tycoon_xen::hypervisor::Hypervisor;
 use tycoon_xen::remote::Session;
+use tycoon_xen::remote::binding::Binding;
+use tycoon_xen::remote::image::{AccountImageStore, ImageReceiver};
 use tycoon_xen::remote::socket::SocketServer;
+use tycoon_xen::storage::AccountImages;
 
-use super::driver;
 use super::drivers::{DATABASE_CACHE_BYTES, SimulatedArgs, open_memory};
+use super::{driver, local_users};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::folders;
@@ -25,7 +28,7 @@ use crate::service::settings::Settings;
 use crate::site::store;
 
 /// Where it listens unless told otherwise.
-const USUAL_SOCKET: &str = "/run/tycoon/enforce.sock";
+pub const USUAL_SOCKET: &str = "/run/tycoon/enforce.sock";
 /// The settings.
 const SETTINGS: &[&str] = &["socket", "driver", "users", "store", "cpus", "memory", "disk", "images", "boot-time"];
 
@@ -85,26 +88,37 @@ pub fn run(arguments: &EnforceArgs, output: &Output) -> Result<Exit, Failure> {
     let socket = arguments.socket.clone().or_else(|| settings.text("socket").map(PathBuf::from));
     let socket = socket.unwrap_or_else(|| PathBuf::from(USUAL_SOCKET));
     let choice = arguments.driver.clone().map_or_else(|| settings.parsed("driver"), |driver| Ok(Some(driver)))?;
-    let (hypervisor, images) = match choice.unwrap_or(EnforcedDriver::Libvirt) {
+    let enforced = match choice.unwrap_or(EnforcedDriver::Libvirt) {
         EnforcedDriver::Libvirt => {
             let machine = machine::load(Path::new(MACHINE_FILE))?;
             let driver = driver::open(&machine)?;
-            (driver.hypervisor, Some(driver.images))
+            Enforced {
+                hypervisor: driver.hypervisor,
+                images: Some(driver.images),
+                account_images: driver.account_images,
+            }
         }
-        EnforcedDriver::Memory => (simulated(arguments, &settings)?, None),
+        EnforcedDriver::Memory => simulated(arguments, &settings)?,
     };
-    let users = users(arguments, &settings)?;
-    let mut session = Session::new(Arc::new(Enforcer::new(hypervisor)));
-    if let Some(images) = images {
+    let users = local_users::numbers(&arguments.user, settings.text("users"), "tycoon", "--user")?;
+    let enforcer = Arc::new(Enforcer::new(enforced.hypervisor));
+    let mut session = Session::new(enforcer.clone());
+    if let Some(images) = enforced.images {
         session = session.with_images(images);
     }
+    let account_images = enforced.account_images;
+    let of_account = move |binding: Binding| {
+        let gate = AccountGate::new(enforcer.clone(), binding.account);
+        gate.session(Some(account_images.clone()), binding.upload_bytes)
+    };
     if let Some(folder) = socket.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
         std::fs::DirBuilder::new().mode(0o755).create(folder).map_err(|error| {
             failed(&error).context(&format!("the folder {} of the socket cannot be made", folder.display()))
         })?;
     }
     let server = SocketServer::listen(&socket, users, session)
-        .map_err(|error| failed(&error).context(&format!("cannot listen on {}", socket.display())))?;
+        .map_err(|error| failed(&error).context(&format!("cannot listen on {}", socket.display())))?
+        .with_accounts(of_account);
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, stop.clone()).map_err(|error| failed(&error))?;
@@ -116,7 +130,16 @@ pub fn run(arguments: &EnforceArgs, output: &Output) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-fn simulated(arguments: &EnforceArgs, settings: &Settings) -> Result<Arc<dyn Hypervisor>, Failure> {
+/// What the enforcer has, and lends.
+struct Enforced {
+    hypervisor: Arc<dyn Hypervisor>,
+    /// Where images of the machine's owner go.
+    images: Option<Arc<dyn ImageReceiver>>,
+    /// Where those go that accounts bring.
+    account_images: Arc<dyn AccountImageStore>,
+}
+
+fn simulated(arguments: &EnforceArgs, settings: &Settings) -> Result<Enforced, Failure> {
     let folder = arguments.store.clone().or_else(|| settings.text("store").map(PathBuf::from));
     let folder = folder.ok_or_else(|| {
         Failure::new(Exit::Usage, "where the simulated machine keeps its state is not said")
@@ -124,29 +147,8 @@ fn simulated(arguments: &EnforceArgs, settings: &Settings) -> Result<Arc<dyn Hyp
     })?;
     folders::make(&folder)?;
     let database = store::open_database_at(&folder.join("database"), &folder, DATABASE_CACHE_BYTES)?;
-    open_memory(&database, &arguments.simulated.over(settings)?)
-}
-
-/// The numbers of the users who may ask.
-fn users(arguments: &EnforceArgs, settings: &Settings) -> Result<Vec<u32>, Failure> {
-    let names: Vec<String> = match (arguments.user.as_slice(), settings.text("users")) {
-        ([], Some(text)) => text.split(',').map(|name| name.trim().to_owned()).collect(),
-        ([], None) => vec!["tycoon".to_owned()],
-        (given, _) => given.to_vec(),
-    };
-    let known = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let number_of = |name: &String| {
-        if let Ok(number) = name.parse::<u32>() {
-            return Ok(number);
-        }
-        let of_line = |line: &str| {
-            let mut fields = line.split(':');
-            (fields.next() == Some(name.as_str())).then(|| fields.nth(1)?.parse::<u32>().ok()).flatten()
-        };
-        known.lines().find_map(of_line).ok_or_else(|| {
-            Failure::new(Exit::Failed, format!("there is no user `{name}` on this machine"))
-                .help("make one with `useradd --system tycoon`, or name another with --user")
-        })
-    };
-    names.iter().map(number_of).collect()
+    let images = AccountImages::open(folder.join("account-images"));
+    let images = images.map_err(|error| Failure::from_error(Exit::Failed, &error))?;
+    let host = Arc::new(open_memory(&database, &arguments.simulated.over(settings)?)?.with_account_images(images));
+    Ok(Enforced { hypervisor: host.clone(), images: None, account_images: host })
 }

@@ -2,6 +2,7 @@
 
 pub mod account;
 mod addresses;
+mod authorized_keys;
 mod bank_watch;
 mod bid;
 mod check;
@@ -12,6 +13,7 @@ mod enforce;
 mod heart;
 mod history;
 mod install;
+mod local_users;
 mod metrics;
 mod money;
 mod owner;
@@ -77,7 +79,9 @@ pub enum HostCommand {
     /// Have the domains of this machine be as its market says; what `tycoon host serve` speaks with
     Enforce(enforce::EnforceArgs),
     /// Serve the hypervisor of this machine on standard input and output; what `tycoon` runs over SSH
-    Session,
+    Session(session::SessionArgs),
+    /// Say what a key may do here; what sshd asks
+    AuthorizedKeys(authorized_keys::AuthorizedKeysArgs),
 }
 
 /// Runs one of the commands.
@@ -105,6 +109,7 @@ pub fn run(command: &HostCommand, output: &Output) -> Result<Exit, Failure> {
         HostCommand::Withdraw(arguments) => owner::withdraw(arguments, output),
         HostCommand::Serve(arguments) => serve::run(arguments, output),
         HostCommand::Enforce(arguments) => enforce::run(arguments, output),
-        HostCommand::Session => session::run(),
+        HostCommand::Session(arguments) => session::run(arguments),
+        HostCommand::AuthorizedKeys(arguments) => authorized_keys::run(arguments, output),
     }
 }

@@ -13,12 +13,14 @@ use tycoon_market::{AccountId, HostName, PublicKey, Quantity, ResourceKind, Time
 use tycoon_rpc::{Caller, Clock, HttpSettings, HttpTransport, Published, Server, Signer, key_file};
 use tycoon_sls::announce::{self, AnnouncePolicy, Announcing};
 use tycoon_sls::client::{NamedCaller, SlsClient};
-use tycoon_xen::daemon::{HostDaemon, HostIdentity, HostParts, openapi};
+use tycoon_xen::daemon::{HostDaemon, HostIdentity, HostParts, SshPlace, openapi};
+use tycoon_xen::entry::EntryServer;
 use tycoon_xen::hypervisor::Hypervisor;
 
 use super::bank_watch::BankWatch;
 use super::drivers::{DATABASE_CACHE_BYTES, DriverChoice, SimulatedArgs};
 use super::heart::Heart;
+use super::local_users;
 use super::metrics;
 use super::policy_file::PolicyFile;
 use super::steady_clock::SteadyClock;
@@ -53,6 +55,10 @@ const SETTINGS: &[&str] = &[
     "address",
     "labels",
     "policy",
+    "ssh",
+    "ssh-key",
+    "keys-socket",
+    "keys-users",
     "cpus",
     "memory",
     "disk",
@@ -108,6 +114,18 @@ pub struct ServeArgs {
     /// A file with prices and rules, which is read again when it changes
     #[arg(long, value_name = "FILE", env = "TYCOON_HOST_POLICY")]
     pub policy: Option<PathBuf>,
+    /// Where users reach this machine over SSH, for consoles and images: tycoon@host1.example.org:22
+    #[arg(long, value_name = "PLACE", env = "TYCOON_HOST_SSH")]
+    pub ssh: Option<String>,
+    /// The ed25519 key that it shows there, as in /etc/ssh/ssh_host_ed25519_key.pub
+    #[arg(long, value_name = "KEY", env = "TYCOON_HOST_SSH_KEY")]
+    pub ssh_key: Option<PublicKey>,
+    /// The socket at which sshd hears whose a key is: /run/tycoon-host/keys.sock
+    #[arg(long, value_name = "SOCKET", env = "TYCOON_HOST_KEYS_SOCKET")]
+    pub keys_socket: Option<PathBuf>,
+    /// Who may ask there, besides root: names or numbers of users, separated by commas [default: tycoon-keys]
+    #[arg(long, value_name = "USERS", value_delimiter = ',')]
+    pub keys_user: Vec<String>,
     /// What a simulated host has.
     #[command(flatten)]
     pub simulated: SimulatedArgs,
@@ -125,6 +143,9 @@ struct Plan {
     http: HttpSettings,
     labels: BTreeMap<String, String>,
     policy: PolicyFile,
+    ssh: Option<SshPlace>,
+    /// The socket of sshd's questions, and who may ask.
+    keys: Option<(PathBuf, Vec<u32>)>,
 }
 
 impl ServeArgs {
@@ -189,6 +210,15 @@ impl ServeArgs {
             _ => Err(Failure::new(Exit::Usage, format!("the label `{text}` is none")).help("write NAME=VALUE: rack=a")),
         };
         let trusted = file(&self.trusted_certificates, "trusted-certificates");
+        let ssh = self.ssh.clone().or_else(|| settings.text("ssh").map(str::to_owned));
+        let host_key = self.ssh_key.map_or_else(|| settings.parsed("ssh-key"), |key| Ok(Some(key)))?;
+        let keys = match file(&self.keys_socket, "keys-socket") {
+            Some(socket) => {
+                let named = settings.text("keys-users");
+                Some((socket, local_users::numbers(&self.keys_user, named, "tycoon-keys", "--keys-user")?))
+            }
+            None => None,
+        };
         Ok(Plan {
             store,
             name,
@@ -200,6 +230,8 @@ impl ServeArgs {
             http: HttpSettings { trusted, ..HttpSettings::default() },
             labels: labels.iter().map(label).collect::<Result<_, _>>()?,
             policy: PolicyFile::at(file(&self.policy, "policy")),
+            ssh: ssh.map(|address| SshPlace { address, host_key }),
+            keys,
         })
     }
 }
@@ -239,17 +271,24 @@ pub fn run(arguments: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
     let url = format!("{scheme}://{}", server.address());
     let addresses = addresses(arguments, &settings, &url);
     let announcing = announce_to(&plan, &daemon, &signer, &clock, addresses)?;
+    let entry = match &plan.keys {
+        Some((socket, users)) => Some(EntryServer::start(socket, users.clone(), daemon.clone()).map_err(|error| {
+            failed(&error).context(&format!("sshd's questions cannot be heard at {}", socket.display()))
+        })?),
+        None => None,
+    };
+    let site_line = site_line(&plan, &url, &daemon.key());
     let heart = Heart::start(daemon.clone(), hypervisor, plan.policy, clock, announcing.clone())
         .map_err(|error| failed(&error))?;
     let key = daemon.key();
     tracing::info!(%url, %key, fingerprint = key.fingerprint(), name = %plan.name, "the host is open");
     output.message(&format!(
-        "the host {} ({}) is open at {url}; name it in a site with\n  network-host {} {{ url \"{url}\"; key \"{key}\"; }}",
+        "the host {} ({}) is open at {url}; name it in a site with\n  {site_line}",
         plan.name,
         key.fingerprint(),
-        plan.name
     ));
     server.run_until(signals);
+    drop(entry);
     heart.stop();
     if let Some(announcing) = announcing.and_then(Arc::into_inner) {
         announcing.stop();
@@ -257,6 +296,18 @@ pub fn run(arguments: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
     database.flush().map_err(|error| failed(&error))?;
     tracing::info!("the host is closed");
     Ok(Exit::Ok)
+}
+
+/// What a site says of the host.
+fn site_line(plan: &Plan, url: &str, key: &PublicKey) -> String {
+    let mut line = format!("network-host {} {{ url \"{url}\"; key \"{key}\";", plan.name);
+    if let Some(SshPlace { address, host_key }) = &plan.ssh {
+        line.push_str(&format!(" ssh \"{address}\";"));
+        if let Some(key) = host_key {
+            line.push_str(&format!(" ssh-key \"{key}\";"));
+        }
+    }
+    line + " }"
 }
 
 /// A client of the bank that pays the host.
@@ -301,6 +352,7 @@ fn open(
         .with_receiver(|receiver| receiver.with_marks(Arc::new(replay.marks), replay.mark))
         .with_owner_keys(plan.owner_keys.clone())
         .with_labels(plan.labels.clone())
+        .with_ssh(plan.ssh.clone())
         .with_save_hook(crate::site::world::host_hook()))
 }
 

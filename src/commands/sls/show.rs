@@ -102,6 +102,9 @@ fn lines(host: &SeenHost) -> Vec<Vec<String>> {
     lines.extend(
         record.unique.iter().map(|(kind, unique)| (kind.word(), format!("{} of {} free", unique.free, unique.count))),
     );
+    if let Some(place) = &record.ssh {
+        lines.push(("SSH", place.clone()));
+    }
     if let Some(key) = &record.ssh_host_key {
         lines.push(("SSH host key", key.clone()));
     }

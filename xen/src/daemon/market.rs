@@ -16,6 +16,7 @@ use crate::market::{
     AccountReport, BidRequest, ChargesReport, CloseReport, EscrowReport, OfferToAccount, OffersReport, PreviewReport,
     PreviewRequest, Quote, QuoteRequest, RefundRequest,
 };
+use crate::own_image;
 use crate::status::DomainStatus;
 
 /// How long a quote is held.
@@ -193,7 +194,7 @@ impl HostDaemon {
         let closed = state.closed.get(&id).into_iter().flat_map(|closed| &closed.escrows).copied();
         Ok(OffersReport {
             offers: offers.collect(),
-            images: facts.images,
+            images: own_image::visible(&facts.images, Some(&account)),
             is_draining: state.auctioneer.is_draining(),
             unsettled: closed.filter(|escrow| !state.is_settled(escrow)).collect(),
             prices: published::prices(&state),

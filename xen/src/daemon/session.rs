@@ -9,6 +9,7 @@ use super::market::{MarketError, reserved};
 use super::usage::disk_bytes;
 use super::{HostDaemon, alone};
 use crate::hypervisor::HypervisorError;
+use crate::own_image;
 use crate::protocol::{Answer, HostError, Request};
 use crate::spec::{DomainPath, DomainSpec, Ownership, hypervisor_name};
 use crate::spec_check;
@@ -115,11 +116,15 @@ impl HostDaemon {
             Request::Inspect { pool } => self.inspect(account, pool.as_ref()),
             Request::EnsureImage { image } => {
                 let facts = self.hypervisor.facts().map_err(|error| failed("looking at the host", error))?;
-                if !facts.images.contains(&image) {
-                    return Err(HostError::NoImage { image, available: facts.images });
+                let available = own_image::visible(&facts.images, Some(&account));
+                if !available.contains(&image) {
+                    return Err(HostError::NoImage { image, available });
                 }
+                // What the account has brought for itself has another name on the host.
+                let own = own_image::name_on_host(&account, &image);
+                let name = if facts.images.contains(&image) { &image } else { &own };
                 let changed =
-                    self.hypervisor.ensure_image(&image).map_err(|error| failed("fetching the image", error))?;
+                    self.hypervisor.ensure_image(name).map_err(|error| failed("fetching the image", error))?;
                 Ok(Answer::Ensured { changed, domain: None })
             }
             Request::EnsureVolumes { pool, generation, spec } => {

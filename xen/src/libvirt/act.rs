@@ -38,7 +38,7 @@ impl Host {
         self.connection.with(OPERATION, |connect| {
             let seen = self.own_or_new(connect, &name, ownership)?;
             let before = seen.as_ref().and_then(Seen::own_marks);
-            let boot = self.storage.boot_files(spec)?;
+            let boot = self.storage.boot_files(spec, ownership)?;
             let mut marks = Marks {
                 ownership: ownership.clone(),
                 spec: spec.clone(),
@@ -129,7 +129,7 @@ impl Host {
         interfaces: &[Interface],
     ) -> Result<(), Fault> {
         const OPERATION: &str = "starting the domain";
-        let boot = self.storage.boot_files(&marks.spec)?;
+        let boot = self.storage.boot_files(&marks.spec, &marks.ownership)?;
         let disks = self.storage.attach(&seen.name)?;
         if let Some(disk) = disks.iter().find(|disk| disk.device.to_str().is_none()) {
             let reason = format!("the name of its disk {} is not a text", disk.device.display());

@@ -10,6 +10,7 @@ use super::config::MemoryHostConfig;
 use super::cpu::{CpuClaim, distribute};
 use super::domain::{Definition, Domain, Interface, Life, Phase, fault_of};
 use crate::hypervisor::{HostFacts, HypervisorError};
+use crate::own_image;
 use crate::spec::{Addressing, DomainSpec, Ownership};
 
 type Result<T, E = HypervisorError> = std::result::Result<T, E>;
@@ -116,8 +117,8 @@ impl State {
         }
     }
 
-    pub(super) fn ensure_image(&mut self, image: &str) -> Result<bool> {
-        if !self.host.config.provides(image) {
+    pub(super) fn ensure_image(&mut self, image: &str, was_brought: bool) -> Result<bool> {
+        if !self.host.config.provides(image) && !was_brought {
             return Err(HypervisorError::NoImage(image.to_owned()));
         }
         Ok(self.host.cached_images.insert(image.to_owned()))
@@ -137,7 +138,9 @@ impl State {
                     *size = volume.size_bytes;
                 }
                 None => {
-                    if volume.name == "root" && !self.host.cached_images.contains(&spec.image) {
+                    let own = own_image::name_on_host(&ownership.account, &spec.image);
+                    let is_cached = |image: &String| self.host.cached_images.contains(image);
+                    if volume.name == "root" && !is_cached(&spec.image) && !is_cached(&own) {
                         return Err(HypervisorError::NoImage(spec.image.clone()));
                     }
                     growth = growth.saturating_add(volume.size_bytes);

@@ -283,6 +283,12 @@ impl RemoteHypervisor {
         }
     }
 
+    /// The host has an image that lies here. True where it had to be sent; false too where no such image lies here.
+    pub fn bring(&self, image: &str) -> Result<bool, HypervisorError> {
+        let local = self.images.get(image).map_err(|error| self.failed("fetching the image", &error.to_string()))?;
+        Ok(local.map(|local| self.upload(&local)).transpose()?.unwrap_or(false))
+    }
+
     fn ensure(&self, call: &Call) -> Result<bool, HypervisorError> {
         match self.ask(call)? {
             Reply::Ensured(is_changed) => Ok(is_changed),
@@ -340,8 +346,7 @@ impl Hypervisor for RemoteHypervisor {
 
     fn ensure_image(&self, image: &str) -> Result<bool, HypervisorError> {
         let call = Call::EnsureImage { image: image.to_owned() };
-        let local = self.images.get(image).map_err(|error| self.failed(call.operation(), &error.to_string()))?;
-        let was_sent = local.map(|local| self.upload(&local)).transpose()?.unwrap_or(false);
+        let was_sent = self.bring(image)?;
         Ok(self.ensure(&call)? || was_sent)
     }
 

@@ -56,7 +56,8 @@ pub(super) fn serve(
     loop {
         match inbox.recv_timeout(step) {
             Ok(frame) => match frame? {
-                None => return Ok(()),
+                // Nobody types any more. Whoever still reads is told that this is an end, and no broken connection.
+                None => return Ok(outbox.say(&FromHost::Closed)?),
                 // What cannot be typed any more is lost with the domain; its end is told by its output.
                 Some(Frame::Data(typed)) => drop(input.write_all(&typed).and_then(|()| input.flush())),
                 Some(Frame::Message(message)) => match frame::parse(&message)? {
@@ -89,7 +90,10 @@ pub(super) fn open(mut stream: Stream, name: &str, patience: Duration) -> Result
     match answer? {
         FromHost::Opened => {}
         FromHost::Refused { error } => return Err(OpenError::Refused(error)),
-        FromHost::Fault(fault) => return Err(OpenError::Stream(FrameError::Nonsense(fault.message))),
+        FromHost::Fault(fault) => {
+            let operation = "opening the console".into();
+            return Err(OpenError::Refused(HypervisorError::Failed { operation, reason: fault.message }));
+        }
         other => return Err(OpenError::Stream(FrameError::Nonsense(format!("{other:?} instead of a console")))),
     }
     let guard = Arc::new(CloseOnDrop(stream.close));

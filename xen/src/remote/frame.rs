@@ -98,6 +98,11 @@ fn strange_bytes(bytes: &[u8]) -> FrameError {
 
 /// Reads a frame; `None` at an orderly end.
 pub fn read(reader: &mut dyn Read) -> Result<Option<Frame>, FrameError> {
+    read_within(reader, MESSAGE_BYTES_MAX)
+}
+
+/// The same where a message has at most so many bytes.
+pub fn read_within(reader: &mut dyn Read, message_bytes_max: usize) -> Result<Option<Frame>, FrameError> {
     let mut header = [0; 5];
     let mut filled = 0;
     while filled < header.len() {
@@ -112,7 +117,7 @@ pub fn read(reader: &mut dyn Read) -> Result<Option<Frame>, FrameError> {
     let [kind, length @ ..] = header;
     let bytes = u32::from_be_bytes(length) as usize;
     let most = match kind {
-        MESSAGE => MESSAGE_BYTES_MAX,
+        MESSAGE => message_bytes_max.min(MESSAGE_BYTES_MAX),
         DATA => DATA_BYTES_MAX,
         other => return Err(FrameError::UnknownKind(other)),
     };

@@ -26,12 +26,26 @@ pub struct SessionLimits {
     pub calls_max: usize,
     /// A client that says nothing for so long is taken for gone. Clients ping far more often.
     pub silence_max: Duration,
+    /// The longest message of a client, in bytes.
+    pub message_bytes_max: usize,
 }
 
 impl Default for SessionLimits {
     fn default() -> Self {
-        Self { workers: 4, calls_max: 64, silence_max: Duration::from_secs(300) }
+        Self {
+            workers: 4,
+            calls_max: 64,
+            silence_max: Duration::from_secs(300),
+            message_bytes_max: frame::MESSAGE_BYTES_MAX,
+        }
     }
+}
+
+impl SessionLimits {
+    /// For somebody of whom nothing is known but the account: one call at a time, and no message that is longer than a
+    /// question needs.
+    pub const STRANGER: Self =
+        Self { workers: 1, calls_max: 64, silence_max: Duration::from_secs(120), message_bytes_max: 16 << 10 };
 }
 
 /// Serves a hypervisor to the client at the other end of a stream.
@@ -129,13 +143,14 @@ impl Session {
         outbox.send(&greeting)?;
         // One frame is handed over while the next is read, and no more.
         let (hand_over, inbox) = sync_channel(0);
+        let message_bytes_max = self.limits.message_bytes_max;
         let read = move || {
             if let Err(error) = frame::read_preamble(&mut reader) {
                 let _ = hand_over.send(Err(error));
                 return;
             }
             loop {
-                let frame = frame::read(&mut reader);
+                let frame = frame::read_within(&mut reader, message_bytes_max);
                 let is_last = !matches!(frame, Ok(Some(_)));
                 if hand_over.send(frame).is_err() || is_last {
                     return;
@@ -203,6 +218,14 @@ impl Session {
         }
         result
     }
+}
+
+/// Tells whoever wants a session why there is none.
+pub(super) fn refuse(writer: &mut dyn Write, why: &str) -> Result<(), FrameError> {
+    let mut words = PREAMBLE.to_vec();
+    words.extend(frame::of_message(&Hello::ours())?);
+    words.extend(frame::of_message(&FromHost::Fault(Fault { message: why.to_owned() }))?);
+    frame::write(writer, &words)
 }
 
 /// The threads that do calls.

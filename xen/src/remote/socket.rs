@@ -3,23 +3,38 @@
 //!
 //! Who may connect is decided twice: by the rights of the socket's folder, and by the credentials of the process at the
 //! other end, which the kernel vouches for.
+//!
+//! A stream may also be that of one account, whose SSH session ends here ([`super::binding`]). Then it is served what is
+//! that account's. Strangers have places of their own, a few each, so that they cannot take those of the market.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fmt;
+use std::io::{self, Read};
 use std::net::Shutdown;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::serve::Session;
+use tycoon_market::AccountId;
+
+use super::binding::{self, Beginning, Binding};
+use super::serve::{self, Session};
 use super::stream::{ConnectError, Connector, Stream};
 
-/// Streams that are served at one time; further ones are closed at once.
+/// Streams of the market that are served at one time; further ones are closed at once.
 const STREAMS_MAX: usize = 16;
+/// Streams of accounts that are served at one time.
+const ACCOUNT_STREAMS_MAX: usize = 32;
+/// The same, of one account.
+const STREAMS_OF_ACCOUNT_MAX: usize = 6;
+/// Streams of which nobody knows yet whose they are.
+const NEW_STREAMS_MAX: usize = 16;
+/// How long a stream may take to say whose it is. Who opens it says that at once.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take no answer before its stream is given up.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often somebody looks whether to stop.
@@ -97,26 +112,81 @@ pub struct SocketServer {
     listener: UnixListener,
     path: PathBuf,
     users: Vec<u32>,
-    session: Session,
-    streams: Streams,
+    sessions: Sessions,
+    served: Arc<Mutex<Served>>,
     next_stream: AtomicU64,
 }
 
-/// The streams that are served, by number.
-type Streams = Arc<Mutex<BTreeMap<u64, UnixStream>>>;
+/// Makes the session of an account.
+type AccountSessions = Arc<dyn Fn(Binding) -> Session + Send + Sync>;
 
-/// A place among those that are served; it is free again once this is dropped, also by a panic.
+/// What is served to whom.
+#[derive(Clone)]
+struct Sessions {
+    market: Session,
+    account: Option<AccountSessions>,
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions").field("market", &self.market).finish_non_exhaustive()
+    }
+}
+
+/// Whose a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Party {
+    /// It has not said so yet.
+    New,
+    Market,
+    Account(AccountId),
+}
+
+/// The streams that are served, by number.
+#[derive(Debug, Default)]
+struct Served(BTreeMap<u64, (Party, UnixStream)>);
+
+impl Served {
+    /// Why there is no place for one more stream of this party; `None` where there is.
+    fn no_place(&self, party: Party) -> Option<String> {
+        let count = |is_one: &dyn Fn(Party) -> bool| self.0.values().filter(|(party, _)| is_one(*party)).count();
+        let is_accounts = |party| matches!(party, Party::Account(_));
+        let full = |most: usize, whose: &str| Some(format!("{most} connections {whose} are served already"));
+        match party {
+            Party::New if count(&|other| other == party) >= NEW_STREAMS_MAX => full(NEW_STREAMS_MAX, "of nobody known"),
+            Party::Market if count(&|other| other == party) >= STREAMS_MAX => full(STREAMS_MAX, "of the market"),
+            Party::Account(_) if count(&|other| other == party) >= STREAMS_OF_ACCOUNT_MAX => {
+                full(STREAMS_OF_ACCOUNT_MAX, "of this account")
+            }
+            Party::Account(_) if count(&is_accounts) >= ACCOUNT_STREAMS_MAX => full(ACCOUNT_STREAMS_MAX, "of accounts"),
+            _ => None,
+        }
+    }
+}
+
+/// A place among the streams that are served; it is free again once this is dropped, also by a panic.
 struct Place {
-    served: Arc<AtomicUsize>,
-    kept: Option<(Streams, u64)>,
+    served: Arc<Mutex<Served>>,
+    number: u64,
+}
+
+impl Place {
+    /// The stream is this party's from now on; why it cannot be.
+    fn take(&self, party: Party) -> Result<(), String> {
+        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(why) = served.no_place(party) {
+            return Err(why);
+        }
+        if let Some((of, _)) = served.0.get_mut(&self.number) {
+            *of = party;
+        }
+        Ok(())
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some((streams, number)) = &self.kept {
-            streams.lock().unwrap_or_else(PoisonError::into_inner).remove(number);
-        }
-        self.served.fetch_sub(1, Ordering::SeqCst);
+        self.served.lock().unwrap_or_else(PoisonError::into_inner).0.remove(&self.number);
     }
 }
 
@@ -143,18 +213,24 @@ impl SocketServer {
             listener,
             path: path.to_owned(),
             users,
-            session,
-            streams: Arc::default(),
+            sessions: Sessions { market: session, account: None },
+            served: Arc::default(),
             next_stream: AtomicU64::new(0),
         })
     }
 
+    /// Serves accounts too, each what `session` makes for it.
+    #[must_use]
+    pub fn with_accounts(mut self, session: impl Fn(Binding) -> Session + Send + Sync + 'static) -> Self {
+        self.sessions.account = Some(Arc::new(session));
+        self
+    }
+
     /// Serves until `stop` is true; then the streams are ended and the socket is removed.
     pub fn serve(&self, stop: &AtomicBool) -> io::Result<()> {
-        let served = Arc::new(AtomicUsize::new(0));
         while !stop.load(Ordering::SeqCst) {
             match self.listener.accept() {
-                Ok((stream, _)) => self.welcome(stream, &served),
+                Ok((stream, _)) => self.welcome(stream),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait()?,
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -162,7 +238,7 @@ impl SocketServer {
                 }
             }
         }
-        for stream in self.streams.lock().unwrap_or_else(PoisonError::into_inner).values() {
+        for (_, stream) in self.served.lock().unwrap_or_else(PoisonError::into_inner).0.values() {
             // It fails where the client has closed it already.
             let _ = stream.shutdown(Shutdown::Both);
         }
@@ -178,7 +254,7 @@ impl SocketServer {
         }
     }
 
-    fn welcome(&self, stream: UnixStream, served: &Arc<AtomicUsize>) {
+    fn welcome(&self, stream: UnixStream) {
         let user = match rustix::net::sockopt::socket_peercred(&stream) {
             Ok(credentials) => credentials.uid.as_raw(),
             Err(error) => return tracing::warn!(%error, "who connects is not known, so that the connection is closed"),
@@ -186,35 +262,63 @@ impl SocketServer {
         if user != 0 && !self.users.contains(&user) {
             return tracing::warn!(user, "a user who may not connect has tried");
         }
-        let is_full = served.fetch_add(1, Ordering::SeqCst) >= STREAMS_MAX;
-        let place = Place { served: served.clone(), kept: None };
-        if is_full {
-            return tracing::warn!(user, "there are {STREAMS_MAX} connections already");
-        }
-        if let Err(error) = self.begin(stream, user, place) {
+        if let Err(error) = self.begin(stream, user) {
             tracing::warn!(%error, user, "a connection cannot be served");
         }
     }
 
-    fn begin(&self, stream: UnixStream, user: u32, mut place: Place) -> io::Result<()> {
+    fn begin(&self, stream: UnixStream, user: u32) -> io::Result<()> {
         stream.set_nonblocking(false)?;
         stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
-        let (reader, writer, kept) = (stream.try_clone()?, stream.try_clone()?, stream.try_clone()?);
-        let session = self.session.clone();
+        let kept = stream.try_clone()?;
         let number = self.next_stream.fetch_add(1, Ordering::SeqCst);
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner).insert(number, kept);
-        place.kept = Some((self.streams.clone(), number));
+        let place = {
+            let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(why) = served.no_place(Party::New) {
+                return Err(io::Error::other(why));
+            }
+            served.0.insert(number, (Party::New, kept));
+            Place { served: self.served.clone(), number }
+        };
+        let sessions = self.sessions.clone();
         let serve = move || {
-            let _place = place;
-            tracing::info!(user, "connected");
-            if let Err(error) = session.serve(reader, writer) {
-                tracing::warn!(user, %error, "the connection ended early");
-            } else {
-                tracing::info!(user, "disconnected");
+            if let Err(error) = sessions.serve(&stream, user, &place) {
+                tracing::warn!(%error, user, "a connection ended before it began");
             }
             // It fails where the client has closed it already.
             let _ = stream.shutdown(Shutdown::Both);
         };
         thread::Builder::new().name("enforce".into()).spawn(serve).map(drop)
+    }
+}
+
+impl Sessions {
+    /// Hears whose the stream is, and serves it.
+    fn serve(&self, stream: &UnixStream, user: u32, place: &Place) -> io::Result<()> {
+        let (mut reader, mut writer) = (stream.try_clone()?, stream.try_clone()?);
+        reader.set_read_timeout(Some(BEGIN_TIMEOUT))?;
+        let beginning = binding::read(&mut reader)?;
+        reader.set_read_timeout(None)?;
+        let (party, session, read) = match (beginning, &self.account) {
+            (Beginning::Bound(binding), Some(account)) => {
+                (Party::Account(binding.account), account(binding), Vec::new())
+            }
+            (Beginning::Bound(_), None) => {
+                let why = "this host serves no accounts over SSH";
+                return serve::refuse(&mut writer, why).map_err(io::Error::other);
+            }
+            // What is no session at all is told so by the session.
+            (Beginning::Other(read), _) => (Party::Market, self.market.clone(), read),
+        };
+        if let Err(why) = place.take(party) {
+            tracing::warn!(user, ?party, %why, "a connection is refused");
+            return serve::refuse(&mut writer, &why).map_err(io::Error::other);
+        }
+        tracing::info!(user, ?party, "connected");
+        match session.serve(io::Cursor::new(read).chain(reader), writer) {
+            Err(error) => tracing::warn!(user, ?party, %error, "the connection ended early"),
+            Ok(()) => tracing::info!(user, ?party, "disconnected"),
+        }
+        Ok(())
     }
 }

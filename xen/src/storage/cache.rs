@@ -11,6 +11,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,17 @@ struct Versioned<T> {
 struct Named {
     name: String,
     image: ImageDigest,
+}
+
+/// An image that is whole.
+#[derive(Debug)]
+pub(super) struct WholeImage {
+    /// Its name.
+    pub(super) name: String,
+    /// What its files have, in bytes.
+    pub(super) bytes: u64,
+    /// When it got its name last.
+    pub(super) named_at: SystemTime,
 }
 
 impl Cache {
@@ -134,17 +146,42 @@ impl Cache {
         Ok((UploadState { is_complete: false, offsets }, needed))
     }
 
-    /// What all uploads that are under way still need, in bytes.
-    pub(super) fn promised_bytes(&self) -> Result<u64, HypervisorError> {
+    /// The uploads that are under way.
+    pub(super) fn under_way(&self) -> Result<Vec<(ImageDigest, ImageManifest)>, HypervisorError> {
         let folder = self.folder.join("uploads");
-        let mut promised: u64 = 0;
+        let mut begun = Vec::new();
         for entry in fs::read_dir(&folder).map_err(|error| at(&folder, &error))? {
             let path = entry.map_err(|error| at(&folder, &error))?.path().join(MANIFEST);
             if let Some(manifest) = read::<ImageManifest>(&path)? {
-                promised = promised.saturating_add(self.state(&manifest)?.1);
+                begun.push((manifest.digest(), manifest));
             }
         }
+        Ok(begun)
+    }
+
+    /// What all uploads that are under way still need, in bytes.
+    pub(super) fn promised_bytes(&self) -> Result<u64, HypervisorError> {
+        let mut promised: u64 = 0;
+        for (_, manifest) in self.under_way()? {
+            promised = promised.saturating_add(self.state(&manifest)?.1);
+        }
         Ok(promised)
+    }
+
+    /// The images that are whole, one for each name.
+    pub(super) fn whole(&self) -> Result<Vec<WholeImage>, HypervisorError> {
+        let mut whole = Vec::new();
+        for name in self.names()? {
+            let path = self.name_file(&name);
+            let Some(named) = read::<Named>(&path)? else { continue };
+            let Some(manifest) = read::<ImageManifest>(&self.image_folder(named.image).join(MANIFEST))? else {
+                continue;
+            };
+            let named_at = fs::metadata(&path).and_then(|about| about.modified()).map_err(|error| at(&path, &error))?;
+            let bytes = manifest.files().fold(0_u64, |sum, (_, file)| sum.saturating_add(file.bytes));
+            whole.push(WholeImage { name, bytes, named_at });
+        }
+        Ok(whole)
     }
 
     /// Whether an upload is under way.
@@ -317,7 +354,8 @@ fn digest_of(path: &Path, interrupt: &Interrupt) -> Result<FileDigest, Hyperviso
     }
 }
 
-fn remove_folder(folder: &Path) -> Result<bool, HypervisorError> {
+/// The folder is gone with all that is in it. True where it was there.
+pub(super) fn remove_folder(folder: &Path) -> Result<bool, HypervisorError> {
     match fs::remove_dir_all(folder) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),

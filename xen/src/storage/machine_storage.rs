@@ -4,6 +4,7 @@
 //!  FOLDER/domains/NAME/record.json   what the domain has; written before anything is made
 //!                     /seed.iso      its seed disk
 //!  FOLDER/images/                    see the module `cache`
+//!  FOLDER/account-images/ACCOUNT/    the same, of what an account has brought for itself
 //!  FOLDER/locks/                     one file for each domain, and one for what domains share: addresses and space
 //! ```
 //!
@@ -13,6 +14,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::Ipv4Addr;
 
+use super::account_images::AccountImages;
 use super::cache::{self, Cache};
 use super::command::Interrupt;
 use super::folder::{Held, Locks, make_folder, read_bounded, write_whole};
@@ -25,6 +27,7 @@ use super::{
 use crate::hypervisor::HypervisorError;
 use crate::machine::{ImageExport, Machine};
 use crate::memory::fault_of;
+use crate::own_image;
 use crate::spec::{DomainSpec, Ownership};
 
 /// The volume that is made from the image.
@@ -46,6 +49,7 @@ pub struct MachineStorage {
     records: Records,
     pub(super) locks: Locks,
     pub(super) cache: Cache,
+    pub(super) account_images: AccountImages,
     pub(super) interrupt: Interrupt,
 }
 
@@ -60,7 +64,8 @@ impl MachineStorage {
         let records = Records::new(machine.folder.join("domains"))?;
         let locks = Locks::new(machine.folder.join("locks"))?;
         let cache = Cache::new(machine.folder.join("images"))?;
-        Ok(Self { machine, records, locks, cache, interrupt: Interrupt::default() })
+        let account_images = AccountImages::open(machine.folder.join("account-images"))?;
+        Ok(Self { machine, records, locks, cache, account_images, interrupt: Interrupt::default() })
     }
 
     /// What it is the storage of.
@@ -99,14 +104,38 @@ impl MachineStorage {
         }
     }
 
-    fn image(&self, image: &str) -> Result<ImageExport, HypervisorError> {
+    /// What a name means to the owner of a domain: what the machine exports, what the account has brought for itself,
+    /// what was uploaded for everybody.
+    fn image_for(&self, ownership: &Ownership, image: &str) -> Result<ImageExport, HypervisorError> {
+        if !self.exports(image)
+            && let Some(own) = self.account_images.find(&ownership.account, image)?
+        {
+            return Ok(own);
+        }
         images::find(&self.machine, &self.cache, image)
+    }
+
+    /// The image with this name on the host.
+    fn image_on_host(&self, name: &str) -> Result<ImageExport, HypervisorError> {
+        match own_image::parse(name) {
+            Some((account, image)) if !self.exports(name) => {
+                let own = self.account_images.find(&account, image)?;
+                own.ok_or_else(|| HypervisorError::NoImage(name.to_owned()))
+            }
+            _ => images::find(&self.machine, &self.cache, name),
+        }
+    }
+
+    /// True where the machine itself exports an image of this name.
+    pub(super) fn exports(&self, image: &str) -> bool {
+        self.machine.images.iter().any(|export| export.name == image)
     }
 
     /// Refuses what the cache of images has no room for. The file system keeps a reserve, and what it has promised.
     pub(super) fn check_cache_space(&self, bytes: u64) -> Result<(), HypervisorError> {
         let free = stores::free_in_folder(&self.machine, self.cache.folder(), &self.records.all()?)?;
-        stores::fits(free.saturating_sub(self.cache.promised_bytes()?), bytes)
+        let promised = self.cache.promised_bytes()?.saturating_add(self.account_images.promised_bytes()?);
+        stores::fits(free.saturating_sub(promised), bytes)
     }
 
     fn remove_unused_bases(&self) -> Result<(), HypervisorError> {
@@ -149,7 +178,7 @@ impl MachineStorage {
                 None => {
                     let store = stores::store(&self.machine, wanted)?;
                     let place = if wanted.name == ROOT {
-                        let disk = images::raw_disk(&self.cache, &self.image(&spec.image)?)?;
+                        let disk = images::raw_disk(&self.cache, &self.image_for(&domain.ownership, &spec.image)?)?;
                         match wanted.copy_on_write {
                             true => stores::shared_place(store, &domain.name, ROOT, &cache::key(&disk)?)?,
                             false => stores::place(store, &domain.name, ROOT),
@@ -191,19 +220,19 @@ impl MachineStorage {
     }
 
     /// Makes one volume whole.
-    fn finish(&self, domain: &str, spec: &DomainSpec, volume: &StoredVolume) -> Result<(), HypervisorError> {
+    fn finish(&self, ownership: &Ownership, spec: &DomainSpec, volume: &StoredVolume) -> Result<(), HypervisorError> {
         if volume.state != VolumeState::Making {
-            return stores::grow(domain, volume, &self.interrupt);
+            return stores::grow(&ownership.hypervisor_name(), volume, &self.interrupt);
         }
         if let Place::Overlay { file, base } = &volume.place {
-            let image = images::raw_disk(&self.cache, &self.image(&spec.image)?)?;
+            let image = images::raw_disk(&self.cache, &self.image_for(ownership, &spec.image)?)?;
             // Nobody removes the base meanwhile: the record that names it is on disk.
             let _images = self.locks.hold(IMAGES_LOCK)?;
             return overlay::make(file, base, &image, volume.size_bytes, &self.interrupt);
         }
         let target = stores::blank(volume, &self.interrupt)?;
         if volume.name == ROOT {
-            let image = images::raw_disk(&self.cache, &self.image(&spec.image)?)?;
+            let image = images::raw_disk(&self.cache, &self.image_for(ownership, &spec.image)?)?;
             return fill::copy_image(&image, &target, volume.size_bytes, &self.interrupt);
         }
         let wanted = spec.volumes.iter().find(|wanted| wanted.name == volume.name);
@@ -255,12 +284,12 @@ impl Storage for MachineStorage {
 
     fn images(&self) -> Result<Vec<String>, HypervisorError> {
         let exported = self.machine.images.iter().map(|image| image.name.clone());
-        let names: BTreeSet<String> = exported.chain(self.cache.names()?).collect();
+        let names: BTreeSet<String> = exported.chain(self.cache.names()?).chain(self.account_images.names()?).collect();
         Ok(names.into_iter().collect())
     }
 
     fn ensure_image(&self, image: &str) -> Result<bool, HypervisorError> {
-        let export = self.image(image)?;
+        let export = self.image_on_host(image)?;
         match images::raw_disk(&self.cache, &export) {
             Err(HypervisorError::NoImage(_)) => {}
             other => return other.map(|_| false),
@@ -288,7 +317,7 @@ impl Storage for MachineStorage {
             let before = (!is_new).then(|| domain.clone());
             let done = self.reserve(&mut domain, &begun).and_then(|()| {
                 for step in &begun {
-                    self.finish(&name, spec, step)?;
+                    self.finish(ownership, spec, step)?;
                     if let Some(volume) = domain.volumes.iter_mut().find(|volume| volume.name == step.name) {
                         finish_growth(volume);
                     }
@@ -368,8 +397,8 @@ impl Storage for MachineStorage {
         loopback::detach(&self.records.folder(name)?.join(SEED_FILE))
     }
 
-    fn boot_files(&self, spec: &DomainSpec) -> Result<BootFiles, HypervisorError> {
-        images::boot_files(&self.machine, &self.image(&spec.image)?, spec)
+    fn boot_files(&self, spec: &DomainSpec, ownership: &Ownership) -> Result<BootFiles, HypervisorError> {
+        images::boot_files(&self.machine, &self.image_for(ownership, &spec.image)?, spec)
     }
 
     fn remove(&self, name: &str) -> Result<bool, HypervisorError> {

@@ -1,10 +1,14 @@
 //! Images that clients send, in pieces. An upload goes on where it stopped, whatever stopped it: the connection, this
 //! program, the machine.
 
+use tycoon_market::AccountId;
+
 use super::machine_storage::{IMAGES_LOCK, MachineStorage};
 use super::refused;
 use crate::hypervisor::HypervisorError;
 use crate::image::{ImageDigest, ImageManifest, ImagePart, UploadState};
+use crate::own_image;
+use crate::remote::image::{AccountImageStore, UploadTerms};
 
 const UPLOADING: &str = "uploading an image";
 
@@ -13,8 +17,12 @@ impl MachineStorage {
     /// manifest. It is refused where the disk has no room for it, or the machine itself exports an image of this name.
     pub fn begin_upload(&self, manifest: &ImageManifest) -> Result<UploadState, HypervisorError> {
         manifest.check().map_err(|error| refused(UPLOADING, error.to_string()))?;
-        if self.machine.images.iter().any(|export| export.name == manifest.name) {
+        if self.exports(&manifest.name) {
             let reason = format!("this host itself provides an image `{}`; choose another name", manifest.name);
+            return Err(refused(UPLOADING, reason));
+        }
+        if own_image::parse(&manifest.name).is_some() {
+            let reason = format!("`{}` names an image that an account brings for itself", manifest.name);
             return Err(refused(UPLOADING, reason));
         }
         let _images = self.locks.hold(IMAGES_LOCK)?;
@@ -61,5 +69,32 @@ impl MachineStorage {
     pub fn remove_image(&self, image: &str) -> Result<bool, HypervisorError> {
         let _images = self.locks.hold(IMAGES_LOCK)?;
         self.cache.remove(image)
+    }
+}
+
+impl AccountImageStore for MachineStorage {
+    fn begin(
+        &self,
+        account: &AccountId,
+        terms: &UploadTerms,
+        manifest: &ImageManifest,
+    ) -> Result<UploadState, HypervisorError> {
+        let (is_exported, has_room) = (|image: &str| self.exports(image), |bytes| self.check_cache_space(bytes));
+        self.account_images.begin(account, terms, manifest, is_exported, has_room)
+    }
+
+    fn append(
+        &self,
+        account: &AccountId,
+        image: ImageDigest,
+        part: ImagePart,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<u64, HypervisorError> {
+        self.account_images.append(account, image, part, offset, bytes)
+    }
+
+    fn finish(&self, account: &AccountId, image: ImageDigest) -> Result<(), HypervisorError> {
+        self.account_images.finish(account, image)
     }
 }

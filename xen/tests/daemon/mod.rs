@@ -1,9 +1,11 @@
 //! Tests of the host daemon, by subject.
 
+mod account_gate;
 mod bank_line;
 mod description;
 mod enforcement;
 mod enforcer;
+mod entry;
 mod keys;
 mod market_data;
 mod owner;

@@ -156,7 +156,7 @@ impl Storage for FolderStorage {
         Ok(())
     }
 
-    fn boot_files(&self, spec: &DomainSpec) -> Result<BootFiles, HypervisorError> {
+    fn boot_files(&self, spec: &DomainSpec, _: &Ownership) -> Result<BootFiles, HypervisorError> {
         let arguments = ["console=hvc0".to_owned()].into_iter().chain(spec.boot.kernel_args.clone()).collect();
         Ok(BootFiles { kernel: "/images/kernel".into(), ramdisk: Some("/images/ramdisk".into()), arguments })
     }

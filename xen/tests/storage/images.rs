@@ -69,7 +69,7 @@ fn an_upload_goes_on_where_it_stopped() {
     let mut spec = spec("a");
     spec.image = "mine".into();
     spec.boot = Boot { kernel_args: vec!["quiet".into()], ..Boot::default() };
-    let boot = storage.boot_files(&spec).unwrap();
+    let boot = storage.boot_files(&spec, &owner(&spec, 1)).unwrap();
     assert_eq!(fs::read(boot.kernel).unwrap(), b"a kernel");
     assert_eq!(boot.arguments, ["root=/dev/xvda", "quiet"]);
     let ownership = owner(&spec, 1);
@@ -181,16 +181,18 @@ fn what_a_domain_boots_is_exported_or_said_to_be_missing() {
     let mut bench = Bench::new();
     bench.machine.images[0].kernel = None;
     let mut spec = spec("a");
-    let error = bench.open().boot_files(&spec).unwrap_err().to_string();
+    let error = bench.open().boot_files(&spec, &owner(&spec, 1)).unwrap_err().to_string();
     assert!(error.contains("has no kernel, and this host has no boot loader"), "{error}");
     bench.machine.boot_loader = Some(bench.folder.path().join("grub"));
-    let error = bench.open().boot_files(&spec).unwrap_err().to_string();
+    let error = bench.open().boot_files(&spec, &owner(&spec, 1)).unwrap_err().to_string();
     assert!(error.contains("the boot loader of this host is not there"), "{error}");
     fs::write(bench.folder.path().join("grub"), "grub").unwrap();
-    assert_eq!(bench.open().boot_files(&spec).unwrap().ramdisk, None);
+    assert_eq!(bench.open().boot_files(&spec, &owner(&spec, 1)).unwrap().ramdisk, None);
     spec.boot.kernel_args = vec!["quiet".into()];
-    assert!(bench.open().boot_files(&spec).unwrap_err().to_string().contains("name a kernel too (none)"));
+    assert!(
+        bench.open().boot_files(&spec, &owner(&spec, 1)).unwrap_err().to_string().contains("name a kernel too (none)")
+    );
     spec.boot.kernel = Some("debian".into());
-    let error = bench.open().boot_files(&spec).unwrap_err().to_string();
+    let error = bench.open().boot_files(&spec, &owner(&spec, 1)).unwrap_err().to_string();
     assert!(error.contains("this host exports no kernel `debian`; it exports: none"), "{error}");
 }

@@ -1,5 +1,6 @@
 //! The storage of a machine keeps what it promises: on this machine with files, and with loop devices where it may.
 
+mod account_images;
 mod bench;
 mod images;
 mod lvm;
