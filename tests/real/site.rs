@@ -17,7 +17,7 @@ use crate::lab::{Lab, Ran, program};
 /// The section of the manual that is run.
 const SECTION: &str = "## A site from nothing";
 /// How much of it is looked at besides.
-const LOOKS: usize = 16;
+const LOOKS: usize = 17;
 /// How long something may take to come about.
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -259,6 +259,12 @@ fn look(town: &mut Town, who: &str, line: &str, ran: &Ran) -> bool {
         _ if line.starts_with("tycoon host set xen2 memory-price") => {
             town.until("that biology is put out", || town.running("biology").is_empty().then_some(()));
             assert_eq!(town.running("physics").len(), 2, "physics can pay");
+        }
+        _ if line.starts_with("tycoon host set xen2 --reset") => {
+            // Prices hold from the next interval on.
+            town.until("that biology can pay again", || {
+                (town.run("biology", "tycoon plan biology.kdl").code == Some(0)).then_some(())
+            });
         }
         _ if line.starts_with("tycoon host history") => {
             for word in ["stopped", "disks go in"] {
