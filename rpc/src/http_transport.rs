@@ -1,7 +1,8 @@
 //! The transport over the network: HTTP/1.1, with TLS beyond loopback.
 //!
 //! Who answers is proven by the signature of the reply, not by TLS: TLS keeps others from reading along. So a service
-//! may have a certificate of its own making, whose file is given as [`HttpSettings::trusted`].
+//! may have a certificate of its own making: one for the key that it is known by ([`HttpSettings::known_key`]), or any,
+//! whose file is given as [`HttpSettings::trusted`].
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -11,11 +12,14 @@ use std::time::Duration;
 use http::{Request, Response, Uri, header};
 use reqwest::redirect;
 use rustls::RootCertStore;
+use rustls::client::WebPkiServerVerifier;
 use thiserror::Error;
 use tokio::sync::mpsc;
+use tycoon_market::PublicKey;
 
 use crate::events::{EVENT_STREAM, Event, EventParser};
 use crate::limits::Limits;
+use crate::own_certificate::KnownKey;
 use crate::problem::Problem;
 use crate::server::tls::{self, TlsError};
 use crate::service::{Transport, TransportError};
@@ -42,6 +46,8 @@ pub struct HttpSettings {
     pub proxy: Option<String>,
     /// A PEM file with the certificates that are trusted; those that the operating system trusts where there is none.
     pub trusted: Option<PathBuf>,
+    /// The key of the service, where it is known: the certificate that the service made for it is taken, too.
+    pub known_key: Option<PublicKey>,
 }
 
 impl Default for HttpSettings {
@@ -52,6 +58,7 @@ impl Default for HttpSettings {
             limits: Limits::DEFAULT,
             proxy: None,
             trusted: None,
+            known_key: None,
         }
     }
 }
@@ -386,7 +393,8 @@ fn client(settings: &HttpSettings) -> Result<reqwest::Client, HttpSetupError> {
         .tcp_nodelay(true)
         .default_headers(std::iter::once((header::USER_AGENT, USER_AGENT)).collect());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let versions =
+        rustls::ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
     let roots = match &settings.trusted {
         Some(path) => {
             let mut roots = RootCertStore::empty();
@@ -397,7 +405,19 @@ fn client(settings: &HttpSettings) -> Result<reqwest::Client, HttpSetupError> {
         }
         None => system_roots(),
     };
-    let mut config = versions.with_root_certificates(roots).with_no_client_auth();
+    let mut config = match &settings.known_key {
+        Some(key) => {
+            let roots = Arc::new(roots);
+            let others = (!roots.is_empty()).then(|| {
+                WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
+                    .build()
+                    .map_err(|error| HttpSetupError::Client(error.to_string()))
+            });
+            let verifier = KnownKey::new(key, others.transpose()?, provider);
+            versions.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()
+        }
+        None => versions.with_root_certificates(roots).with_no_client_auth(),
+    };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     builder = builder.tls_backend_preconfigured(config);
     if let Some(proxy) = &settings.proxy {

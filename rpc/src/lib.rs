@@ -20,6 +20,7 @@ pub mod key_file;
 pub mod keys;
 pub mod limits;
 pub mod nonce;
+mod own_certificate;
 pub mod problem;
 pub mod query;
 pub mod receiver;

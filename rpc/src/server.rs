@@ -31,6 +31,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info, warn};
 
+use crate::Signer;
 use crate::limits::Limits;
 pub use connection::Shared;
 use metrics::ServerMetrics;
@@ -49,6 +50,9 @@ pub struct ServerSettings {
     pub listen: SocketAddr,
     /// The certificate and its key, where the server speaks TLS.
     pub tls: Option<TlsFiles>,
+    /// The service's own key, where it speaks TLS with a certificate that it makes for that key: for clients that know the
+    /// key. Files come first.
+    pub own_key: Option<OwnKey>,
     /// True where a proxy in front speaks TLS, so that this server may listen beyond loopback without it.
     pub behind_proxy: bool,
     /// Bounds on one request.
@@ -71,12 +75,28 @@ pub struct ServerSettings {
     pub stop_timeout: Duration,
 }
 
+/// The key of a service.
+#[derive(Clone)]
+pub struct OwnKey(pub Arc<dyn Signer>);
+
+impl std::fmt::Debug for OwnKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OwnKey")
+    }
+}
+
 impl ServerSettings {
+    /// Whether TLS is spoken.
+    pub const fn speaks_tls(&self) -> bool {
+        self.tls.is_some() || self.own_key.is_some()
+    }
+
     /// The usual bounds, on `listen`, without TLS.
     pub const fn on(listen: SocketAddr) -> Self {
         Self {
             listen,
             tls: None,
+            own_key: None,
             behind_proxy: false,
             limits: Limits::DEFAULT,
             connections_max: 1024,
@@ -136,10 +156,14 @@ impl Server {
     /// Listens, and serves what is published from now on.
     pub fn start(settings: ServerSettings, published: Published) -> Result<Self, ServerError> {
         let listen = settings.listen;
-        if settings.tls.is_none() && !settings.behind_proxy && !listen.ip().is_loopback() {
+        if !settings.speaks_tls() && !settings.behind_proxy && !listen.ip().is_loopback() {
             return Err(ServerError::NoTls { address: listen });
         }
-        let acceptor = settings.tls.as_ref().map(tls::acceptor).transpose()?;
+        let acceptor = match (&settings.tls, &settings.own_key) {
+            (Some(files), _) => Some(tls::acceptor(files)?),
+            (None, Some(own)) => Some(tls::own_acceptor(&own.0)?),
+            (None, None) => None,
+        };
         // One may look at the disk while the other goes on.
         let workers = thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
         let runtime = Builder::new_multi_thread()

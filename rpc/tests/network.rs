@@ -10,8 +10,8 @@ use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 use tycoon_market::PublicKey;
 use tycoon_rpc::receiver::json as answer_json;
-use tycoon_rpc::server::ServerError;
 use tycoon_rpc::server::tls::TlsFiles;
+use tycoon_rpc::server::{OwnKey, ServerError};
 use tycoon_rpc::{
     CallError, Caller, Clock as _, HttpSettings, HttpTransport, Limits, Problem, Published, Receiver, ReplayPolicy,
     RetryPolicy, SecretKey, Server, ServerSettings, Service, Signer as _, SystemClock, Transport, TransportError,
@@ -277,6 +277,27 @@ fn with_tls_only_who_trusts_the_certificate_is_connected() {
     assert!(distrusted.to_string().contains("certificate"), "{distrusted}");
     let plain = raw(server.address(), b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
     assert!(!plain.starts_with("HTTP/1.1"), "{plain}");
+}
+
+#[test]
+fn with_a_certificate_for_its_own_key_only_who_knows_the_key_is_connected() {
+    let settings = ServerSettings { own_key: Some(OwnKey(Arc::new(secret(1)))), ..loopback() };
+    let server = Server::start(settings, echo(|asked| Ok(asked.clone()))).unwrap();
+    let call = |known_key| {
+        // By its number: no name stands in such a certificate.
+        let url = format!("https://{}", server.address());
+        let transport = HttpTransport::new(&url, &HttpSettings { known_key, ..HttpSettings::default() }).unwrap();
+        Caller::new(Arc::new(secret(2)), secret(1).public_key(), Arc::new(transport))
+            .post::<Value, Value>("/v1/x", &json!(7))
+    };
+    assert_eq!(call(Some(secret(1).public_key())).unwrap(), json!(7));
+    for other in [None, Some(secret(3).public_key())] {
+        let distrusted = call(other).unwrap_err();
+        assert!(distrusted.to_string().contains("certificate"), "{distrusted}");
+    }
+    let everywhere = ServerSettings::on(SocketAddr::from(([0, 0, 0, 0], 0)));
+    let open = ServerSettings { own_key: Some(OwnKey(Arc::new(secret(1)))), ..everywhere };
+    assert!(Server::start(open, echo(|asked| Ok(asked.clone()))).is_ok(), "it is TLS");
 }
 
 #[test]

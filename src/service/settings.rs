@@ -33,7 +33,8 @@ impl Settings {
         Self::of_text(&text, names, &file)
     }
 
-    fn of_text(text: &str, names: &[&str], file: &str) -> Result<Self, Failure> {
+    /// Reads the text of a settings file that is called `file`.
+    pub fn of_text(text: &str, names: &[&str], file: &str) -> Result<Self, Failure> {
         let wrong = |what: String| Failure::new(Exit::Usage, format!("the settings file {file}: {what}"));
         // Settings have no children; the parser would follow any depth of them.
         if text.contains("{{") || text.matches('{').count() > 1 {

@@ -232,7 +232,8 @@ impl RemoteSite {
 
     /// A client of the host at an address, with the user's key.
     pub fn client(&self, host: &KnownHost) -> Result<HostClient, LinkError> {
-        let transport = HttpTransport::new(&host.url, &self.settings)
+        let settings = HttpSettings { known_key: Some(host.key), ..self.settings.clone() };
+        let transport = HttpTransport::new(&host.url, &settings)
             .map_err(|error| LinkError::Unreachable { reason: error.to_string() })?;
         let caller = Caller::new(self.signer.clone(), host.key, Arc::new(transport))
             .with_clock(self.clock.clone())

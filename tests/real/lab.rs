@@ -245,7 +245,7 @@ pub fn hello_of(count: usize) -> String {
 }
 
 /// The program as it is installed on hosts: without what only a debugger needs, for the way is slow.
-fn program() -> &'static str {
+pub fn program() -> &'static str {
     static STRIPPED: OnceLock<String> = OnceLock::new();
     STRIPPED.get_or_init(|| {
         let built = env!("CARGO_BIN_EXE_tycoon");

@@ -1,4 +1,4 @@
-//! TLS for servers: a certificate chain and its key, read from PEM files.
+//! TLS for servers: with a certificate chain and its key, read from PEM files, or with a certificate of their own making.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,9 +6,13 @@ use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WantsServerCert;
+use rustls::{ConfigBuilder, ServerConfig};
 use thiserror::Error;
 use tokio_rustls::TlsAcceptor;
 use zeroize::Zeroizing;
+
+use crate::{Signer, own_certificate};
 
 /// The largest PEM file that is read, in bytes.
 const PEM_BYTES_MAX: u64 = 1 << 20;
@@ -43,6 +47,9 @@ pub enum TlsError {
         /// What is wrong.
         reason: String,
     },
+    /// No certificate can be made.
+    #[error("no certificate can be made for the service's own key")]
+    NotMade(#[source] rustls::Error),
     /// Certificate and key do not fit, or cannot be used.
     #[error("the certificate {} cannot be used", certificates.display())]
     Unusable {
@@ -63,15 +70,25 @@ pub(super) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
         reason: error.to_string(),
     })?;
     let unusable = |source| TlsError::Unusable { certificates: files.certificates.clone(), source };
+    let config = builder().and_then(|builder| builder.with_single_cert(certificates, key)).map_err(unusable)?;
+    Ok(of_config(config))
+}
+
+/// What takes TLS connections with a certificate that is made now, for the service's own key.
+pub(super) fn own_acceptor(signer: &Arc<dyn Signer>) -> Result<TlsAcceptor, TlsError> {
+    let certificate = own_certificate::certificate(signer).map_err(TlsError::NotMade)?;
+    Ok(of_config(builder().map_err(TlsError::NotMade)?.with_cert_resolver(certificate)))
+}
+
+fn builder() -> Result<ConfigBuilder<ServerConfig, WantsServerCert>, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(unusable)?
-        .with_no_client_auth()
-        .with_single_cert(certificates, key)
-        .map_err(unusable)?;
+    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(builder.with_no_client_auth())
+}
+
+fn of_config(mut config: ServerConfig) -> TlsAcceptor {
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    TlsAcceptor::from(Arc::new(config))
 }
 
 /// The certificates in the PEM file `path`, one at least.

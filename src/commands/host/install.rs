@@ -1,129 +1,228 @@
-//! `tycoon host install`: makes Xen machines hosts, over SSH, from anywhere.
+//! `tycoon host install`: makes Xen machines hosts, over SSH, from anywhere; and members of a site, where that is wanted.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
-use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::path::PathBuf;
 
 use clap::Args;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
-use tycoon_executor::ssh::{Exit as Ended, RunLimits, SshConnection};
+use tycoon_market::HostId;
 
+use super::member::choice::MemberArgs;
+use super::member::{TLS_CERTIFICATES, TLS_KEY, TRUSTED};
 use super::prepare::PrepareArgs;
+use super::program::{PROGRAM, Program};
+use super::serve::USUAL_PORT;
+use super::there::{self, Machine, ThereArgs};
+use crate::commands::site::admission::{self, Newcomer};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::folders::Folders;
+use crate::folders::{self, Folders};
+use crate::identity::Identity;
 use crate::output::Output;
-use crate::site::reach;
-
-/// Where the program is put.
-pub const PROGRAM: &str = "/usr/local/bin/tycoon";
-/// For short commands.
-const QUICK: RunLimits = RunLimits { time: Duration::from_secs(60), stdout_bytes_max: 1 << 16 };
-/// For the preparation, which may install packages.
-const LONG: RunLimits = RunLimits { time: Duration::from_secs(1_800), stdout_bytes_max: 1 << 20 };
+use crate::parties::Parties;
+use crate::site::world::Surroundings;
 
 /// Arguments of `tycoon host install`.
 #[derive(Args, Debug)]
 pub struct InstallArgs {
-    /// The machines, as for ssh: `root@xen1`, `root@10.0.0.7:2222`
-    #[arg(required = true, value_name = "USER@HOST")]
-    hosts: Vec<String>,
-    /// OpenSSH's configuration to use instead of your own
-    #[arg(long, short = 'F', value_name = "FILE")]
-    ssh_config: Option<PathBuf>,
-    /// Note the keys of hosts that are seen for the first time, instead of refusing them
-    #[arg(long)]
-    accept_new_host_keys: bool,
+    /// Which machines.
+    #[command(flatten)]
+    there: ThereArgs,
     /// The program to install; by default this one
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
     #[command(flatten)]
     prepare: PrepareArgs,
+    /// Make the machines members of a site, too, which strangers share: with services, and a market
+    #[arg(long, help_heading = MEMBER)]
+    member: bool,
+    /// The folder with the site's key, by which the hosts are admitted; `site` in your configuration folder
+    #[arg(long, value_name = "FOLDER", env = "TYCOON_SITE_FOLDER", help_heading = MEMBER)]
+    site_folder: Option<PathBuf>,
+    /// What is said of them.
+    #[command(flatten, next_help_heading = MEMBER)]
+    said: MemberArgs,
 }
 
-/// Installs on all machines; one that fails does not stop the others.
+/// Over the options of members.
+const MEMBER: &str = "Members of a site";
+
+/// What was installed on a machine.
+struct Installed {
+    is_whole: bool,
+    newcomer: Option<Newcomer>,
+}
+
+/// Installs on all machines.
 pub fn run(arguments: &InstallArgs, output: &Output) -> Result<Exit, Failure> {
-    let folders = Folders::find("hosts")?;
+    let membership = Membership::of(arguments, output)?;
     let program = Program::read(arguments.program.as_deref())?;
-    let count = arguments.hosts.len();
-    let mut preparations = Vec::with_capacity(count);
-    for (number, host) in arguments.hosts.iter().enumerate() {
-        preparations.push((host, preparation(&arguments.prepare, number, count)?));
-    }
-    let install_one = |host: &str, preparation: &[String]| -> Result<(), Failure> {
-        let say = |text: &str| output.message(&format!("{host}: {text}"));
-        let target = reach::target(host, arguments.ssh_config.as_deref(), &folders, arguments.accept_new_host_keys)?;
-        let connection = SshConnection::connect(&target).map_err(|error| Failure::from_error(Exit::Failed, &error))?;
-        say("connected");
+    let count = arguments.there.hosts.len();
+    let preparations: Vec<_> =
+        (0..count).map(|number| preparation(&arguments.prepare, number, count)).collect::<Result<_, _>>()?;
+    let outcomes = arguments.there.on_all(output, |machine| {
         if !arguments.prepare.dry_run {
-            program.bring(&connection, &say)?;
-        } else if !program.is_there(&connection)? {
-            say(&format!("would bring this program to {PROGRAM}"));
-            return Ok(());
+            program.bring(&machine.connection, &|text| machine.say(text))?;
+        } else if !program.is_there(&machine.connection)? {
+            machine.say(&format!("would bring this program to {PROGRAM}"));
+            if let Some(membership) = &membership {
+                membership.foretell(machine);
+            }
+            return Ok(Installed { is_whole: true, newcomer: None });
         }
-        prepare(&connection, preparation, &say)
+        machine.run(&preparations[machine.number])?;
+        match &membership {
+            Some(membership) => membership.join(machine, arguments.prepare.dry_run),
+            None => Ok(Installed { is_whole: true, newcomer: None }),
+        }
+    })?;
+    let admitted = match &membership {
+        Some(membership) if !arguments.prepare.dry_run => {
+            let newcomers: Vec<_> = outcomes.iter().flatten().filter_map(|done| done.newcomer.as_ref()).collect();
+            admission::admit(&newcomers, arguments.site_folder.as_deref(), &membership.services, output)?
+        }
+        _ => Exit::Ok,
     };
-    let mut outcomes = Vec::with_capacity(count);
-    std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            preparations.iter().map(|(host, preparation)| scope.spawn(|| install_one(host, preparation))).collect();
-        for thread in threads {
-            outcomes.push(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        }
-    });
-    let named = |(host, outcome): (&String, Result<(), Failure>)| outcome.map_err(|failure| failure.of(host));
-    let outcomes: Vec<_> = arguments.hosts.iter().zip(outcomes).map(named).collect();
-    report(&arguments.hosts, &outcomes, arguments.prepare.dry_run, output)
+    Ok(match report(arguments, &outcomes, output) {
+        Exit::Ok => admitted,
+        exit => exit,
+    })
 }
 
-fn report(
-    hosts: &[String],
-    outcomes: &[Result<(), Failure>],
-    is_dry_run: bool,
-    output: &Output,
-) -> Result<Exit, Failure> {
+fn report(arguments: &InstallArgs, outcomes: &[Result<Installed, Failure>], output: &Output) -> Exit {
+    let hosts = &arguments.there.hosts;
+    let is_dry_run = arguments.prepare.dry_run;
     if output.json {
         let told = hosts.iter().zip(outcomes).map(|(host, outcome)| match outcome {
-            Ok(()) => json!({ "host": host, "installed": !is_dry_run }),
+            Ok(done) => {
+                let newcomer = done.newcomer.as_ref();
+                json!({
+                    "host": host, "installed": !is_dry_run, "is_whole": done.is_whole,
+                    "name": newcomer.map(|newcomer| &newcomer.name), "id": newcomer.map(|newcomer| newcomer.id),
+                })
+            }
             Err(failure) => json!({ "host": host, "installed": false, "failure": failure.json() }),
         });
         output.print_json(&told.collect::<Vec<_>>());
     }
+    let exit = there::ended(outcomes, |done| done.is_whole, output);
     let mut installed = String::new();
-    for (host, outcome) in hosts.iter().zip(outcomes) {
-        match outcome {
-            Ok(()) => {
-                let _ = writeln!(installed, "    xen-host {} {{ ssh \"{host}\"; }}", component_name(host));
-            }
-            Err(failure) if !output.json => {
-                output.error(&failure.render(output.stderr));
-            }
-            Err(_) => {}
-        }
+    for (host, _) in hosts.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_ok()) {
+        let _ = writeln!(installed, "    xen-host {} {{ ssh \"{host}\"; }}", component_name(host));
     }
-    let failed = outcomes.iter().filter(|outcome| outcome.is_err()).count();
-    if !installed.is_empty() && !is_dry_run && !output.json {
+    if !installed.is_empty() && !is_dry_run && !output.json && !arguments.member {
         output.message(
             "List your hosts in a file, for example hosts.kdl, and use them with `tycoon up --hosts hosts.kdl FILE`:",
         );
         output.print(&format!("site lab {{\n{installed}}}\n"));
     }
-    Ok(match failed {
-        0 => Exit::Ok,
-        failed if failed == hosts.len() => Exit::Failed,
-        _ => Exit::Partly,
-    })
+    exit
+}
+
+/// How machines become members of a site.
+struct Membership {
+    /// What is said of all of them.
+    said: MemberArgs,
+    /// The options that count where the machine's settings do not say otherwise.
+    usual: Vec<String>,
+    /// The services where they are admitted.
+    services: admission::Services,
+}
+
+impl Membership {
+    /// What was asked for; bank and services are those that are pinned where none are given.
+    fn of(arguments: &InstallArgs, output: &Output) -> Result<Option<Self>, Failure> {
+        let mut said = arguments.said.clone();
+        if !arguments.member {
+            return match said.is_silent() {
+                true => Ok(None),
+                false => Err(Failure::new(Exit::Usage, "these options are for members of a site")
+                    .help("add --member, and the machines become some")),
+            };
+        }
+        if arguments.there.hosts.len() > 1 && (said.name.is_some() || !said.address.is_empty()) {
+            return Err(Failure::new(Exit::Usage, "several machines cannot have one name or one address")
+                .help("install them one by one; or leave --name and --address out"));
+        }
+        let folders = Folders::find("remote")?;
+        let parties = Parties::read(&folders.config)?;
+        if said.bank.is_none()
+            && let Some((url, key)) = &parties.bank
+        {
+            (said.bank, said.bank_key) = (Some(url.clone()), Some(*key));
+        }
+        if said.sls.is_empty() {
+            (said.sls, said.sls_key) = parties.slses.iter().cloned().unzip();
+        }
+        let trusted = said.trusted_certificates.clone().or_else(|| parties.trusted.clone());
+        let services = said.sls.iter().cloned().zip(said.sls_key.iter().copied()).collect();
+        let services = admission::Services { services, trusted: trusted.clone() };
+        said.trusted_certificates = trusted;
+        let mut usual = Vec::new();
+        if said.owner.is_empty() {
+            folders::make(&folders.config)?;
+            let identity = Identity::find_or_make(&folders, &Surroundings::find()?, output)?;
+            usual.extend(["--usual-owner".to_owned(), identity.key.public_key().to_string()]);
+        }
+        Ok(Some(Self { said, usual, services }))
+    }
+
+    /// Says what would be done on a machine that has no program yet.
+    fn foretell(&self, machine: &Machine<'_>) {
+        machine.say("would make it a member of the site: user, settings, services; say --dry-run again when the program is there");
+    }
+
+    fn join(&self, machine: &Machine<'_>, is_dry_run: bool) -> Result<Installed, Failure> {
+        let mut said = self.said.clone();
+        let files = [
+            (&mut said.tls_certificates, TLS_CERTIFICATES),
+            (&mut said.tls_key, TLS_KEY),
+            (&mut said.trusted_certificates, TRUSTED),
+        ];
+        for (file, path) in files {
+            if let Some(file) = file {
+                if is_dry_run {
+                    machine.say(&format!("would bring {} to {path}", file.display()));
+                } else {
+                    machine.bring(file, path)?;
+                }
+                *file = PathBuf::from(path);
+            }
+        }
+        let mut words = vec!["host".to_owned(), "join".to_owned()];
+        words.extend(said.words());
+        words.extend(self.usual.iter().cloned());
+        if said.listen.is_none() {
+            words.extend(["--usual-listen".to_owned(), format!("0.0.0.0:{USUAL_PORT}")]);
+        }
+        if said.address.is_empty() && said.listen.is_none_or(|listen| !listen.ip().is_loopback()) {
+            let port = said.listen.map_or(USUAL_PORT, |listen| listen.port());
+            words.extend(["--usual-address".to_owned(), format!("https://{}:{port}", place(machine.host))]);
+        }
+        if is_dry_run {
+            words.push("--dry-run".to_owned());
+        }
+        let done = machine.run(&words)?;
+        Ok(Installed { is_whole: done.is_whole, newcomer: newcomer(&done.stdout) })
+    }
+}
+
+/// The name and the id that the program on the machine printed last.
+fn newcomer(stdout: &str) -> Option<Newcomer> {
+    let (name, id) = stdout.lines().last()?.split_once(' ')?;
+    let id: HostId = id.trim().parse().ok()?;
+    Some(Newcomer { name: name.to_owned(), id })
+}
+
+/// The name or address of a machine: `xen1.example.org` of `root@xen1.example.org:22`.
+fn place(host: &str) -> &str {
+    let place = host.rsplit('@').next().unwrap_or(host);
+    place.split(':').next().unwrap_or(place)
 }
 
 /// The name of a host as a component: `xen1` of `root@xen1.example.org:22`.
 fn component_name(host: &str) -> String {
-    let name = host.rsplit('@').next().unwrap_or(host).split(':').next().unwrap_or(host);
+    let name = place(host);
     let first = name.split('.').next().unwrap_or(name);
     let is_address = name.parse::<std::net::IpAddr>().is_ok();
     if is_address { format!("xen-{}", name.replace(['.', ':'], "-")) } else { first.to_owned() }
@@ -131,7 +230,7 @@ fn component_name(host: &str) -> String {
 
 /// The arguments of `tycoon host prepare` for the `number`th of `count` machines, each with its part of the addresses.
 fn preparation(arguments: &PrepareArgs, number: usize, count: usize) -> Result<Vec<String>, Failure> {
-    let mut words = vec![PROGRAM.to_owned(), "host".to_owned(), "prepare".to_owned()];
+    let mut words = vec!["host".to_owned(), "prepare".to_owned()];
     let mut option = |name: &str, value: String| words.extend([format!("--{name}"), value]);
     arguments.store.iter().for_each(|store| option("store", store.clone()));
     arguments.bridge.iter().for_each(|bridge| option("bridge", bridge.clone()));
@@ -149,97 +248,6 @@ fn preparation(arguments: &PrepareArgs, number: usize, count: usize) -> Result<V
     Ok(words)
 }
 
-fn prepare(connection: &SshConnection, words: &[String], say: &dyn Fn(&str)) -> Result<(), Failure> {
-    let quoted: Vec<String> = words.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect();
-    let failed = |error| Failure::from_error(Exit::Failed, &error);
-    let done = connection.run(&quoted.join(" "), b"", LONG).map_err(failed)?;
-    let stdout = String::from_utf8_lossy(&done.stdout);
-    let lines = done.stderr.lines().chain(stdout.lines());
-    if done.exit == Ended::Code(0) {
-        lines.filter(|line| !line.is_empty()).for_each(say);
-        return Ok(());
-    }
-    // What the program said there before it failed, and then its error, which is ours to tell.
-    let (mut error, mut is_error) = (Vec::new(), false);
-    for line in lines.filter(|line| !line.trim().is_empty()) {
-        match line.strip_prefix("error: ") {
-            Some(message) if !is_error => {
-                is_error = true;
-                error.push(message);
-            }
-            _ if is_error => error.push(line),
-            _ => say(line),
-        }
-    }
-    let message = if is_error { error.join("\n") } else { format!("the preparation there {}", done.exit) };
-    Err(Failure::new(Exit::Failed, message))
-}
-
-/// The program that is installed.
-struct Program {
-    content: Vec<u8>,
-    digest: String,
-    /// The content as it travels, made for the first host that needs it.
-    packed: OnceLock<io::Result<Vec<u8>>>,
-}
-
-impl Program {
-    fn read(path: Option<&Path>) -> Result<Self, Failure> {
-        let own = std::env::current_exe().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
-        let path = path.unwrap_or(&own);
-        let content = std::fs::read(path).map_err(|error| {
-            Failure::from_error(Exit::Failed, &error).context(&format!("{} cannot be read", path.display()))
-        })?;
-        let digest = Sha256::digest(&content).iter().fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        });
-        Ok(Self { content, digest, packed: OnceLock::new() })
-    }
-
-    fn packed(&self) -> Result<&[u8], Failure> {
-        let pack = || {
-            let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
-            packed.write_all(&self.content)?;
-            packed.finish()
-        };
-        let packed = self.packed.get_or_init(pack).as_ref();
-        packed.map(Vec::as_slice).map_err(|error| Failure::from_error(Exit::Failed, error))
-    }
-
-    fn is_there(&self, connection: &SshConnection) -> Result<bool, Failure> {
-        let failed = |error| Failure::from_error(Exit::Failed, &error);
-        let told = connection.run(&format!("sha256sum {PROGRAM}"), b"", QUICK).map_err(failed)?;
-        Ok(String::from_utf8_lossy(&told.stdout).split_whitespace().next() == Some(self.digest.as_str()))
-    }
-
-    /// Puts the program in its place, unless it is there.
-    fn bring(&self, connection: &SshConnection, say: &dyn Fn(&str)) -> Result<(), Failure> {
-        let failed = |error| Failure::from_error(Exit::Failed, &error);
-        if self.is_there(connection)? {
-            say("the program is there already");
-            return Ok(());
-        }
-        let packed = self.packed()?;
-        say(&format!("bringing the program ({} MiB)", packed.len() >> 20));
-        let part = format!("{PROGRAM}.gz");
-        connection
-            .upload(&mut &*packed, packed.len() as u64, &part, 0o600, &mut |_| ControlFlow::Continue(()))
-            .map_err(failed)?;
-        // Unpacked beside its place: a session that runs keeps the old file.
-        let unpack = format!(
-            "gzip -dc {part} > {PROGRAM}.new && chmod 755 {PROGRAM}.new && sync {PROGRAM}.new && \
-             mv -f {PROGRAM}.new {PROGRAM} && rm -f {part} && sync \"$(dirname {PROGRAM})\""
-        );
-        connection.run_well(&unpack, b"", LONG).map_err(failed)?;
-        if !self.is_there(connection)? {
-            return Err(Failure::new(Exit::Failed, format!("what arrived at {PROGRAM} is not what was sent"))
-                .help("run the command again"));
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -249,6 +257,14 @@ mod tests {
         assert_eq!(component_name("root@xen1.example.org:2222"), "xen1");
         assert_eq!(component_name("xen1"), "xen1");
         assert_eq!(component_name("root@10.0.0.7"), "xen-10-0-0-7");
+    }
+
+    #[test]
+    fn who_joined_is_told_in_the_last_line() {
+        let id = HostId::of(&tycoon_rpc::Signer::public_key(&tycoon_rpc::SecretKey::from_seed(&[1; 32])));
+        let found = newcomer(&format!("Xen sells much\nxen1 {id}\n")).unwrap();
+        assert_eq!((found.name.as_str(), found.id), ("xen1", id));
+        assert!(newcomer("").is_none() && newcomer("images: std:tiny\n").is_none());
     }
 
     #[test]

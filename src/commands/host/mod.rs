@@ -14,16 +14,21 @@ mod heart;
 mod history;
 mod install;
 mod local_users;
+mod member;
 mod metrics;
 mod money;
 mod owner;
 mod policy_file;
 mod prepare;
+mod program;
 pub mod serve;
 mod session;
 mod steady_clock;
 mod stop;
+mod there;
 mod trial;
+mod uninstall;
+mod upgrade;
 
 use clap::Subcommand;
 
@@ -36,10 +41,18 @@ use crate::output::Output;
 pub enum HostCommand {
     /// Explain what a host has charged you lately: what was used, of which share, at which rate, for how long
     Account(account::AccountArgs),
-    /// Make Xen machines hosts, over SSH
-    Install(install::InstallArgs),
+    /// Make Xen machines hosts, over SSH; with --member, hosts of a site
+    Install(Box<install::InstallArgs>),
+    /// Bring this program to hosts, over SSH, and restart their services; domains run on
+    Upgrade(upgrade::UpgradeArgs),
+    /// Make hosts of a site plain machines again, over SSH
+    Uninstall(uninstall::UninstallArgs),
     /// Make the machine this runs on a host
     Prepare(prepare::PrepareArgs),
+    /// Make the machine this runs on a member of a site
+    Join(Box<member::join::JoinArgs>),
+    /// Make the machine this runs on a plain machine again
+    Leave(member::leave::LeaveArgs),
     /// Say whether the machine this runs on is a good host, and what it sells
     Check,
     /// Try everything this machine has to do as a host, with small domains of its own
@@ -89,6 +102,10 @@ pub fn run(command: &HostCommand, output: &Output) -> Result<Exit, Failure> {
     match command {
         HostCommand::Account(arguments) => account::run(arguments, output),
         HostCommand::Install(arguments) => install::run(arguments, output),
+        HostCommand::Upgrade(arguments) => upgrade::run(arguments, output),
+        HostCommand::Uninstall(arguments) => uninstall::run(arguments, output),
+        HostCommand::Join(arguments) => member::join::run(arguments, output),
+        HostCommand::Leave(arguments) => member::leave::run(arguments, output),
         HostCommand::Prepare(arguments) => prepare::run(arguments, output),
         HostCommand::Check => check::run(output),
         HostCommand::Trial(arguments) => trial::run(arguments, output),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use clap::Args;
 use tycoon_bank::BankClient;
 use tycoon_market::auctioneer::HostConfig;
 use tycoon_market::{AccountId, HostName, PublicKey, Quantity, ResourceKind, TimeSpan};
+use tycoon_rpc::server::OwnKey;
 use tycoon_rpc::{Caller, Clock, HttpSettings, HttpTransport, Published, Server, Signer, key_file};
 use tycoon_sls::announce::{self, AnnouncePolicy, Announcing};
 use tycoon_sls::client::{NamedCaller, SlsClient};
@@ -29,7 +30,7 @@ use crate::failure::Failure;
 use crate::folders;
 use crate::output::Output;
 use crate::service::settings::Settings;
-use crate::service::{ReplayDefence, ServiceArgs};
+use crate::service::{self, ReplayDefence, ServiceArgs};
 use crate::site::store;
 
 /// Where a host listens unless told otherwise.
@@ -65,6 +66,20 @@ const SETTINGS: &[&str] = &[
     "images",
     "boot-time",
 ];
+
+/// The settings of a host in the file `path`.
+pub fn settings_in(path: &Path) -> Result<Settings, Failure> {
+    Settings::read(path, &names())
+}
+
+/// The settings of a host in the text of a file that is called `file`.
+pub fn settings_of(text: &str, file: &str) -> Result<Settings, Failure> {
+    Settings::of_text(text, &names(), file)
+}
+
+fn names() -> Vec<&'static str> {
+    service::COMMON.iter().chain(SETTINGS).copied().collect()
+}
 
 /// Arguments of `tycoon host serve`.
 #[derive(Args, Debug)]
@@ -262,8 +277,13 @@ pub fn run(arguments: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
     if let Err(error) = daemon.resume(Some(DOWNTIME_CHARGED_MAX)) {
         tracing::warn!(error = %one_line(&error), "the time that the host was down is accounted for later");
     }
-    let server_settings = arguments.service.server(&settings, SocketAddr::from((Ipv4Addr::LOCALHOST, USUAL_PORT)))?;
-    let scheme = if server_settings.tls.is_some() { "https" } else { "http" };
+    let mut server_settings =
+        arguments.service.server(&settings, SocketAddr::from((Ipv4Addr::LOCALHOST, USUAL_PORT)))?;
+    if !server_settings.listen.ip().is_loopback() && !server_settings.behind_proxy {
+        // Clients know the host's key.
+        server_settings.own_key = Some(OwnKey(signer.clone()));
+    }
+    let scheme = if server_settings.speaks_tls() { "https" } else { "http" };
     let watch =
         Arc::new(BankWatch::start(bank_client(&plan, &signer, &clock)?, &plan.bank.0).map_err(|error| failed(&error))?);
     let server = Server::start(server_settings, published(&daemon, &watch)).map_err(|error| failed(&error))?;

@@ -1,5 +1,6 @@
 //! `tycoon site`: which hosts are the site's. The operator's key signs the roll of those that are admitted.
 
+pub mod admission;
 mod roll;
 
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 //! The operator's folder, and what is done with the roll.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -44,8 +44,13 @@ impl SiteFolder {
         self.0.join("roll.json")
     }
 
+    /// Whether the site's key is here.
+    pub fn has_key(&self) -> bool {
+        self.key_file().exists()
+    }
+
     fn key(&self, output: &Output) -> Result<SecretKey, Failure> {
-        if !self.key_file().exists() {
+        if !self.has_key() {
             return Err(Failure::new(Exit::Failed, format!("there is no key of a site in {}", self.0.display()))
                 .help("`tycoon site init` makes one; where the site has one, say where with --folder"));
         }
@@ -165,6 +170,11 @@ impl<'a> Desk<'a> {
         ));
         Ok(if published == names.len() { Exit::Ok } else { Exit::Partly })
     }
+}
+
+/// The hosts that are admitted.
+pub fn admitted(folder: &SiteFolder, choice: &SlsChoice, output: &Output) -> Result<BTreeSet<HostId>, Failure> {
+    Ok(Desk::open(folder, choice, "tycoon site admit", output)?.roll.hosts.into_keys().collect())
 }
 
 /// Admits hosts.
