@@ -9,7 +9,9 @@ use tycoon_market::{PublicKey, ResourceKind};
 
 use super::choice::MemberArgs;
 use super::files::Changes;
-use super::{ENFORCE_SETTINGS, HOST_SETTINGS, Member, POLICY, TLS_KEY, be_root, checks, services, settings_text, user};
+use super::{
+    ENFORCE_SETTINGS, HOST_SETTINGS, Member, POLICY, TLS_KEY, be_root, checks, door, services, settings_text, user,
+};
 use crate::commands::host::{driver, serve};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -52,6 +54,7 @@ pub fn run(arguments: &JoinArgs, output: &Output) -> Result<Exit, Failure> {
     sells_something(arguments.dry_run)?;
     let mut changes = Changes::none(arguments.dry_run, output);
     user::ensure(&mut changes)?;
+    door::ensure(&mut changes)?;
     let mut is_new = changes.file(HOST_SETTINGS, &host_text)?;
     is_new |= changes.file(ENFORCE_SETTINGS, &read_or(ENFORCE_SETTINGS, ENFORCE_TEXT)?)?;
     // The market reads this one again by itself.
@@ -97,7 +100,14 @@ fn host_text(arguments: &JoinArgs) -> Result<String, Failure> {
     if let Some(address) = arguments.usual_address.as_ref().filter(|_| is_first) {
         text = with(text, ("address", address.clone().into()));
     }
-    Ok(arguments.member.host_settings().into_iter().fold(text, with))
+    let text = arguments.member.host_settings().into_iter().fold(text, with);
+    let settings = serve::settings_of(&text, HOST_SETTINGS)?;
+    let door = if is_first && settings.text("ssh").is_none() {
+        door::settings(settings.text("address").and_then(|all| all.split(',').next()).map(str::trim))
+    } else {
+        Vec::new()
+    };
+    Ok(door.into_iter().fold(text, with))
 }
 
 fn with(text: String, (name, value): (&'static str, KdlValue)) -> String {

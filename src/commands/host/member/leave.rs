@@ -9,7 +9,8 @@ use tycoon_market::Timestamp;
 use super::files::Changes;
 use super::services::{self, run_program};
 use super::{
-    ENFORCE_SETTINGS, HOST_SETTINGS, Member, POLICY, STORE, TLS_CERTIFICATES, TLS_KEY, TRUSTED, be_root, checks, user,
+    ENFORCE_SETTINGS, HOST_SETTINGS, Member, POLICY, STORE, TLS_CERTIFICATES, TLS_KEY, TRUSTED, USER, be_root, checks,
+    door, user,
 };
 use crate::commands::host::driver;
 use crate::exit::Exit;
@@ -58,7 +59,8 @@ pub fn run(arguments: &LeaveArgs, output: &Output) -> Result<Exit, Failure> {
             })?;
         }
     }
-    user::remove(&mut changes)?;
+    door::remove(&mut changes)?;
+    user::remove(USER, &mut changes)?;
     if Path::new(STORE).exists() {
         if arguments.purge {
             changes.make(&format!("remove {STORE}"), &format!("removed {STORE}"), || {

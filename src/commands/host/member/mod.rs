@@ -3,6 +3,7 @@
 
 mod checks;
 pub mod choice;
+mod door;
 mod files;
 pub mod join;
 pub mod leave;

@@ -4,14 +4,14 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::files::Changes;
-use super::{ENFORCE_SETTINGS, HOST_SETTINGS, USER};
+use super::{ENFORCE_SETTINGS, HOST_SETTINGS, USER, door};
 use crate::exit::Exit;
 use crate::failure::Failure;
 
 /// Where the owner of a machine has units.
 const UNIT_FOLDER: &str = "/etc/systemd/system";
 /// The program as the units of the packaging name it.
-const PACKAGED_PROGRAM: &str = "/usr/bin/tycoon";
+pub const PACKAGED_PROGRAM: &str = "/usr/bin/tycoon";
 
 /// The units, in the order in which they start.
 pub const UNITS: [(&str, &str); 2] = [
@@ -44,12 +44,13 @@ pub fn by_hand() -> String {
     let program = program();
     format!(
         "{program} host enforce --settings {ENFORCE_SETTINGS}\n\
-         setpriv --reuid {USER} --regid {USER} --init-groups {program} host serve --settings {HOST_SETTINGS}"
+         sh -c '{} && exec setpriv --reuid {USER} --regid {USER} --init-groups {program} host serve --settings {HOST_SETTINGS}'",
+        door::folder_by_hand()
     )
 }
 
 /// This program, by which the services run.
-fn program() -> String {
+pub fn program() -> String {
     let own = std::env::current_exe().ok();
     own.map_or_else(|| PACKAGED_PROGRAM.to_owned(), |path| path.to_string_lossy().into_owned())
 }

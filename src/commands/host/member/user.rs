@@ -8,11 +8,24 @@ use super::services::run_program;
 use super::{STORE, USER};
 use crate::failure::Failure;
 
-/// The number of the user, where there is one.
-fn number() -> Option<u32> {
+/// By which sshd starts the sessions of guests, who come in as the market's user.
+const SHELL: &str = "/bin/sh";
+
+/// What the machine says of a user: the fields of `passwd(5)`.
+fn fields_of(name: &str) -> Option<Vec<String>> {
     let known = std::fs::read_to_string("/etc/passwd").ok()?;
-    let fields = known.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    fields.filter(|fields| fields.first() == Some(&USER)).find_map(|fields| fields.get(2)?.parse().ok())
+    let mut all = known.lines().map(|line| line.split(':').map(str::to_owned).collect::<Vec<_>>());
+    all.find(|fields| fields.first().is_some_and(|first| first == name))
+}
+
+/// True where there is such a user.
+pub fn exists(name: &str) -> bool {
+    fields_of(name).is_some()
+}
+
+/// The number of the market's user, where there is one.
+fn number() -> Option<u32> {
+    fields_of(USER)?.get(2)?.parse().ok()
 }
 
 /// The user exists, and the folder of the market's books is the user's own.
@@ -23,9 +36,14 @@ pub fn ensure(changes: &mut Changes<'_>) -> Result<(), Failure> {
             &format!("made the system user {USER}, without rights on the machine"),
             || {
                 let arguments = ["--system", "--user-group", "--no-create-home", "--home-dir", STORE];
-                run_program("useradd", &[&arguments[..], &["--shell", "/usr/sbin/nologin", USER]].concat()).map(drop)
+                run_program("useradd", &[&arguments[..], &["--shell", SHELL, USER]].concat()).map(drop)
             },
         )?;
+    } else if fields_of(USER).is_none_or(|fields| fields.last().is_none_or(|shell| shell != SHELL)) {
+        let what = format!("the user {USER} the shell that sshd starts sessions by");
+        changes.make(&format!("give {what}"), &format!("gave {what}"), || {
+            run_program("usermod", &["--shell", SHELL, USER]).map(drop)
+        })?;
     }
     let is_owned = number().is_some_and(|number| std::fs::metadata(STORE).is_ok_and(|folder| folder.uid() == number));
     if !is_owned {
@@ -45,12 +63,12 @@ pub fn give(path: &str) -> Result<(), Failure> {
     run_program("chmod", &["600", path]).map(drop)
 }
 
-/// The user is gone.
-pub fn remove(changes: &mut Changes<'_>) -> Result<(), Failure> {
-    if number().is_none() {
+/// A user is gone.
+pub fn remove(name: &str, changes: &mut Changes<'_>) -> Result<(), Failure> {
+    if !exists(name) {
         return Ok(());
     }
-    changes.make(&format!("remove the user {USER}"), &format!("removed the user {USER}"), || {
-        run_program("userdel", &[USER]).map(drop)
+    changes.make(&format!("remove the user {name}"), &format!("removed the user {name}"), || {
+        run_program("userdel", &[name]).map(drop)
     })
 }
