@@ -282,10 +282,11 @@ fn look(town: &mut Town, who: &str, line: &str, ran: &Ran) -> bool {
             assert!(physics > 0 && biology > 0, "both paid something: {physics}, {biology}");
             // What she issued herself, less what she granted, with what her hosts earned.
             assert_eq!(town.money("operator"), (700_000_000 + physics + biology, 0), "{ran}");
-            // As the host's services were started by hand, they are ended by hand.
-            town.lab.on(1, "kill $(cat /run/tycoon-pids); for i in $(seq 100); do pgrep -x tycoon >/dev/null || exit 0; sleep 0.2; done; exit 1");
         }
         _ if line.starts_with("tycoon host uninstall") => {
+            // As it was started by hand, it is ended by hand.
+            assert!(ran.stderr.contains("ended the market; end `tycoon host enforce`"), "{ran}");
+            town.lab.on(1, "kill $(head -n 1 /run/tycoon-pids)");
             town.lab.on(
                 1,
                 "! id tycoon 2>/dev/null; ! ls /etc/tycoon/host.kdl 2>/dev/null; test -f /var/lib/tycoon-host/host_key",

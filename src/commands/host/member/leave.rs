@@ -44,13 +44,11 @@ pub fn run(arguments: &LeaveArgs, output: &Output) -> Result<Exit, Failure> {
     };
     if let Some(member) = &member {
         refuse_others(member, arguments)?;
-        if !services::has_systemd() && checks::page(member, "/healthz").is_some() {
-            return Err(Failure::new(Exit::Failed, "the services of this host still run")
-                .help("end `tycoon host serve` and `tycoon host enforce` as they were started, and run this again"));
-        }
     }
     if services::has_systemd() {
         services::remove(&mut changes)?;
+    } else {
+        user::end_processes(&mut changes)?;
     }
     for path in [HOST_SETTINGS, ENFORCE_SETTINGS, POLICY, TLS_CERTIFICATES, TLS_KEY, TRUSTED] {
         if Path::new(path).exists() {

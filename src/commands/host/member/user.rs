@@ -2,12 +2,18 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal};
 
 use super::files::Changes;
 use super::services::run_program;
 use super::{STORE, USER};
+use crate::exit::Exit;
 use crate::failure::Failure;
 
+/// How long the market may take to end.
+const END_PATIENCE: Duration = Duration::from_secs(60);
 /// By which sshd starts the sessions of guests, who come in as the market's user.
 const SHELL: &str = "/bin/sh";
 
@@ -61,6 +67,33 @@ pub fn ensure(changes: &mut Changes<'_>) -> Result<(), Failure> {
 pub fn give(path: &str) -> Result<(), Failure> {
     run_program("chown", &[&format!("{USER}:{USER}"), path])?;
     run_program("chmod", &["600", path]).map(drop)
+}
+
+/// The processes of the user: the market, where it was started by hand.
+fn processes(number: u32) -> Vec<Pid> {
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let own = all.filter(|entry| entry.metadata().is_ok_and(|process| process.uid() == number));
+    own.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)).collect()
+}
+
+/// Where the market was started by hand it is ended, too: whoever looked into its books had to ask it.
+pub fn end_processes(changes: &mut Changes<'_>) -> Result<(), Failure> {
+    let Some(number) = number().filter(|number| !processes(*number).is_empty()) else { return Ok(()) };
+    changes.make("end the market", "ended the market; end `tycoon host enforce` as it was started", || {
+        let begun = Instant::now();
+        for process in processes(number) {
+            // It may have ended by itself just now.
+            let _ = rustix::process::kill_process(process, Signal::TERM);
+        }
+        while !processes(number).is_empty() {
+            if begun.elapsed() > END_PATIENCE {
+                return Err(Failure::new(Exit::Failed, format!("processes of the user {USER} do not end"))
+                    .help(format!("`ps -u {USER}` shows them; end them and run this again")));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    })
 }
 
 /// A user is gone.
