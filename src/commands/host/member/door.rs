@@ -40,11 +40,8 @@ pub fn ensure(changes: &mut Changes<'_>) -> Result<(), Failure> {
 /// sshd goes by what is written now. What it cannot read is taken away again.
 fn reload(changes: &mut Changes<'_>, is_written: bool) -> Result<(), Failure> {
     if !has_systemd() {
-        return changes.make(
-            "leave it to you to have sshd read its settings",
-            "sshd has to be told by hand: kill -HUP",
-            || Ok(()),
-        );
+        let by_hand = "have sshd read its settings by hand: kill -HUP $(cat /run/sshd.pid)";
+        return changes.make(&format!("leave one thing to you: {by_hand}"), by_hand, || Ok(()));
     }
     changes.make("have sshd read its settings again", "sshd has read its settings again", || {
         let checked = run_program("/usr/sbin/sshd", &["-t"]);
@@ -82,4 +79,25 @@ pub fn remove(changes: &mut Changes<'_>) -> Result<(), Failure> {
         reload(changes, false)?;
     }
     user::remove(KEYS_USER, changes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::host::member::USER;
+
+    #[test]
+    fn sshd_is_told_of_the_users_and_of_the_program_that_are_there() {
+        for line in [
+            format!("Match User {USER}"),
+            format!("    AuthorizedKeysCommandUser {KEYS_USER}"),
+            format!(
+                "    AuthorizedKeysCommand {} host authorized-keys %t %k",
+                super::super::services::PACKAGED_PROGRAM
+            ),
+        ] {
+            assert!(SSHD_TEXT.lines().any(|told| told == line), "{line}");
+        }
+        assert!(settings(None).is_empty(), "nobody has said where the machine is");
+    }
 }
