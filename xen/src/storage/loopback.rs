@@ -144,6 +144,7 @@ fn devices(path: &Path) -> Result<Vec<PathBuf>, HypervisorError> {
     };
     let whole = folder.join(path.file_name().unwrap_or_default());
     let (whole, removed) = (whole.display().to_string(), format!("{} (deleted)", whole.display()));
+    let file = fs::metadata(path).ok();
     let mut devices = Vec::new();
     let entries = match fs::read_dir("/sys/block") {
         Ok(entries) => entries,
@@ -153,12 +154,26 @@ fn devices(path: &Path) -> Result<Vec<PathBuf>, HypervisorError> {
     for entry in entries {
         let entry = entry.map_err(wrong)?;
         // Most of them have no file.
-        if let Ok(backing) = fs::read_to_string(entry.path().join("loop/backing_file"))
-            && [&whole, &removed].contains(&&backing.trim_end_matches('\n').to_owned())
+        let Ok(backing) = fs::read_to_string(entry.path().join("loop/backing_file")) else { continue };
+        let (backing, device) = (backing.trim_end_matches('\n'), Path::new("/dev").join(entry.file_name()));
+        if backing == whole || backing == removed {
+            devices.push(device);
+        } else if let Some(file) = &file
+            // Who attached it may have seen another root: a service whose sandbox has ended since.
+            && whole.ends_with(backing)
+            && is_on(&device, file)?
         {
-            devices.push(Path::new("/dev").join(entry.file_name()));
+            devices.push(device);
         }
     }
     devices.sort();
     Ok(devices)
+}
+
+/// True where a loop device is on this very file, whatever it is called.
+fn is_on(device: &Path, file: &fs::Metadata) -> Result<bool, HypervisorError> {
+    let columns = ["--noheadings", "--output", "BACK-INO,BACK-MAJ:MIN"];
+    let told = Command::new("losetup").args(columns).arg(device).run("looking at a loop device")?;
+    let disk = format!("{}:{}", rustix::fs::major(file.dev()), rustix::fs::minor(file.dev()));
+    Ok(told.split_whitespace().eq([file.ino().to_string(), disk]))
 }

@@ -206,6 +206,39 @@ fn attached_disks_are_the_volumes_and_the_seed() {
     assert_eq!(loop_devices_below(&bench), "");
 }
 
+#[test]
+fn a_loop_device_is_known_by_its_file_also_where_who_made_it_saw_another_root() {
+    if !has_loop_devices() {
+        return;
+    }
+    let bench = Bench::new();
+    let storage = bench.open();
+    let spec = spec("a");
+    let ownership = owner(&spec, 1);
+    let name = ownership.hypervisor_name();
+    storage.note(&spec, &ownership).unwrap();
+    storage.ensure_volumes(&spec, &ownership).unwrap();
+    let files = bench.files();
+    let root = files.iter().find(|file| file.ends_with("root.raw")).expect("the volume");
+    // As a service whose folder was mounted for it alone, and which has ended.
+    let volumes = bench.folder.path().join("volumes");
+    let script = "mount --bind \"$0\" \"$0\" && losetup --find --show \"$1\"";
+    let made = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script])
+        .args([&volumes, &bench.folder.path().join(root)])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let made = String::from_utf8(made.stdout).unwrap().trim().to_owned();
+    assert_eq!(loop_devices_below(&bench), "", "the kernel tells another path");
+
+    let disks = storage.attach(&name).unwrap();
+    assert_eq!(disks[0].device.to_str(), Some(made.as_str()), "a volume is not attached a second time");
+    storage.detach(&name).unwrap();
+    let left = Command::new("losetup").arg(&made).output().unwrap();
+    assert!(!left.status.success(), "{made} is free again: {left:?}");
+}
+
 /// A file system so small that a disk runs full in earnest.
 struct SmallDisk {
     folder: std::path::PathBuf,
