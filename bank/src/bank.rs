@@ -1,7 +1,8 @@
 //! The bank itself: the rules, and where the books are kept, put together.
 //!
-//! What is to be done waits in a queue, from where it is written, all that waits at a time ([`crate::queue`]). The books are a journal with an index ([`crate::journal_books`]), or a PostgreSQL database
-//! ([`crate::postgres_books`]), which several processes may share.
+//! What is to be done waits in a queue, from where it is written, all that waits at a time ([`crate::queue`]). The books
+//! are a journal with an index ([`crate::journal_books`]), or a PostgreSQL database ([`crate::postgres_books`]), which
+//! several processes may share.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -9,7 +9,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tycoon_market::{AccountId, EscrowId, HostId, PoolName, PublicKey, Timestamp, TransferId};
 
 use crate::ledger::{Account, Books, Changes, Due, Entry, Escrow, Line, LinePlace, Reservation, Transfer, View};
-use crate::store::{Head, Store, StoreError, due_by};
+use crate::store::{Head, Store, StoreError, deadlines, due_by};
 
 /// Rows that are gathered at most; then they go into the index.
 const ROWS_MAX: usize = 512;
@@ -68,10 +68,7 @@ impl Pending {
 /// When the first of what changes is to be done.
 fn first_due(changes: &Changes) -> Option<Timestamp> {
     let Changes { escrows, reservations, accounts, .. } = changes;
-    let escrows = escrows.values().filter_map(Escrow::lapses_at);
-    let reservations = reservations.values().filter_map(Reservation::due_at);
-    let allowances = accounts.values().filter_map(|account| Some(account.allowance?.next_at));
-    escrows.chain(reservations).chain(allowances).min()
+    deadlines(escrows.values(), reservations.values(), accounts.values()).map(|(deadline, _)| deadline).min()
 }
 
 /// An index and what is pending, as one.
@@ -197,7 +194,7 @@ impl Store for Whole<'_> {
                 .chain(reservations.keys().map(|(payer, id)| Due::Reservation(*payer, *id)))
                 .chain(accounts.keys().map(|id| Due::Allowance(*id)))
                 .collect();
-            (due_by(at, escrows.values(), reservations.values(), accounts.values()), touched)
+            (due_by(at, deadlines(escrows.values(), reservations.values(), accounts.values())), touched)
         };
         // What the index says of what has changed since is old.
         let mut due = self.store.due(at, limit.saturating_add(touched.len()))?;

@@ -161,14 +161,14 @@ impl Service for BankService {
             return Begun::Waits(request);
         }
         Begun::Answering(Box::pin(async move {
-            let answered = match self.receiver.admit(&request, |key| self.knows(key)) {
-                Ok(call) => match self.answer(&call) {
-                    Ok(Step::Answered(response)) => Ok(response),
-                    Ok(Step::Writing(commit, tells)) => self.done(commit.await, tells),
-                    Err(problem) => Err(problem),
-                },
-                Err(problem) => Err(problem),
+            let answered = async {
+                let call = self.receiver.admit(&request, |key| self.knows(key))?;
+                match self.answer(&call)? {
+                    Step::Answered(response) => Ok(response),
+                    Step::Writing(commit, tells) => self.done(commit.await, tells),
+                }
             };
+            let answered = answered.await;
             self.receiver.reply(&request, answered)
         }))
     }

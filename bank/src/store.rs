@@ -129,21 +129,24 @@ pub trait Store: View + Send + Sync {
     fn escrows(&self, after: Option<&EscrowId>, limit: usize) -> Result<Vec<Escrow>, StoreError>;
 }
 
-/// What of these rows is to be done at or before `at`, the earliest first.
-pub(crate) fn due_by<'a>(
-    at: Timestamp,
+/// What of these rows is to be done, and when.
+pub(crate) fn deadlines<'a>(
     escrows: impl Iterator<Item = &'a Escrow>,
     reservations: impl Iterator<Item = &'a Reservation>,
     accounts: impl Iterator<Item = &'a Account>,
-) -> Vec<Due> {
+) -> impl Iterator<Item = (Timestamp, Due)> {
     let escrows = escrows.filter_map(|escrow| Some((escrow.lapses_at()?, Due::Escrow(escrow.order.id))));
     let reservations = reservations.filter_map(|reservation| {
         let order = &reservation.order;
         Some((reservation.due_at()?, Due::Reservation(order.payer, order.id)))
     });
     let allowances = accounts.filter_map(|account| Some((account.allowance?.next_at, Due::Allowance(account.id))));
-    let mut due: Vec<_> =
-        escrows.chain(reservations).chain(allowances).filter(|(deadline, _)| *deadline <= at).collect();
+    escrows.chain(reservations).chain(allowances)
+}
+
+/// What of that is to be done at or before `at`, the earliest first.
+pub(crate) fn due_by(at: Timestamp, deadlines: impl Iterator<Item = (Timestamp, Due)>) -> Vec<Due> {
+    let mut due: Vec<_> = deadlines.filter(|(deadline, _)| *deadline <= at).collect();
     due.sort_unstable();
     due.into_iter().map(|(_, due)| due).collect()
 }

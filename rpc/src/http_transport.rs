@@ -19,9 +19,9 @@ use tycoon_market::PublicKey;
 
 use crate::events::{EVENT_STREAM, Event, EventParser};
 use crate::limits::Limits;
-use crate::own_certificate::KnownKey;
 use crate::problem::Problem;
 use crate::server::tls::{self, TlsError};
+use crate::server_identity::{Believed, ServerIdentity};
 use crate::service::{Transport, TransportError};
 
 /// How long an idle connection is kept; shorter than servers keep it, so that it is not closed while it is used.
@@ -413,7 +413,7 @@ fn client(settings: &HttpSettings) -> Result<reqwest::Client, HttpSetupError> {
                     .build()
                     .map_err(|error| HttpSetupError::Client(error.to_string()))
             });
-            let verifier = KnownKey::new(key, others.transpose()?, provider);
+            let verifier = ServerIdentity::new(Believed::known(key, others.transpose()?), provider);
             versions.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()
         }
         None => versions.with_root_certificates(roots).with_no_client_auth(),

@@ -31,6 +31,7 @@ pub mod request;
 pub mod retry;
 pub mod routes;
 pub mod server;
+mod server_identity;
 pub mod service;
 pub mod signature;
 pub mod structured;

@@ -7,13 +7,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
-use rustls::server::{ParsedCertificate, ResolvesServerCert};
+use rustls::pki_types::SubjectPublicKeyInfoDer;
+use rustls::server::ResolvesServerCert;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{CertificateError, DigitallySignedStruct, SignatureAlgorithm, SignatureScheme};
+use rustls::{SignatureAlgorithm, SignatureScheme};
 use tycoon_market::PublicKey;
 
 use crate::Signer;
@@ -22,7 +19,7 @@ use crate::Signer;
 const ED25519_INFO: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 /// The key as certificates have it.
-fn info(key: &PublicKey) -> Vec<u8> {
+pub(crate) fn info(key: &PublicKey) -> Vec<u8> {
     [&ED25519_INFO[..], key.as_bytes()].concat()
 }
 
@@ -94,65 +91,4 @@ pub(crate) fn certificate(signer: &Arc<dyn Signer>) -> Result<Arc<dyn ResolvesSe
     let made = parameters.self_signed(&*key).map_err(|error| rustls::Error::General(error.to_string()))?;
     let certified = CertifiedKey::new(vec![made.der().clone()], Arc::new(Signing(key)));
     Ok(Arc::new(SingleCertAndKey::from(certified)))
-}
-
-/// Takes the certificate that a service made for the key that it is known by, whatever names and times stand in it; and
-/// others as everybody does.
-#[derive(Debug)]
-pub(crate) struct KnownKey {
-    info: Vec<u8>,
-    /// `None` where no certificates are trusted.
-    others: Option<Arc<WebPkiServerVerifier>>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl KnownKey {
-    pub(crate) fn new(
-        key: &PublicKey,
-        others: Option<Arc<WebPkiServerVerifier>>,
-        provider: Arc<CryptoProvider>,
-    ) -> Self {
-        Self { info: info(key), others, provider }
-    }
-}
-
-impl ServerCertVerifier for KnownKey {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        if ParsedCertificate::try_from(end_entity)?.subject_public_key_info().as_ref() == self.info {
-            return Ok(ServerCertVerified::assertion());
-        }
-        match &self.others {
-            Some(others) => others.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now),
-            None => Err(CertificateError::UnknownIssuer.into()),
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
 }

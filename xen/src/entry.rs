@@ -12,9 +12,8 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +23,7 @@ use std::time::{Duration, Instant};
 use tycoon_market::{AccountId, PublicKey};
 
 use crate::daemon::HostDaemon;
+use crate::local_socket::LocalSocket;
 
 /// The longest line, in bytes.
 const LINE_BYTES_MAX: usize = 256;
@@ -34,8 +34,6 @@ const QUESTIONS_MAX: usize = 8;
 /// Keys of strangers that are looked up in a second, and how many at once after a quiet time.
 const STRANGERS_A_SECOND: f64 = 5.0;
 const STRANGERS_AT_ONCE: f64 = 20.0;
-/// How often somebody looks whether to stop.
-const LOOK: Duration = Duration::from_millis(200);
 
 /// What is asked at the door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,7 +139,6 @@ fn read_line(stream: &mut UnixStream) -> io::Result<String> {
 /// Answers at the door of a host until it is stopped.
 #[derive(Debug)]
 pub struct EntryServer {
-    path: PathBuf,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -149,7 +146,6 @@ pub struct EntryServer {
 /// What the threads share.
 struct Door {
     daemon: Arc<HostDaemon>,
-    users: Vec<u32>,
     strangers: Mutex<Allowance>,
     under_way: AtomicUsize,
 }
@@ -177,35 +173,15 @@ impl EntryServer {
     /// Answers at `path`, to processes of root, of this user, and of `users`, by number. A socket that an earlier process
     /// left there is replaced; anything else is left alone.
     pub fn start(path: &Path, mut users: Vec<u32>, daemon: Arc<HostDaemon>) -> io::Result<Self> {
-        match std::fs::symlink_metadata(path) {
-            Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path)?,
-            Ok(_) => return Err(io::Error::new(ErrorKind::AlreadyExists, "there is something that is no socket")),
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        let listener = UnixListener::bind(path)?;
-        // Who may try is the folder's matter; who is answered is looked up in the credentials.
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
-        listener.set_nonblocking(true)?;
-        users.extend([0, rustix::process::geteuid().as_raw()]);
+        users.push(rustix::process::geteuid().as_raw());
+        let socket = LocalSocket::listen(path, users)?;
         let strangers = Mutex::new(Allowance { left: STRANGERS_AT_ONCE, at: Instant::now() });
-        let door = Arc::new(Door { daemon, users, strangers, under_way: AtomicUsize::new(0) });
+        let door = Arc::new(Door { daemon, strangers, under_way: AtomicUsize::new(0) });
         let stop = Arc::new(AtomicBool::new(false));
         let asked = stop.clone();
-        let serve = move || {
-            while !asked.load(Ordering::SeqCst) {
-                match listener.accept() {
-                    Ok((stream, _)) => door.welcome(stream),
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => wait(&listener),
-                    Err(error) => {
-                        tracing::warn!(%error, "a question about a key could not be heard");
-                        thread::sleep(LOOK);
-                    }
-                }
-            }
-        };
+        let serve = move || socket.serve(&asked, |stream, _| door.welcome(stream));
         let thread = thread::Builder::new().name("entry".into()).spawn(serve)?;
-        Ok(Self { path: path.to_owned(), stop, thread: Some(thread) })
+        Ok(Self { stop, thread: Some(thread) })
     }
 }
 
@@ -216,16 +192,7 @@ impl Drop for EntryServer {
             // What it did not survive, it has told.
             let _ = thread.join();
         }
-        // Somebody may have removed it.
-        let _ = std::fs::remove_file(&self.path);
     }
-}
-
-fn wait(listener: &UnixListener) {
-    let mut watched = [rustix::event::PollFd::new(listener, rustix::event::PollFlags::IN)];
-    let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: i64::from(LOOK.subsec_nanos()) };
-    // Interrupted or not, it is looked at next.
-    let _ = rustix::event::poll(&mut watched, Some(&timeout));
 }
 
 /// A question that is being answered, until it is dropped.
@@ -239,13 +206,6 @@ impl Drop for UnderWay {
 
 impl Door {
     fn welcome(self: &Arc<Self>, stream: UnixStream) {
-        let user = match rustix::net::sockopt::socket_peercred(&stream) {
-            Ok(credentials) => credentials.uid.as_raw(),
-            Err(error) => return tracing::warn!(%error, "who asks about a key is not known"),
-        };
-        if !self.users.contains(&user) {
-            return tracing::warn!(user, "a user who may not ask about keys has tried");
-        }
         let is_full = self.under_way.fetch_add(1, Ordering::SeqCst) >= QUESTIONS_MAX;
         let under_way = UnderWay(self.clone());
         if is_full {
@@ -263,7 +223,6 @@ impl Door {
     }
 
     fn answer(&self, mut stream: UnixStream) -> io::Result<()> {
-        stream.set_nonblocking(false)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let question: Question = read_line(&mut stream)?.parse().map_err(io::Error::other)?;

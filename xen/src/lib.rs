@@ -34,6 +34,8 @@ pub mod hypervisor;
 #[cfg(feature = "libvirt")]
 pub mod libvirt;
 #[cfg(feature = "host")]
+mod local_socket;
+#[cfg(feature = "host")]
 pub mod memory;
 #[cfg(feature = "host")]
 pub mod own_image;

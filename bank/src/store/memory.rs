@@ -6,7 +6,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tycoon_market::{AccountId, EscrowId, HostId, PoolName, PublicKey, Timestamp, TransferId};
 
-use super::{Head, Store, StoreError, due_by};
+use super::{Head, Store, StoreError, deadlines, due_by};
 use crate::ledger::{Account, Books, Changes, Due, Entry, Escrow, Line, LinePlace, Reservation, Transfer, View};
 
 #[derive(Debug, Default)]
@@ -154,7 +154,8 @@ impl Store for MemoryStore {
 
     fn due(&self, at: Timestamp, limit: usize) -> Result<Vec<Due>, StoreError> {
         let rows = self.read();
-        let mut due = due_by(at, rows.escrows.values(), rows.reservations.values(), rows.accounts.values());
+        let deadlines = deadlines(rows.escrows.values(), rows.reservations.values(), rows.accounts.values());
+        let mut due = due_by(at, deadlines);
         due.truncate(limit);
         Ok(due)
     }

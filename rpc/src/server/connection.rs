@@ -179,20 +179,18 @@ impl Shared {
     async fn work(self: Arc<Self>, request: Request<Vec<u8>>, place: OwnedSemaphorePermit) -> Response<Vec<u8>> {
         let timeout = self.settings.answer_timeout;
         self.metrics.in_flight(1);
+        let shared = self.clone();
         // The place is held for as long as the work takes, also where nobody waits for it any more.
+        let ended = move |response| {
+            shared.metrics.in_flight(-1);
+            drop(place);
+            response
+        };
         let working = match self.published.begin(request) {
-            Begun::Answering(answering) => tokio::spawn(async move {
-                let response = answering.await;
-                self.metrics.in_flight(-1);
-                drop(place);
-                response
-            }),
-            Begun::Waits(request) => tokio::task::spawn_blocking(move || {
-                let response = self.published.answer(request, &self.metrics);
-                self.metrics.in_flight(-1);
-                drop(place);
-                response
-            }),
+            Begun::Answering(answering) => tokio::spawn(async move { ended(answering.await) }),
+            Begun::Waits(request) => {
+                tokio::task::spawn_blocking(move || ended(self.published.answer(request, &self.metrics)))
+            }
         };
         match tokio::time::timeout(timeout, working).await {
             Ok(Ok(response)) => response,

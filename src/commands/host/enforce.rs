@@ -125,7 +125,7 @@ pub fn run(arguments: &EnforceArgs, output: &Output) -> Result<Exit, Failure> {
     }
     tracing::info!(socket = %socket.display(), "the enforcer is ready");
     output.message(&format!("the enforcer is ready at {}", socket.display()));
-    server.serve(&stop).map_err(|error| failed(&error))?;
+    server.serve(&stop);
     tracing::info!("the enforcer has ended");
     Ok(Exit::Ok)
 }

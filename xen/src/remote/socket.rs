@@ -1,8 +1,7 @@
 //! Streams over a local socket: how the market of a host (`tycoon host serve`, which has no rights on the machine) has
 //! domains made by `tycoon host enforce`, which is root.
 //!
-//! Who may connect is decided twice: by the rights of the socket's folder, and by the credentials of the process at the
-//! other end, which the kernel vouches for.
+//! Who may connect, [`LocalSocket`] decides.
 //!
 //! A stream may also be that of one account, whose SSH session ends here ([`super::binding`]). Then it is served what is
 //! that account's. Strangers have places of their own, a few each, so that they cannot take those of the market.
@@ -11,8 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read};
 use std::net::Shutdown;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +22,7 @@ use tycoon_market::AccountId;
 use super::binding::{self, Beginning, Binding};
 use super::serve::{self, Session};
 use super::stream::{ConnectError, Connector, Stream};
+use crate::local_socket::LocalSocket;
 
 /// Streams of the market that are served at one time; further ones are closed at once.
 const STREAMS_MAX: usize = 16;
@@ -37,8 +36,6 @@ const NEW_STREAMS_MAX: usize = 16;
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take no answer before its stream is given up.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
-/// How often somebody looks whether to stop.
-const LOOK: Duration = Duration::from_millis(200);
 
 /// Opens streams to the socket at a path.
 #[derive(Clone, Debug)]
@@ -109,9 +106,7 @@ impl Drop for HalfClosing {
 /// Serves a session to every process of certain users that connects to a socket.
 #[derive(Debug)]
 pub struct SocketServer {
-    listener: UnixListener,
-    path: PathBuf,
-    users: Vec<u32>,
+    socket: LocalSocket,
     sessions: Sessions,
     served: Arc<Mutex<Served>>,
     next_stream: AtomicU64,
@@ -194,25 +189,8 @@ impl SocketServer {
     /// Listens at `path`, for processes of `users` (by number) and of root. A socket that an earlier process left there
     /// is replaced; anything else is left alone.
     pub fn listen(path: &Path, users: Vec<u32>, session: Session) -> io::Result<Self> {
-        match std::fs::symlink_metadata(path) {
-            Ok(found) if found.file_type().is_socket() => {
-                if UnixStream::connect(path).is_ok() {
-                    return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there"));
-                }
-                std::fs::remove_file(path)?;
-            }
-            Ok(_) => return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is something that is no socket")),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        let listener = UnixListener::bind(path)?;
-        // Who may try is the folder's matter; who may stay is looked up in the credentials.
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
-        listener.set_nonblocking(true)?;
         Ok(Self {
-            listener,
-            path: path.to_owned(),
-            users,
+            socket: LocalSocket::listen(path, users)?,
             sessions: Sessions { market: session, account: None },
             served: Arc::default(),
             next_stream: AtomicU64::new(0),
@@ -226,49 +204,20 @@ impl SocketServer {
         self
     }
 
-    /// Serves until `stop` is true; then the streams are ended and the socket is removed.
-    pub fn serve(&self, stop: &AtomicBool) -> io::Result<()> {
-        while !stop.load(Ordering::SeqCst) {
-            match self.listener.accept() {
-                Ok((stream, _)) => self.welcome(stream),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait()?,
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    thread::sleep(LOOK);
-                }
+    /// Serves until `stop` is true; then the streams are ended.
+    pub fn serve(&self, stop: &AtomicBool) {
+        self.socket.serve(stop, |stream, user| {
+            if let Err(error) = self.begin(stream, user) {
+                tracing::warn!(%error, user, "a connection cannot be served");
             }
-        }
+        });
         for (_, stream) in self.served.lock().unwrap_or_else(PoisonError::into_inner).0.values() {
             // It fails where the client has closed it already.
             let _ = stream.shutdown(Shutdown::Both);
         }
-        std::fs::remove_file(&self.path)
-    }
-
-    fn wait(&self) -> io::Result<()> {
-        let mut watched = [rustix::event::PollFd::new(&self.listener, rustix::event::PollFlags::IN)];
-        let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: i64::from(LOOK.subsec_nanos()) };
-        match rustix::event::poll(&mut watched, Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn welcome(&self, stream: UnixStream) {
-        let user = match rustix::net::sockopt::socket_peercred(&stream) {
-            Ok(credentials) => credentials.uid.as_raw(),
-            Err(error) => return tracing::warn!(%error, "who connects is not known, so that the connection is closed"),
-        };
-        if user != 0 && !self.users.contains(&user) {
-            return tracing::warn!(user, "a user who may not connect has tried");
-        }
-        if let Err(error) = self.begin(stream, user) {
-            tracing::warn!(%error, user, "a connection cannot be served");
-        }
     }
 
     fn begin(&self, stream: UnixStream, user: u32) -> io::Result<()> {
-        stream.set_nonblocking(false)?;
         stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
         let kept = stream.try_clone()?;
         let number = self.next_stream.fetch_add(1, Ordering::SeqCst);
