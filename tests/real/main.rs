@@ -5,6 +5,8 @@ mod faults;
 mod images;
 mod lab;
 mod life;
+mod market;
 mod power;
 mod site;
+mod town;
 mod trial;

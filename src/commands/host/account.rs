@@ -1,5 +1,7 @@
 //! `tycoon host account`: what a host has charged, line by line.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use serde_json::{Value, json};
 use tycoon_executor::link::{LinkError, SiteHost};
@@ -165,6 +167,16 @@ pub fn state(state: AccountState) -> String {
             format!("{reason}, stopped; its disk goes at {}", local(delete_at))
         }
     }
+}
+
+/// What an account has of each resource: `0.5 CPU`, `1 GiB memory`.
+pub fn shares(allocation: &BTreeMap<ResourceKind, Quantity>) -> Vec<String> {
+    let share = |(kind, share): (&ResourceKind, &Quantity)| match kind {
+        // The unit is the resource.
+        ResourceKind::Cpu => kind.show(*share),
+        _ => format!("{} {kind}", kind.show(*share)),
+    };
+    allocation.iter().map(share).collect()
 }
 
 /// A number with six decimals at most.

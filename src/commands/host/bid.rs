@@ -8,7 +8,7 @@ use tycoon_market::bid_text::{BidChange, show_bid};
 use tycoon_market::{Credits, PoolName, ResourceKind, Timestamp};
 use tycoon_xen::market::{AccountReport, BidRequest, OffersReport, PreviewReport, PreviewRequest};
 
-use super::account::{number, state};
+use super::account::{number, shares, state};
 use super::chosen::{Chosen, HostsArg, ask};
 use super::money::{PoolArg, account_json, account_table};
 use crate::exit::Exit;
@@ -130,8 +130,7 @@ fn preview_json(preview: &PreviewReport) -> Value {
 fn preview_table(previews: &[(&str, &PreviewReport)], output: &Output) -> String {
     let mut rows = Vec::new();
     for (host, preview) in previews {
-        let mut shares: Vec<String> =
-            preview.allocation.iter().map(|(kind, share)| format!("{} {kind}", kind.show(*share))).collect();
+        let mut shares = shares(&preview.allocation);
         shares.extend(preview.unique.values().map(ToString::to_string));
         rows.push(vec![
             (*host).to_owned(),

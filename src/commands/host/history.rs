@@ -211,11 +211,7 @@ fn details(event: &HostEvent) -> String {
     let within = |until: tycoon_market::Timestamp| show_duration(until.since(event.at));
     match &event.what {
         Happening::Funded { amount, .. } | Happening::Refunded { amount } => format!("{} credits", amount.rounded(6)),
-        Happening::Allocated { shares } => {
-            let shares: Vec<String> =
-                shares.iter().map(|(kind, share)| format!("{} {kind}", kind.show(*share))).collect();
-            shares.join(", ")
-        }
+        Happening::Allocated { shares } => super::account::shares(shares).join(", "),
         Happening::Granted { id } => format!("holds {id}"),
         Happening::Outbid { id } => format!("lost {id}"),
         Happening::Warned { reason, stop_at } => format!("{reason}, stops in {}", within(*stop_at)),

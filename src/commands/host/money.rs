@@ -234,8 +234,7 @@ pub fn account_json(account: &AccountReport) -> Value {
 /// Host accounts, a line each.
 pub fn account_table(accounts: &[(&str, &AccountReport)], output: &Output) -> String {
     let row = |(host, account): &(&str, &AccountReport)| {
-        let shares: Vec<String> =
-            account.allocation.iter().map(|(kind, share)| format!("{} {kind}", kind.show(*share))).collect();
+        let shares = super::account::shares(&account.allocation);
         vec![
             (*host).to_owned(),
             account.pool.to_string(),

@@ -20,6 +20,9 @@ use crate::spec::{DomainSpec, Ownership};
 use crate::status::DomainState;
 use crate::storage::{DomainRecord, Interface};
 
+/// The greatest weight that Xen's scheduler takes.
+const WEIGHT_MAX: u32 = 65_535;
+
 impl Host {
     pub(super) fn ensure_volumes(&self, spec: &DomainSpec, ownership: &Ownership) -> Result<bool, HypervisorError> {
         const OPERATION: &str = "making volumes";
@@ -97,6 +100,7 @@ impl Host {
             }
             let record = self.storage.record(name)?.ok_or_else(|| HypervisorError::NoDomain(name.to_owned()))?;
             check_volumes(&marks.spec, &record, OPERATION)?;
+            self.put_control_domain_first(connect)?;
             let started = self.attach_and_start(connect, &seen, marks.clone(), &record.interfaces);
             if let Err(fault) = started {
                 // Over a broken connection nobody can say that it did not start after all.
@@ -235,11 +239,26 @@ impl Host {
             }
             let marks = Marks { weight, cap_percent, ..before.clone() };
             if seen.id.is_some() {
+                self.put_control_domain_first(connect)?;
                 self.note(std::slice::from_ref(&seen))?;
                 self.weigh(&seen, &marks)?;
             }
             if marks != before { mark(&seen, &marks, OPERATION) } else { Ok(()) }
         })
+    }
+
+    /// Gives the control domain the greatest weight there is. Disks, networks and this program run there: with the usual
+    /// weight it would get next to nothing on a CPU that busy domains share with it.
+    fn put_control_domain_first(&self, connect: &Connect) -> Result<(), Fault> {
+        if self.connection.kind() != Kind::Xen {
+            return Ok(());
+        }
+        let control = connect.lookup_domain_by_id(0)?;
+        if control.scheduler_parameters()?.weight.is_some_and(|weight| weight < WEIGHT_MAX) {
+            control
+                .set_scheduler_parameters(&SchedulerInfo { weight: Some(WEIGHT_MAX), ..SchedulerInfo::default() })?;
+        }
+        Ok(())
     }
 
     /// Gives the scheduler the weight and cap of a running domain.

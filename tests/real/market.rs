@@ -1,0 +1,260 @@
+//! What the market enforces on a real host: CPU by bids, lending, charges by what Xen measured, and what happens to who has
+//! no money left.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::town::{Town, follow, manual};
+
+/// The groups, and the pool of each.
+const GROUPS: [&str; 2] = ["physics", "biology"];
+/// Between two allocations.
+const INTERVAL: Duration = Duration::from_secs(10);
+/// How long use is measured.
+const MEASURED: Duration = Duration::from_secs(60);
+
+/// A host of a site, on which both groups have a domain.
+fn competing() -> Town {
+    let mut town = Town::build(1, "fast");
+    let manual = manual();
+    let at = |words: &str| manual.iter().position(|block| block.text.contains(words)).expect("a block");
+    let nothing = |_: &Town, _: &str, _: &str, _: &crate::lab::Ran| false;
+    follow(&mut town, &manual[..at("tycoon host install")], nothing);
+    town.install(manual[at("tycoon host install")].text.lines().next().expect("a line"));
+    // What the groups do, from the blocks after those of the hosts up to the first pool.
+    let groups = manual.iter().position(|block| block.words == ["sh", "physics"]).expect("a group");
+    follow(&mut town, &manual[groups..at("pool physics")], nothing);
+    for group in GROUPS {
+        let pool = format!(
+            "pool {group} {{\n    budget 8 for=\"2h\"\n    domain busy {{ image \"std:tiny\"; memory \"128MiB\"; }}\n}}\n"
+        );
+        fs::write(town.lab.path().join(group).join("pool.kdl"), pool).expect("the file can be written");
+        town.run(group, "tycoon up pool.kdl --yes").ok();
+        town.is_up(group, 1);
+    }
+    town
+}
+
+/// The only domain of a group.
+struct Busy<'t> {
+    town: &'t Town,
+    group: &'static str,
+    name: String,
+    address: String,
+}
+
+impl<'t> Busy<'t> {
+    fn of(town: &'t Town, group: &'static str) -> Self {
+        let (_, name) = town.running(group).pop().expect("a domain");
+        let status = town.json(group, &format!("tycoon status {group}"));
+        let address = status["domains"][0]["address"].as_str().expect("an address").to_owned();
+        Self { town, group, name, address }
+    }
+
+    /// Has it compute for ever.
+    fn begin(&self) {
+        let script = "nohup sh -c 'while :; do :; done' >/dev/null 2>&1 & echo $! >/tmp/busy";
+        self.town.inside(self.group, &self.address, script).ok();
+    }
+
+    fn end(&self) {
+        self.town.inside(self.group, &self.address, "kill $(cat /tmp/busy)").ok();
+    }
+
+    /// Bids so much on CPU, by the time that its money shall last.
+    fn bid(&self, duration: &str) {
+        let bid = format!("tycoon host bid xen1 {duration} CPU:1,0.01CPU,1CPU --pool {}", self.group);
+        self.town.run(self.group, &bid).ok();
+    }
+
+    /// Its account at the host, with what was charged.
+    fn account(&self) -> Value {
+        let mut accounts = self.town.json(self.group, &format!("tycoon host account xen1 --pool {}", self.group));
+        accounts[0].take()
+    }
+
+    /// The CPU that it was given, in CPUs.
+    fn share(&self) -> f64 {
+        let shown = self.town.json(self.group, &format!("tycoon host status xen1 --pool {}", self.group));
+        shown[0]["allocation"]["CPU"].as_f64().expect("a share") / 1e6
+    }
+}
+
+/// The CPU seconds that Xen has counted for each of the domains, and the host's own seconds.
+fn measured(town: &Town, domains: &[Busy<'_>]) -> (Vec<f64>, f64) {
+    let names: Vec<&str> = domains.iter().map(|domain| domain.name.as_str()).collect();
+    let script = format!(
+        "for d in {}; do virsh domstats --cpu-total $d | sed -n 's/.*cpu.time=//p'; done; cut -d' ' -f1 /proc/uptime",
+        names.join(" ")
+    );
+    let numbers: Vec<f64> =
+        town.lab.on(1, &script).split_whitespace().map(|word| word.parse().expect("a number")).collect();
+    let (uptime, nanos) = numbers.split_last().expect("numbers");
+    assert_eq!(nanos.len(), domains.len(), "{numbers:?}");
+    (nanos.iter().map(|nanos| nanos / 1e9).collect(), *uptime)
+}
+
+/// The CPUs that each domain has for a minute.
+fn used(town: &Town, domains: &[Busy<'_>]) -> Vec<f64> {
+    let (before, began) = measured(town, domains);
+    thread::sleep(MEASURED);
+    let (after, ended) = measured(town, domains);
+    let used: Vec<f64> = before.iter().zip(&after).map(|(before, after)| (after - before) / (ended - began)).collect();
+    println!("in {:.1} s the domains used {used:.3?} CPUs", ended - began);
+    used
+}
+
+/// `a` is `b` times `ratio`, within a tenth.
+#[track_caller]
+fn near(a: f64, b: f64, ratio: f64) {
+    assert!((a / b / ratio - 1.0).abs() < 0.1, "{a:.3} to {b:.3} is {:.3}, not {ratio}", a / b);
+}
+
+/// Every line of a charge is what its rate, use and time make it, and the lines of an account and what is left explain
+/// all its money.
+#[track_caller]
+fn adds_up(account: &Value) {
+    let number = |value: &Value, name: &str| value[name].as_f64().unwrap_or_else(|| panic!("{name} in {value}"));
+    let lines = account["lines"].as_array().expect("lines");
+    let mut sum = number(account, "earlier_micro");
+    for line in lines.iter() {
+        let (amount, seconds) = (number(line, "amount_micro"), number(line, "seconds"));
+        sum += amount;
+        if line["is_average"] == true {
+            continue;
+        }
+        let degree = match line["for"].as_str().expect("an item") {
+            what if what.starts_with("CPU") && number(line, "share") > 0.0 => {
+                (number(line, "used") / number(line, "share")).clamp(0.1, 1.0)
+            }
+            _ => 1.0,
+        };
+        let due = number(line, "rate_credits_per_hour") / 3_600.0 * seconds * degree * 1e6;
+        assert!((amount - due).abs() < 2.0 + due * 0.001, "{amount} is not {due}: {line}");
+    }
+    assert_eq!(sum, number(account, "charged_micro"), "{account}");
+    assert_eq!(number(account, "funded_micro"), sum + number(account, "balance_micro"), "{account}");
+}
+
+/// The CPU seconds that were charged for in the intervals after `since`, and their time; with those beyond the share.
+fn charged(account: &Value, since: i64) -> (f64, f64, f64) {
+    let (mut all, mut time, mut beyond) = (0.0, 0.0, 0.0);
+    for line in account["lines"].as_array().expect("lines") {
+        if line["until_us"].as_i64().expect("a time") <= since {
+            continue;
+        }
+        let seconds = line["seconds"].as_f64().expect("seconds");
+        let used = line["used"].as_f64().expect("use") / 1e6 * seconds;
+        if line["item"]["bid"] == "cpu" {
+            (all, time) = (all + used, time + seconds);
+        } else if line["item"] == "beyond-share" {
+            beyond += used;
+        }
+    }
+    (all, time, beyond)
+}
+
+/// The end of the last interval that was charged.
+fn last_charge(account: &Value) -> i64 {
+    let lines = account["lines"].as_array().expect("lines");
+    lines.iter().filter_map(|line| line["until_us"].as_i64()).max().expect("a line")
+}
+
+/// What was charged for is what Xen gave, over the same minute; at its ends an interval may be counted on either side.
+#[track_caller]
+fn measures_agree(account: &Value, since: i64, used: f64) {
+    let (seconds, time, _) = charged(account, since);
+    println!("charged for {seconds:.1} CPU seconds in {time:.1} s; Xen says {used:.3} of a CPU");
+    assert!(time > MEASURED.as_secs_f64() / 2.0, "{time} s are charged: {account}");
+    near(seconds / time, used, 1.0);
+}
+
+#[test]
+#[ignore = "needs the lab: `make test`"]
+fn bids_divide_a_cpu_and_who_has_no_money_left_keeps_the_disk() {
+    let town = competing();
+    let [physics, biology] = GROUPS.map(|group| Busy::of(&town, group));
+    let control = town.lab.on(1, "virsh schedinfo Domain-0 | awk '/^weight/ { print $3 }'");
+    assert_eq!(control.trim(), "65535", "busy domains leave the control domain what it needs");
+
+    // 1:2, within a tenth over a minute.
+    physics.bid("4h");
+    biology.bid("2h");
+    physics.begin();
+    biology.begin();
+    thread::sleep(INTERVAL * 2);
+    near(biology.share(), physics.share(), 2.0);
+    let both = [physics, biology];
+    let since = both.each_ref().map(|domain| last_charge(&domain.account()));
+    let first = used(&town, &both);
+    near(first[1], first[0], 2.0);
+    for ((domain, since), used) in both.iter().zip(since).zip(&first) {
+        let account = domain.account();
+        measures_agree(&account, since, *used);
+        adds_up(&account);
+    }
+
+    // 2:1, two intervals after another bid.
+    let [physics, biology] = both;
+    physics.bid("1h");
+    thread::sleep(INTERVAL * 2);
+    near(physics.share(), biology.share(), 2.0);
+    let both = [physics, biology];
+    let second = used(&town, &both);
+    near(second[0], second[1], 2.0);
+
+    // What one leaves idle the other has, beyond her share at the base price.
+    let [physics, biology] = both;
+    biology.end();
+    thread::sleep(INTERVAL * 2);
+    let both = [physics, biology];
+    let since = last_charge(&both[0].account());
+    let third = used(&town, &both);
+    let [physics, biology] = both;
+    assert!(third[0] > physics.share() * 1.15 && third[1] < 0.1, "{third:?}, with a share of {}", physics.share());
+    let account = physics.account();
+    measures_agree(&account, since, third[0]);
+    adds_up(&account);
+    let (all, time, beyond) = charged(&account, since);
+    let over = all - physics.share() * time;
+    assert!((beyond - over).abs() < time * 0.05, "{beyond:.1} CPU seconds beyond the share, {over:.1} of {all:.1}");
+    let price = account["lines"].as_array().expect("lines").iter().find(|line| line["item"] == "beyond-share");
+    let price = price.expect("a line beyond the share");
+    near(
+        price["rate_credits_per_hour"].as_f64().expect("a rate"),
+        price["used"].as_f64().expect("use") / 1e6 * 0.5,
+        1.0,
+    );
+
+    // Who has no money left is warned, and then shut down; the disk stays, and with new money all is there.
+    town.inside("physics", &physics.address, "echo 42 >/data/answer && sync").ok();
+    let volumes = || town.lab.on(1, "lvs --noheadings -o lv_name | sort");
+    let before = volumes();
+    town.run("operator", "tycoon host set xen1 warning-grace=10s").ok();
+    town.run("physics", "tycoon host refund xen1 --leave 0.001 --pool physics").ok();
+    town.until("that physics is put out", || town.running("physics").is_empty().then_some(()));
+    town.run("physics", "tycoon host history xen1 --pool physics").ok().says(&["money", "disks go in"]);
+    town.run("physics", "tycoon status physics").says(&["stopped"]);
+    assert_eq!(volumes(), before, "her disk is there");
+    assert_eq!(town.running("biology").len(), 1, "biology runs on");
+    let began = Instant::now();
+    town.run("physics", "tycoon up pool.kdl --yes").ok();
+    town.is_up("physics", 1);
+    println!("she was back after {} s", began.elapsed().as_secs());
+    let again = Busy::of(&town, "physics");
+    let answer = town.inside("physics", &again.address, "cat /data/answer").ok();
+    assert_eq!(answer.stdout.trim(), "42", "what she wrote is there");
+
+    for group in GROUPS {
+        town.run(group, &format!("tycoon down {group} --yes")).ok();
+        assert_eq!(town.money(group).1, 0, "nothing of hers is set aside");
+    }
+    let left = GROUPS.map(|group| town.money(group).0);
+    town.run("operator", "tycoon host withdraw all").ok();
+    // What she issued, less what she granted, with what her host earned.
+    assert_eq!(town.money("operator").0, 1_000_000_000 - left[0] - left[1], "{left:?}, {}", biology.group);
+    town.run("operator", "tycoon bank audit --store sled:/var/lib/tycoon-bank/books").ok().says(&["It adds up"]);
+}
