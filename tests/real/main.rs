@@ -6,6 +6,7 @@ mod images;
 mod lab;
 mod life;
 mod market;
+mod outages;
 mod power;
 mod site;
 mod town;

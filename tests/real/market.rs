@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::town::{Town, follow, manual};
+use crate::town::Town;
 
 /// The groups, and the pool of each.
 const GROUPS: [&str; 2] = ["physics", "biology"];
@@ -18,15 +18,7 @@ const MEASURED: Duration = Duration::from_secs(60);
 
 /// A host of a site, on which both groups have a domain.
 fn competing() -> Town {
-    let mut town = Town::build(1, "fast");
-    let manual = manual();
-    let at = |words: &str| manual.iter().position(|block| block.text.contains(words)).expect("a block");
-    let nothing = |_: &Town, _: &str, _: &str, _: &crate::lab::Ran| false;
-    follow(&mut town, &manual[..at("tycoon host install")], nothing);
-    town.install(manual[at("tycoon host install")].text.lines().next().expect("a line"));
-    // What the groups do, from the blocks after those of the hosts up to the first pool.
-    let groups = manual.iter().position(|block| block.words == ["sh", "physics"]).expect("a group");
-    follow(&mut town, &manual[groups..at("pool physics")], nothing);
+    let town = Town::with_groups(1);
     for group in GROUPS {
         let pool = format!(
             "pool {group} {{\n    budget 8 for=\"2h\"\n    domain busy {{ image \"std:tiny\"; memory \"128MiB\"; }}\n}}\n"
@@ -87,14 +79,14 @@ impl<'t> Busy<'t> {
 fn measured(town: &Town, domains: &[Busy<'_>]) -> (Vec<f64>, f64) {
     let names: Vec<&str> = domains.iter().map(|domain| domain.name.as_str()).collect();
     let script = format!(
-        "for d in {}; do virsh domstats --cpu-total $d | sed -n 's/.*cpu.time=//p'; done; cut -d' ' -f1 /proc/uptime",
+        "for d in {}; do virsh dominfo $d | sed -n 's/^CPU time: *\\([0-9.]*\\)s/\\1/p'; done; cut -d' ' -f1 /proc/uptime",
         names.join(" ")
     );
     let numbers: Vec<f64> =
         town.lab.on(1, &script).split_whitespace().map(|word| word.parse().expect("a number")).collect();
-    let (uptime, nanos) = numbers.split_last().expect("numbers");
-    assert_eq!(nanos.len(), domains.len(), "{numbers:?}");
-    (nanos.iter().map(|nanos| nanos / 1e9).collect(), *uptime)
+    let (uptime, seconds) = numbers.split_last().expect("numbers");
+    assert_eq!(seconds.len(), domains.len(), "{numbers:?}");
+    (seconds.to_vec(), *uptime)
 }
 
 /// The CPUs that each domain has for a minute.

@@ -12,7 +12,7 @@ use crate::town::{Town, follow, manual};
 const LOOKS: usize = 17;
 
 /// What is looked at beside what the manual says: after lines that begin so.
-fn look(town: &Town, who: &str, line: &str, ran: &Ran) -> bool {
+fn look(town: &Town, line: &str, ran: &Ran) -> bool {
     match line {
         "tycoon sls list" => {
             town.until("that both hosts are verified", || {

@@ -49,20 +49,33 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("its address").port()
 }
 
-/// A process that goes with the test.
-struct Served(Child);
+/// A service, or the way to a host: a process that can be killed and started again, and goes with the test.
+struct Party {
+    name: String,
+    /// The operator's command line that starts it.
+    line: String,
+    child: Option<Child>,
+}
 
-impl Drop for Served {
+impl Party {
+    fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Drop for Party {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        self.kill();
     }
 }
 
 /// The people, the services, and the hosts.
 pub struct Town {
-    // Stopped in this order: the services, then the ways, then the hosts.
-    served: Vec<Served>,
+    // They end before the hosts do.
+    parties: Vec<Party>,
     pub lab: Lab,
     hosts: usize,
     /// What stands in the manual, and what it is here.
@@ -89,20 +102,17 @@ impl Town {
         for name in ["bank", "sls"] {
             names.push((format!(" --tls-certificates {name}.pem --tls-key {name}-key.pem"), String::new()));
         }
-        let mut served = Vec::new();
+        let mut ways = Vec::new();
         for host in 1..=hosts {
             let port = free_port();
-            let way = Command::new("ssh")
-                .arg("-F")
-                .arg(path("ssh_config"))
-                .args(["-N", "-o", "ExitOnForwardFailure=yes", "-o", "ControlPath=none"])
-                .args(["-R", &format!("{bank}:127.0.0.1:{bank}"), "-R", &format!("{sls}:127.0.0.1:{sls}")])
-                .args(["-L", &format!("{port}:127.0.0.1:7403"), &format!("lab-h{host}")])
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn();
-            served.push(Served(way.expect("ssh starts")));
+            ways.push((
+                format!("way{host}"),
+                format!(
+                    "exec ssh -F {} -N -o ExitOnForwardFailure=yes -o ControlPath=none -R {bank}:127.0.0.1:{bank} \
+                     -R {sls}:127.0.0.1:{sls} -L {port}:127.0.0.1:7403 lab-h{host}",
+                    path("ssh_config").display()
+                ),
+            ));
             let config = path("ssh_config").display().to_string();
             let root = format!("root@xen{host}.example.org");
             names.push((
@@ -112,7 +122,56 @@ impl Town {
             names.push((format!("host uninstall {root}"), format!("host uninstall -F {config} {root}")));
             names.push((root, format!("root@lab-h{host}")));
         }
-        Self { served, lab, hosts, names }
+        let mut town = Self { parties: Vec::new(), lab, hosts, names };
+        for (name, line) in ways {
+            town.parties.push(Party { name: name.clone(), line, child: None });
+            town.start(&name);
+        }
+        town
+    }
+
+    /// A site of the manual's operator and groups, with `hosts` hosts that are its members. No pool is up yet.
+    pub fn with_groups(hosts: usize) -> Self {
+        let mut town = Self::build(hosts, "fast");
+        let manual = manual();
+        let nothing = |_: &Town, _: &str, _: &Ran| false;
+        let install = manual.iter().position(|block| block.text.contains("tycoon host install")).expect("the hosts");
+        let groups = manual.iter().position(|block| block.words == ["sh", "physics"]).expect("a group");
+        let pools = manual.iter().position(|block| block.text.contains("pool physics")).expect("a pool");
+        follow(&mut town, &manual[..install], nothing);
+        for line in manual[install].text.lines().take(hosts) {
+            town.install(line);
+        }
+        follow(&mut town, &manual[groups..pools], nothing);
+        town
+    }
+
+    fn party(&mut self, name: &str) -> &mut Party {
+        let party = self.parties.iter_mut().find(|party| party.name == name);
+        party.unwrap_or_else(|| panic!("there is no party {name}"))
+    }
+
+    /// Kills a service, or cuts the way between a host and everybody else: `bank`, `sls`, `way1`.
+    pub fn kill(&mut self, name: &str) {
+        self.party(name).kill();
+    }
+
+    /// Starts it, or starts it again.
+    pub fn start(&mut self, name: &str) {
+        let line = self.party(name).line.clone();
+        let begun = Instant::now();
+        loop {
+            let log = fs::File::create(self.lab.path().join(format!("{name}.log"))).expect("a log");
+            let mut command = self.shell("operator", &line);
+            let mut child = command.stdout(Stdio::null()).stderr(log).spawn().expect("it starts");
+            // A way is refused for as long as the host has not noticed the end of the one before.
+            std::thread::sleep(Duration::from_secs(3));
+            if child.try_wait().expect("it can be waited for").is_none() {
+                self.party(name).child = Some(child);
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{name} does not start");
+        }
     }
 
     /// A line of the manual as it is here.
@@ -141,6 +200,12 @@ impl Town {
         ran
     }
 
+    /// Starts what somebody types, without waiting for its end.
+    pub fn begin(&self, who: &str, line: &str) -> Child {
+        let mut command = self.shell(who, &format!("exec {}", self.here(line)));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the shell starts")
+    }
+
     /// Its JSON.
     #[track_caller]
     pub fn json(&self, who: &str, line: &str) -> Value {
@@ -152,10 +217,8 @@ impl Town {
     pub fn serve(&mut self, line: &str) {
         let kind = line.split(' ').nth(1).expect("what is served").to_owned();
         let said = self.lab.path().join(format!("{kind}.log"));
-        let mut command = self.shell("operator", &format!("exec {}", self.here(line)));
-        let log = fs::File::create(&said).expect("a log");
-        command.stdout(Stdio::null()).stderr(log);
-        self.served.push(Served(command.spawn().expect("the service starts")));
+        self.parties.push(Party { name: kind.clone(), line: format!("exec {}", self.here(line)), child: None });
+        self.start(&kind);
         let key = self.until(&format!("that the {kind} opens"), || {
             let said = fs::read_to_string(&said).expect("its log");
             let (_, key) = said.split_once(&format!(" --{kind}-key '"))?;
@@ -267,7 +330,7 @@ pub fn manual() -> Vec<Block> {
 }
 
 /// Does what the blocks say; how much was learnt, and looked at besides.
-pub fn follow(town: &mut Town, blocks: &[Block], look: impl Fn(&Town, &str, &str, &Ran) -> bool) -> usize {
+pub fn follow(town: &mut Town, blocks: &[Block], look: impl Fn(&Town, &str, &Ran) -> bool) -> usize {
     let mut looks = 0;
     for block in blocks {
         let words: Vec<&str> = block.words.iter().map(String::as_str).collect();
@@ -285,7 +348,7 @@ pub fn follow(town: &mut Town, blocks: &[Block], look: impl Fn(&Town, &str, &str
                         continue;
                     }
                     let ran = town.run(who, line).ok();
-                    looks += usize::from(town.learn(who, line, &ran) || look(town, who, line, &ran));
+                    looks += usize::from(town.learn(who, line, &ran) || look(town, line, &ran));
                 }
             }
             _ => panic!("nobody knows what to do with {block:?}"),
