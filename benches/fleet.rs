@@ -278,7 +278,9 @@ impl Libvirt {
         let mut command = Command::new("libvirtd");
         command.arg("-f").arg(folder.join("libvirtd.conf")).arg("-p").arg(folder.join("pid"));
         let log = fs::File::create(folder.join("log")).expect("a log");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).env("XDG_RUNTIME_DIR", folder);
+        // Without drivers of its own: the test driver is in the library.
+        command.env("LIBVIRT_DRIVER_DIR", folder).env("XDG_RUNTIME_DIR", folder);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let missing = "install the packages libvirt-daemon and libvirt-clients";
         let daemon = command.spawn().map_err(|error| format!("libvirtd: {error}; {missing}"))?;
         let uri = format!("test+unix:///default?socket={}/libvirt-sock", folder.display());
@@ -332,7 +334,7 @@ fn ansible(server: &Server) -> Result<Vec<Duration>, String> {
     write(&folder.join("ansible.cfg"), &settings, 0o600);
     let each = DOMAINS / HOSTS;
     let play = |verb: &str| {
-        let list = format!("    - loop: \"{{{{ range({each}) }}}}\"\n");
+        let list = format!("    - loop: \"{{{{ range({each}) | list }}}}\"\n");
         let command = |line: &str| {
             format!("{list}      ansible.builtin.command:\n        cmd: virsh -q -c {} {line}\n", libvirt.uri)
         };

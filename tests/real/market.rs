@@ -48,7 +48,8 @@ impl<'t> Busy<'t> {
 
     /// Has it compute for ever.
     fn begin(&self) {
-        let script = "nohup sh -c 'while :; do :; done' >/dev/null 2>&1 & echo $! >/tmp/busy";
+        let script = "setsid sh -c 'echo $$ >/tmp/busy; while :; do :; done' </dev/null >/dev/null 2>&1 & sleep 1; \
+                      kill -0 $(cat /tmp/busy)";
         self.town.inside(self.group, &self.address, script).ok();
     }
 
@@ -75,27 +76,23 @@ impl<'t> Busy<'t> {
     }
 }
 
-/// The CPU seconds that Xen has counted for each of the domains, and the host's own seconds.
-fn measured(town: &Town, domains: &[Busy<'_>]) -> (Vec<f64>, f64) {
+/// The CPUs that each domain has for a minute, as Xen counts it. The host does nothing else meanwhile.
+fn used(town: &Town, domains: &[Busy<'_>]) -> Vec<f64> {
     let names: Vec<&str> = domains.iter().map(|domain| domain.name.as_str()).collect();
     let script = format!(
-        "for d in {}; do virsh dominfo $d | sed -n 's/^CPU time: *\\([0-9.]*\\)s/\\1/p'; done; cut -d' ' -f1 /proc/uptime",
-        names.join(" ")
+        "look() {{ for d in {}; do virsh dominfo $d | sed -n 's/^CPU time: *\\([0-9.]*\\)s/\\1/p'; done; cut -d' ' -f1 /proc/uptime; }}; \
+         look; sleep {}; look",
+        names.join(" "),
+        MEASURED.as_secs()
     );
     let numbers: Vec<f64> =
         town.lab.on(1, &script).split_whitespace().map(|word| word.parse().expect("a number")).collect();
-    let (uptime, seconds) = numbers.split_last().expect("numbers");
-    assert_eq!(seconds.len(), domains.len(), "{numbers:?}");
-    (seconds.to_vec(), *uptime)
-}
-
-/// The CPUs that each domain has for a minute.
-fn used(town: &Town, domains: &[Busy<'_>]) -> Vec<f64> {
-    let (before, began) = measured(town, domains);
-    thread::sleep(MEASURED);
-    let (after, ended) = measured(town, domains);
-    let used: Vec<f64> = before.iter().zip(&after).map(|(before, after)| (after - before) / (ended - began)).collect();
-    println!("in {:.1} s the domains used {used:.3?} CPUs", ended - began);
+    assert_eq!(numbers.len(), 2 * domains.len() + 2, "{numbers:?}");
+    let (before, after) = numbers.split_at(domains.len() + 1);
+    let passed: Vec<f64> = before.iter().zip(after).map(|(before, after)| after - before).collect();
+    let (time, used) = passed.split_last().expect("a time");
+    let used: Vec<f64> = used.iter().map(|used| used / time).collect();
+    println!("in {time:.1} s the domains used {used:.3?} CPUs");
     used
 }
 
