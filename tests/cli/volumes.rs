@@ -156,6 +156,23 @@ fn an_existing_volume_is_taken_as_it_is_or_not_at_all() {
     assert_eq!(volumes(&environment), after, "what was taken as existing stays, and what was not goes");
 }
 
+/// Whoever is killed while kept volumes are taken up, or volumes are kept, finds them all the same.
+#[test]
+fn what_is_kept_survives_runs_that_are_killed() {
+    let environment = shop();
+    environment.run(&["down", "shop"]).ok();
+    for record in [4, 8, 10, 12, 14, 18] {
+        environment.run_and_crash(&["up", "shop.kdl"], "journal", record);
+        environment.run(&["down", "shop"]).ok();
+        assert_eq!(volumes(&environment).len(), 2, "`up` was killed at record {record}");
+        environment.run(&["up", "shop.kdl"]).ok();
+        environment.run_and_crash(&["down", "shop"], "journal", record);
+        environment.run(&["down", "shop"]).ok();
+        assert_eq!(volumes(&environment).len(), 2, "`down` was killed at record {record}");
+    }
+    assert_eq!(environment.audited_balance(), 1_000_000_000);
+}
+
 #[test]
 fn a_pool_that_nobody_has_keeps_nothing() {
     let environment = Environment::new();
