@@ -76,6 +76,8 @@ pub enum Command {
     Cp(commands::cp::CpArgs),
     /// Connect to the console of a domain
     Console(commands::console::ConsoleArgs),
+    /// List the disks of your domains, and those that are kept of domains that were removed
+    Volumes(commands::volumes::VolumesArgs),
     /// Make Xen machines hosts; see what you have on one
     #[command(subcommand)]
     Host(commands::host::HostCommand),

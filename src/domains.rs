@@ -50,7 +50,9 @@ pub fn find(session: &Session, wanted: &DomainName, output: &Output) -> Result<F
     let history = session.history(&wanted.pool, output);
     let asked = pool_domains(&*session.site(), &wanted.pool, &history);
     let PoolDomains { found, unknown } = asked.map_err(|error| Failure::from_executor(error, None))?;
-    let found: Vec<Found> = found.into_iter().map(|(host, domain)| Found { host, domain }).collect();
+    let is_there = |found: &Found| found.domain.kept.is_none();
+    let found = found.into_iter().map(|(host, domain)| Found { host, domain }).filter(is_there);
+    let found: Vec<Found> = found.collect();
     let silent: Vec<String> = unknown.iter().map(|(host, why)| format!("{host} {why}")).collect();
     let path_of = |found: &Found| found.domain.ownership.as_ref().map(|own| own.path.clone());
     let mut paths: Vec<DomainPath> = found.iter().filter_map(path_of).collect();

@@ -47,7 +47,7 @@ pub fn headline(plan: &Plan, style: Style) -> String {
             parts.push(format!("{count} to {what}"));
         }
     };
-    part(plan.count(|change| *change == Change::Create), "create");
+    part(plan.count(|change| matches!(change, Change::Create | Change::TakeUp { .. })), "create");
     part(plan.count(|change| matches!(change, Change::Start { .. })), "start");
     part(plan.count(|change| matches!(change, Change::Update { .. })), "change");
     part(plan.count(|change| matches!(change, Change::Replace { .. })), "replace");
@@ -70,7 +70,7 @@ fn domains(text: &mut String, plan: &Plan, style: Style) {
         let line =
             format!("{} {:width$}  {}  {}", domain.change.sign(), domain.path.as_str(), place(domain), what(domain));
         let line = match domain.change {
-            Change::Create => style.green(&line),
+            Change::Create | Change::TakeUp { .. } => style.green(&line),
             Change::Remove => style.red(&line),
             Change::Replace { .. } => style.yellow(&line),
             _ => style.cyan(&line),
@@ -80,7 +80,11 @@ fn domains(text: &mut String, plan: &Plan, style: Style) {
             let _ = writeln!(text, "      {} {} → {}", field.field, field.from, field.to);
         }
         if let Change::Replace { why, .. } = &domain.change {
-            let _ = writeln!(text, "      {}: {why}; its disks are deleted", style.yellow("replaced"));
+            let but = match domain.keeps.as_slice() {
+                [] => String::new(),
+                keeps => format!(", but for {}", keeps.join(", ")),
+            };
+            let _ = writeln!(text, "      {}: {why}; its disks are deleted{but}", style.yellow("replaced"));
         }
     }
     if changing.len() > MOST_DOMAINS {
@@ -99,6 +103,10 @@ fn place(domain: &DomainPlan) -> String {
 fn what(domain: &DomainPlan) -> String {
     match (&domain.change, &domain.spec) {
         (Change::Create, Some(spec)) => describe(spec),
+        (Change::TakeUp { volumes, .. }, Some(spec)) => {
+            format!("{}, with what was kept of it: {}", describe(spec), volumes.join(", "))
+        }
+        (Change::Remove, _) if !domain.keeps.is_empty() => format!("and keep {} there", domain.keeps.join(", ")),
         (Change::Start { found }, _) => format!("is {found}: start it"),
         (Change::Update { restart: true, .. }, _) => "restart".into(),
         (Change::Update { restart: false, .. }, _) => "while it runs".into(),
@@ -114,7 +122,7 @@ fn describe(spec: &DomainSpec) -> String {
 
 fn fields(change: &Change) -> &[FieldChange] {
     match change {
-        Change::Update { fields, .. } | Change::Replace { fields, .. } => fields,
+        Change::Update { fields, .. } | Change::TakeUp { fields, .. } | Change::Replace { fields, .. } => fields,
         _ => &[],
     }
 }

@@ -46,7 +46,7 @@ impl Progress {
         for domain in &plan.domains {
             let verb = match &domain.change {
                 Change::Keep => continue,
-                Change::Create | Change::Start { .. } => "up",
+                Change::Create | Change::TakeUp { .. } | Change::Start { .. } => "up",
                 Change::Update { .. } => "changed",
                 Change::Replace { .. } => "replaced",
                 Change::Remove => "removed",

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use tycoon_executor::status::{HostRow, PoolStatus};
+use tycoon_executor::status::{HostRow, KeptRow, PoolStatus};
 use tycoon_market::auctioneer::{AccountState, Reason};
 use tycoon_market::{Credits, ResourceKind, Timestamp, resource::show_bytes};
 
@@ -13,7 +13,10 @@ use crate::time::local;
 /// The domains of a pool and what it costs.
 pub fn render(status: &PoolStatus, now: Timestamp, style: Style) -> String {
     let mut text = String::new();
-    text.push_str(&domain_table(status, style));
+    if !(status.is_absent() && status.domains.is_empty()) {
+        text.push_str(&domain_table(status, style));
+    }
+    text.push_str(&kept_table(&status.kept, style));
     if status.is_simulated {
         text.push_str(&style.dim("These hosts are simulated: no real machine was started.\n"));
     }
@@ -110,6 +113,34 @@ pub fn domain_table(status: &PoolStatus, style: Style) -> String {
     table(&header, &rows, &[4, 5, 6], style)
 }
 
+/// What is kept of domains that were removed; nothing where nothing is.
+pub fn kept_table(kept: &[KeptRow], style: Style) -> String {
+    if kept.is_empty() {
+        return String::new();
+    }
+    let cells = |row: &KeptRow| {
+        let volumes: Vec<String> =
+            row.volumes.iter().map(|(name, bytes)| format!("{name} ({})", show_bytes(*bytes))).collect();
+        vec![row.path.to_string(), row.host.to_string(), volumes.join(", "), local(row.until)]
+    };
+    let rows: Vec<Vec<String>> = kept.iter().map(cells).collect();
+    table(&["REMOVED", "HOST", "KEPT VOLUMES", "KEPT UNTIL"], &rows, &[], style)
+}
+
+/// The same as data.
+pub fn kept_json(kept: &[KeptRow]) -> Value {
+    let volume = |(name, bytes): &(String, u64)| json!({ "volume": name, "bytes": bytes });
+    let row = |row: &KeptRow| {
+        json!({
+            "domain": row.path,
+            "host": row.host,
+            "volumes": row.volumes.iter().map(volume).collect::<Vec<_>>(),
+            "until_unix_us": row.until.micros(),
+        })
+    };
+    kept.iter().map(row).collect()
+}
+
 /// A line per pool.
 pub fn render_list(pools: &[PoolStatus], style: Style) -> String {
     let rows: Vec<Vec<String>> = pools
@@ -117,6 +148,7 @@ pub fn render_list(pools: &[PoolStatus], style: Style) -> String {
         .map(|pool| {
             let is_pressed = pool.hosts.iter().any(|row| warning(row).is_some());
             let state = match () {
+                () if pool.is_absent() && !pool.kept.is_empty() => "volumes kept",
                 () if pool.hosts.is_empty() && !pool.waiting.is_zero() => "left behind",
                 () if is_pressed => "in danger",
                 () if !pool.unknown.is_empty() => "partly known",
@@ -160,6 +192,7 @@ pub fn to_json(status: &PoolStatus) -> Value {
             "cpu_share": domain.cpu_share.map(|share| share.cpus()),
             "credits_per_hour_max": domain.rate.map(|rate| rate.credits_per_hour()),
         })).collect::<Vec<_>>(),
+        "kept": kept_json(&status.kept),
         "hosts": status.hosts.iter().map(|host| json!({
             "host": host.host,
             "state": host.state,

@@ -19,6 +19,7 @@ pub mod progress;
 pub mod run;
 pub mod ssh;
 pub mod status;
+pub mod volumes;
 
 pub use error::ExecutorError;
 pub use journal::Journal;

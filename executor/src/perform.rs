@@ -90,8 +90,9 @@ impl SitePerformer {
                 self.wait(plan, host, path, |status| status.is_none_or(|status| !status.state.is_active()))?;
                 Ok(changed)
             }
-            Action::EnsureAbsent { path } => {
-                ensured(host, Request::EnsureAbsent { pool, generation, path: path.clone() })
+            Action::EnsureAbsent { path, keep } => {
+                let keep = keep.clone();
+                ensured(host, Request::EnsureAbsent { pool, generation, path: path.clone(), keep })
             }
         }
     }

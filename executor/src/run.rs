@@ -19,6 +19,7 @@ use crate::link::{BankEscrow, LinkError, Site, SiteHost};
 use crate::lock::{Lock, Patience};
 use crate::perform::SitePerformer;
 use crate::progress::{Event, Observer};
+use crate::volumes::{self, KeptThere, Removal};
 
 /// How often a plan is made anew because a host did not hold what it had offered.
 const REPLANS: u32 = 3;
@@ -114,6 +115,12 @@ impl Runner {
             return Ok(None);
         }
         self.carry_out(plan, &inventory, &mut journal).map(Some)
+    }
+
+    /// Has hosts remove what they keep of a pool, while nobody else is at work on it.
+    pub fn remove_kept(&self, pool: &PoolName, kept: &[KeptThere]) -> Result<Vec<Removal>, ExecutorError> {
+        let _lock = self.lock(pool)?;
+        Ok(volumes::remove_kept(pool, kept))
     }
 
     fn lock(&self, pool: &PoolName) -> Result<Lock, ExecutorError> {

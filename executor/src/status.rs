@@ -22,6 +22,8 @@ pub struct PoolStatus {
     pub pool: PoolName,
     /// Its domains, ordered by path.
     pub domains: Vec<DomainRow>,
+    /// What hosts have kept of domains that were removed, ordered by path.
+    pub kept: Vec<KeptRow>,
     /// The hosts it has an account on, ordered by name.
     pub hosts: Vec<HostRow>,
     /// Hosts that could not be asked, and why, as the rest of a sentence that begins with the name: what they hold of
@@ -41,6 +43,7 @@ impl PoolStatus {
         Self {
             pool,
             domains: Vec::new(),
+            kept: Vec::new(),
             hosts: Vec::new(),
             unknown: Vec::new(),
             waiting: Credits::ZERO,
@@ -49,7 +52,7 @@ impl PoolStatus {
         }
     }
 
-    /// True where there is nothing of this pool anywhere.
+    /// True where there is nothing of this pool anywhere, but perhaps for what is kept of its volumes.
     pub fn is_absent(&self) -> bool {
         self.domains.is_empty() && self.hosts.is_empty() && self.waiting.is_zero()
     }
@@ -98,6 +101,19 @@ pub struct DomainRow {
     pub cpu_share: Option<Quantity>,
     /// Its part of what its host account pays at most.
     pub rate: Option<Rate>,
+}
+
+/// What a host has kept of one domain.
+#[derive(Clone, Debug, Serialize)]
+pub struct KeptRow {
+    /// The domain's path.
+    pub path: DomainPath,
+    /// The host.
+    pub host: HostName,
+    /// The names and sizes in bytes of the volumes.
+    pub volumes: Vec<(String, u64)>,
+    /// When the host removes them.
+    pub until: Timestamp,
 }
 
 /// The pool's account on one host.
@@ -186,9 +202,18 @@ pub struct PoolDomains {
 
 /// The domains of `pool`, also on hosts that have left the site. `history` is what the pool's journal remembers.
 pub fn pool_domains(site: &dyn Site, pool: &PoolName, history: &History) -> Result<PoolDomains, ExecutorError> {
-    let places = Found::of(site, Some(pool), history)?;
+    domains_of(site, Some(pool), history)
+}
+
+/// The same, of one pool or of all.
+pub(crate) fn domains_of(
+    site: &dyn Site,
+    pool: Option<&PoolName>,
+    history: &History,
+) -> Result<PoolDomains, ExecutorError> {
+    let places = Found::of(site, pool, history)?;
     let mut all = PoolDomains { found: Vec::new(), unknown: places.lost.iter().filter_map(lost_name).collect() };
-    let answers = ask_all(&places.hosts, |host| domains(host, Some(pool)));
+    let answers = ask_all(&places.hosts, |host| domains(host, pool));
     for (host, answer) in places.hosts.iter().zip(answers) {
         match answer {
             Ok(there) => all.found.extend(there.into_iter().map(|domain| (host.clone(), domain))),
@@ -223,6 +248,7 @@ impl Found {
     /// What the bank knows of a pool, and the order.
     fn finish(&self, status: &mut PoolStatus) {
         status.domains.sort_by(|a, b| a.path.natural_order().cmp(&b.path.natural_order()));
+        status.kept.sort_by(|a, b| (a.path.natural_order(), &a.host).cmp(&(b.path.natural_order(), &b.host)));
         status.hosts.sort_by(|a, b| a.host.cmp(&b.host));
         status.bank_problem.clone_from(&self.bank_problem);
         let is_unreached = |id: &HostId| {
@@ -243,8 +269,14 @@ impl Found {
 fn add_host(status: &mut PoolStatus, host: &SiteHost, account: Option<&AccountReport>, domains: &[DomainStatus]) {
     status.is_simulated |= host.is_simulated && (account.is_some() || !domains.is_empty());
     let vcpus: u64 = domains.iter().map(|domain| u64::from(domain.vcpus)).sum();
+    let count = domains.iter().filter(|domain| domain.kept.is_none()).count();
     for domain in domains {
         let Some(ownership) = &domain.ownership else { continue };
+        if let Some(kept) = &domain.kept {
+            let (path, host, volumes) = (ownership.path.clone(), host.name.clone(), domain.volumes.clone());
+            status.kept.push(KeptRow { path, host, volumes, until: kept.until });
+            continue;
+        }
         let part = f64::from(domain.vcpus) / vcpus.max(1) as f64;
         let cpu = account.and_then(|account| account.allocation.get(&ResourceKind::Cpu));
         status.domains.push(DomainRow {
@@ -255,9 +287,8 @@ fn add_host(status: &mut PoolStatus, host: &SiteHost, account: Option<&AccountRe
             vcpus: domain.vcpus,
             memory_bytes: domain.memory_bytes,
             cpu_share: cpu.map(|cpu| Quantity::new((cpu.amount() as f64 * part).round() as u64)),
-            rate: account.map(|account| {
-                Rate::from_picos_per_second(account.rate.picos_per_second() / domains.len().max(1) as u64)
-            }),
+            rate: account
+                .map(|account| Rate::from_picos_per_second(account.rate.picos_per_second() / count.max(1) as u64)),
         });
     }
     if let Some(account) = account {

@@ -47,7 +47,8 @@ pub const ALL: &[Code] = &[
         code: "P0401",
         title: "a description that cannot be carried out",
         explanation: "The description is sound by itself, and asks for what cannot be: two machines with one address, \
-                      domains that start after each other in a circle, a growth for which no host has room.",
+                      domains that start after each other in a circle, a growth for which no host has room, a disk that would have to shrink, volumes that are kept on a host which cannot \
+                      have their domain.",
         cure: "Change what the message names.",
     },
     Code {

@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use tycoon_lang::pool;
 use tycoon_lang::value::Value;
 use tycoon_market::PublicKey;
-use tycoon_xen::spec::{Addressing, Boot, CloudInit, DomainSpec, Filesystem, NicSpec, SeedFile, SshKey, VolumeSpec};
+use tycoon_xen::spec::{
+    Addressing, Boot, CloudInit, DomainSpec, Filesystem, KeepVolumes, NicSpec, SeedFile, SshKey, VolumeSpec,
+};
 
 use crate::error::PlanError;
 
@@ -36,6 +38,11 @@ pub fn spec_of(domain: &pool::Domain, keys: &[PublicKey]) -> Result<DomainSpec, 
         volumes: domain.volumes.iter().map(volume).collect::<Result<_, _>>()?,
         nics: domain.nics.iter().map(nic).collect::<Result<_, _>>()?,
         cloud_init: cloud_init(domain.cloud_init.as_ref(), keys),
+        keep_volumes: match domain.keep_volumes {
+            pool::KeepVolumes::Always => KeepVolumes::Always,
+            pool::KeepVolumes::Never => KeepVolumes::Never,
+            pool::KeepVolumes::IfPreexisting => KeepVolumes::IfPreexisting,
+        },
     })
 }
 
@@ -64,6 +71,7 @@ fn volume(volume: &pool::Volume) -> Result<VolumeSpec, PlanError> {
         filesystem,
         copy_on_write: volume.copy_on_write,
         store,
+        existing: volume.existing,
     })
 }
 

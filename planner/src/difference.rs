@@ -8,7 +8,10 @@ use crate::plan::{Change, FieldChange};
 /// How an existing domain becomes what it should be, apart from where it is and whether it runs: kept, updated, or
 /// replaced where what differs is fixed when a domain is made. `memory_max` is the most memory in bytes that it can take
 /// while it runs: what it was started with, on Xen.
-pub fn change(now: &DomainSpec, wanted: &DomainSpec, memory_max: Option<u64>) -> Change {
+///
+/// # Errors
+/// A volume that would have to shrink, where nothing else has the domain made anew.
+pub fn change(now: &DomainSpec, wanted: &DomainSpec, memory_max: Option<u64>) -> Result<Change, Shrinking> {
     let mut difference = Difference::default();
     let (memory, memory_effect) = match memory_max {
         // Also where it is defined with more already, and has not been started since.
@@ -26,7 +29,32 @@ pub fn change(now: &DomainSpec, wanted: &DomainSpec, memory_max: Option<u64>) ->
     difference.value("image", &now.image, &wanted.image, Effect::Replace("the root disk is made from the image"));
     difference.volumes(now, wanted);
     difference.cloud_init(now, wanted);
+    difference.value("keep-volumes", now.keep_volumes.word(), wanted.keep_volumes.word(), Effect::Live);
     difference.into_change()
+}
+
+/// A volume that would have to shrink, which volumes never do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shrinking {
+    /// Its name.
+    pub volume: String,
+    /// What it has, for people.
+    pub from: String,
+    /// What it should have, for people.
+    pub to: String,
+}
+
+/// Which of the volumes with these names can stay as they are where the domain is made anew where it is: those whose own
+/// description has not changed in what is fixed.
+pub fn survivors(now: &DomainSpec, wanted: &DomainSpec, names: Vec<String>) -> Vec<String> {
+    let find = |spec: &DomainSpec, name: &str| spec.volumes.iter().find(|volume| volume.name == name).cloned();
+    let stays = |name: &String| {
+        let (Some(old), Some(new)) = (find(now, name), find(wanted, name)) else { return false };
+        let is_same_making =
+            (old.filesystem, old.copy_on_write, &old.store) == (new.filesystem, new.copy_on_write, &new.store);
+        is_same_making && new.size_bytes >= old.size_bytes && (name != "root" || now.image == wanted.image)
+    };
+    names.into_iter().filter(stays).collect()
 }
 
 /// What has to happen for a value to change.
@@ -41,6 +69,7 @@ enum Effect {
 struct Difference {
     fields: Vec<FieldChange>,
     effect: Option<Effect>,
+    shrinking: Option<Shrinking>,
 }
 
 impl Difference {
@@ -86,13 +115,11 @@ impl Difference {
             match now.volumes.iter().find(|old| old.name == *name) {
                 None => self.value(&format!("volume {name}"), "", &show_bytes(volume.size_bytes), Effect::Restart),
                 Some(old) => {
-                    let effect = if volume.size_bytes < old.size_bytes {
-                        Effect::Replace("a disk can grow, and never shrinks")
-                    } else {
-                        Effect::Restart
-                    };
-                    let sizes = (show_exactly(old.size_bytes), show_exactly(volume.size_bytes));
-                    self.value(&format!("{name} size"), &sizes.0, &sizes.1, effect);
+                    let (from, to) = (show_exactly(old.size_bytes), show_exactly(volume.size_bytes));
+                    self.value(&format!("{name} size"), &from, &to, Effect::Restart);
+                    if volume.size_bytes < old.size_bytes {
+                        self.shrinking.get_or_insert_with(|| Shrinking { volume: name.clone(), from, to });
+                    }
                     const FIXED: Effect = Effect::Replace("how a disk is made cannot be changed afterwards");
                     self.value(&format!("{name} fs"), filesystem(old), filesystem(volume), FIXED);
                     let (cow_now, cow) = (old.copy_on_write.to_string(), volume.copy_on_write.to_string());
@@ -109,11 +136,14 @@ impl Difference {
         }
     }
 
-    fn into_change(self) -> Change {
-        match self.effect {
-            None => Change::Keep,
-            Some(Effect::Replace(why)) => Change::Replace { fields: self.fields, from: None, why: why.to_owned() },
-            Some(effect) => Change::Update { fields: self.fields, restart: effect == Effect::Restart },
+    fn into_change(self) -> Result<Change, Shrinking> {
+        match (self.effect, self.shrinking) {
+            (None, _) => Ok(Change::Keep),
+            (Some(Effect::Replace(why)), _) => {
+                Ok(Change::Replace { fields: self.fields, from: None, why: why.to_owned() })
+            }
+            (Some(_), Some(shrinking)) => Err(shrinking),
+            (Some(effect), None) => Ok(Change::Update { fields: self.fields, restart: effect == Effect::Restart }),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The way back: every domain of a pool removed, every host account closed, everything left refunded.
 
 use tycoon_market::{Credits, PoolName};
+use tycoon_xen::spec::DomainPath;
+use tycoon_xen::status::DomainStatus;
 
 use crate::error::PlanError;
 use crate::plan::{Change, DomainPlan, Goal, HostPlan, Money, Plan, PlanId, Report, digest};
@@ -14,25 +16,19 @@ use crate::world::{HostView, World};
 /// [`PlanError::Overflow`] where the sums of the hosts make no sense.
 pub fn plan_down(pool: &PoolName, world: &World) -> Result<Plan, PlanError> {
     let holds_something = |host: &&HostView| {
-        host.account.is_some() || !host.domains.is_empty() || !host.unredeemed.is_empty() || host.is_unsettled
+        host.account.is_some() || host.present().next().is_some() || !host.unredeemed.is_empty() || host.is_unsettled
     };
     let mut steps = Steps::default();
     let mut removals = Removals::default();
     let (mut domains, mut hosts) = (Vec::new(), Vec::new());
     let mut generation = world.history.generation;
     for host in world.hosts.iter().filter(holds_something) {
-        for ownership in host.domains.iter().filter_map(|status| status.ownership.as_ref()) {
+        for status in host.present() {
+            let Some(ownership) = &status.ownership else { continue };
             generation = generation.max(ownership.generation);
-            removals.add(&mut steps, host.id, &ownership.path);
-            domains.push(DomainPlan {
-                path: ownership.path.clone(),
-                change: Change::Remove,
-                host: host.id,
-                host_name: host.name.clone(),
-                spec: None,
-                expected_cpu: None,
-                rate: None,
-            });
+            let removal = removal(host, &ownership.path, status);
+            removals.add(&mut steps, host.id, &removal.path, &removal.keeps);
+            domains.push(removal);
         }
         hosts.push(leave(host));
     }
@@ -63,6 +59,22 @@ pub fn plan_down(pool: &PoolName, world: &World) -> Result<Plan, PlanError> {
     };
     plan.id = digest(&plan);
     Ok(plan)
+}
+
+/// The removal of a domain from a host, where its description's `keep-volumes` says what stays.
+pub(crate) fn removal(host: &HostView, path: &DomainPath, status: &DomainStatus) -> DomainPlan {
+    let keeps = status.stays_at_end();
+    DomainPlan {
+        path: path.clone(),
+        change: Change::Remove,
+        host: host.id,
+        host_name: host.name.clone(),
+        spec: None,
+        expected_cpu: None,
+        rate: None,
+        deletes: keeps.is_empty() || status.volumes.len() > keeps.len(),
+        keeps,
+    }
 }
 
 /// The market side of a host that a pool leaves.

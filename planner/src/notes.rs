@@ -1,6 +1,6 @@
 //! What a description asks for and this version does not carry out: it is said, and never passed over.
 
-use tycoon_lang::pool::{CloudInit, KeepVolumes, Pool, WhenSpent};
+use tycoon_lang::pool::{CloudInit, Pool, WhenSpent};
 
 /// True where a file or a command is known only while the pool runs: it is left out of the first start.
 fn is_live(seed: &CloudInit) -> bool {
@@ -24,15 +24,11 @@ pub fn not_carried_out(pool: &Pool) -> Vec<String> {
         pool.domains.iter().filter(|domain| asks(domain)).map(|domain| domain.path.as_str()).collect()
     };
     note("`save-image`", of(|domain| domain.save_image.is_some()));
-    note("`keep-volumes`", of(|domain| domain.keep_volumes != KeepVolumes::Never));
     note("a live value in `cloud-init`", of(|domain| domain.cloud_init.as_ref().is_some_and(is_live)));
     note("`ready`", of(|domain| domain.ready.is_some()));
     note("`restart`", of(|domain| domain.restart.is_some()));
     note("`burst=#false`", of(|domain| !domain.burst));
-    note(
-        "`existing` or `read-only` of a volume",
-        of(|domain| domain.volumes.iter().any(|volume| volume.existing || volume.read_only)),
-    );
+    note("`read-only` of a volume", of(|domain| domain.volumes.iter().any(|volume| volume.read_only)));
     note("`bandwidth` of an interface", of(|domain| domain.nics.iter().any(|nic| nic.bandwidth.is_some())));
     note("`workflow`", pool.workflows.iter().map(|workflow| workflow.path.as_str()).collect());
     note("`need`", pool.needs.iter().map(|need| need.component.as_str()).collect());

@@ -58,7 +58,7 @@ impl Plan {
 
     /// True where carrying it out deletes a disk.
     pub fn destroys(&self) -> bool {
-        self.domains.iter().any(|domain| domain.change.destroys())
+        self.domains.iter().any(DomainPlan::destroys)
     }
 
     /// The plan of one host.
@@ -147,6 +147,19 @@ pub struct DomainPlan {
     pub expected_cpu: Option<Quantity>,
     /// Its part of what its host account pays at most.
     pub rate: Option<Rate>,
+    /// The names of its volumes that exist and stay on their host when it is removed, or removed and made anew.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keeps: Vec<String>,
+    /// True where one of its volumes is deleted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deletes: bool,
+}
+
+impl DomainPlan {
+    /// True where a disk is deleted.
+    pub const fn destroys(&self) -> bool {
+        self.deletes
+    }
 }
 
 /// What happens to a domain.
@@ -157,6 +170,13 @@ pub enum Change {
     Keep,
     /// It is made and started.
     Create,
+    /// It was removed, and its host has kept volumes of it: it is made again with them, and started.
+    TakeUp {
+        /// The names of the volumes that it finds.
+        volumes: Vec<String>,
+        /// What of them changes: they grow, others are added.
+        fields: Vec<FieldChange>,
+    },
     /// It exists and does not run: it is started.
     Start {
         /// What it was found to be.
@@ -187,16 +207,11 @@ impl Change {
     pub const fn sign(&self) -> char {
         match self {
             Self::Keep => ' ',
-            Self::Create => '+',
+            Self::Create | Self::TakeUp { .. } => '+',
             Self::Start { .. } | Self::Update { .. } => '~',
             Self::Replace { .. } => '±',
             Self::Remove => '-',
         }
-    }
-
-    /// True where a disk is deleted.
-    pub const fn destroys(&self) -> bool {
-        matches!(self, Self::Replace { .. } | Self::Remove)
     }
 }
 
@@ -352,10 +367,13 @@ pub enum Action {
         /// The domain.
         path: DomainPath,
     },
-    /// Has the domain and its disks gone.
+    /// Has the domain and its disks gone, but for those that are kept.
     EnsureAbsent {
         /// The domain.
         path: DomainPath,
+        /// The names of the volumes that stay.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        keep: Vec<String>,
     },
 }
 
@@ -364,7 +382,7 @@ impl Action {
     pub const fn domain(&self) -> Option<&DomainPath> {
         match self {
             Self::EnsureVolumes { spec } | Self::EnsureDomain { spec } => Some(&spec.path),
-            Self::EnsureRunning { path } | Self::EnsureStopped { path } | Self::EnsureAbsent { path } => Some(path),
+            Self::EnsureRunning { path } | Self::EnsureStopped { path } | Self::EnsureAbsent { path, .. } => Some(path),
             _ => None,
         }
     }
@@ -382,7 +400,7 @@ impl Action {
             Self::EnsureDomain { spec } => format!("defining {}", spec.path),
             Self::EnsureRunning { path } => format!("starting {path}"),
             Self::EnsureStopped { path } => format!("stopping {path}"),
-            Self::EnsureAbsent { path } => format!("removing {path}"),
+            Self::EnsureAbsent { path, .. } => format!("removing {path}"),
         }
     }
 }

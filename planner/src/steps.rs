@@ -49,10 +49,10 @@ pub struct Removals {
 }
 
 impl Removals {
-    /// Adds the removal of one domain from one host.
-    pub fn add(&mut self, steps: &mut Steps, host: HostId, path: &DomainPath) {
+    /// Adds the removal of one domain from one host, where the volumes with the names `keep` stay.
+    pub fn add(&mut self, steps: &mut Steps, host: HostId, path: &DomainPath, keep: &[String]) {
         let stopped = steps.add(host, Action::EnsureStopped { path: path.clone() }, &[]);
-        let absent = steps.add(host, Action::EnsureAbsent { path: path.clone() }, &[stopped]);
+        let absent = steps.add(host, Action::EnsureAbsent { path: path.clone(), keep: keep.to_vec() }, &[stopped]);
         self.by_host.entry(host).or_default().push(absent);
         self.by_domain.insert(path.clone(), absent);
     }
@@ -135,7 +135,7 @@ fn prepare_domain(
         Change::Update { restart: true, .. } => {
             needs = vec![steps.add(host, Action::EnsureStopped { path: spec.path.clone() }, &needs)];
         }
-        Change::Create | Change::Replace { .. } => {
+        Change::Create | Change::TakeUp { .. } | Change::Replace { .. } => {
             let image = *images
                 .entry(spec.image.clone())
                 .or_insert_with(|| steps.add(host, Action::EnsureImage { image: spec.image.clone() }, ready));

@@ -1,8 +1,10 @@
 //! From a pool to the plan that makes it real.
 
 mod deals;
+mod keeping;
 mod order;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tycoon_lang::{Span, pool};
@@ -12,7 +14,8 @@ use tycoon_xen::status::{DomainState, DomainStatus};
 
 use crate::bidding::{Aim, is_crowded};
 use crate::desired::spec_of;
-use crate::difference;
+use crate::difference::{self, Shrinking};
+use crate::down::removal;
 use crate::error::{Cure, PlanError, rate_of};
 use crate::fit::{Candidate, Misfit, Room, Rules, need_of, too_little};
 use crate::lint;
@@ -21,6 +24,7 @@ use crate::placement::{NoHost, added_rate, best, place};
 use crate::plan::{Change, DomainPlan, FieldChange, Goal, HostPlan, HostVerdict, Money, Plan, PlanId, Report};
 use crate::world::{HostView, Period, World};
 use deals::Deal;
+use keeping::{as_found, keeps, taken_up};
 
 /// The plan that makes `pool` real in `world`. It has no steps where it is real already.
 ///
@@ -30,13 +34,16 @@ pub fn plan_up(pool: &pool::Pool, world: &World) -> Result<Plan, PlanError> {
     let budget =
         pool.budget.as_ref().ok_or_else(|| PlanError::NoBudget { pool: pool.name.to_string(), span: pool.span })?;
     let rules = Rules::of(pool);
-    let wanted = pool.domains.iter().map(|domain| Ok(rules.candidate(domain, spec_of(domain, &world.keys)?)));
+    let wanted = pool.domains.iter().map(|domain| {
+        let spec = spec_of(domain, &world.keys)?;
+        Ok(rules.candidate(domain, as_found(spec, world)))
+    });
     let wanted = wanted.collect::<Result<Vec<_>, PlanError>>()?;
     let draft = |aim| -> Result<Plan, PlanError> {
         let mut draft = Draft::of(world, &rules, &wanted, aim);
         draft.notes = notes::not_carried_out(pool);
         draft.note_hosts();
-        draft.settle();
+        draft.settle()?;
         draft.place_new(pool)?;
         let (period, is_new) = period(world, budget);
         draft.finish(pool, budget, period, is_new)
@@ -113,13 +120,14 @@ impl<'a> Draft<'a> {
         };
         let is_wanted = |status: &DomainStatus| status.ownership.as_ref().is_some_and(|own| paths.contains(&own.path));
         for (number, host) in world.hosts.iter().enumerate() {
-            let gone = host.domains.iter().filter(|status| !is_wanted(status));
+            let gone = host.present().filter(|status| !is_wanted(status));
             draft.leaving.extend(gone.map(|status| (number, status)));
         }
         draft
     }
 
-    /// Every host that has a copy of a domain, the best copy first: a running one before others.
+    /// Every host that has a copy of a domain, the best copy first: a running one before others, and those of which only
+    /// volumes are kept last, the one that is kept longest before others.
     fn copies(&self, path: &DomainPath) -> Vec<(usize, &'a DomainStatus)> {
         let world = self.world;
         let mut copies: Vec<(usize, &DomainStatus)> = world
@@ -129,25 +137,36 @@ impl<'a> Draft<'a> {
             .flat_map(|(number, host)| host.domains.iter().map(move |status| (number, status)))
             .filter(|(_, status)| status.ownership.as_ref().is_some_and(|own| own.path == *path))
             .collect();
-        copies.sort_by_key(|(number, status)| (!status.state.is_active(), *number));
+        copies.sort_by_key(|(number, status)| {
+            (status.kept.as_ref().map(|kept| Reverse(kept.until)), !status.state.is_active(), *number)
+        });
         copies
     }
 
     /// Decides what happens to the domains that exist: they stay where they are for as long as that is possible.
-    fn settle(&mut self) {
+    fn settle(&mut self) -> Result<(), PlanError> {
         for candidate in self.wanted {
             let copies = self.copies(&candidate.spec.path);
             let Some((&(host, now), others)) = copies.split_first() else {
                 self.stay_with_silent_host(candidate);
                 continue;
             };
-            self.leaving.extend(others);
+            self.leaving.extend(others.iter().filter(|(_, status)| status.kept.is_none()));
+            for (other, _) in others.iter().filter(|(_, status)| status.kept.is_some()) {
+                let (path, other) = (&candidate.spec.path, &self.world.hosts[*other].name);
+                self.notes.push(format!("{other} has kept other volumes of `{path}`: they are left as they are"));
+            }
+            if now.kept.is_some() {
+                self.check_takes_up(candidate, host, now)?;
+            }
             self.rooms[host].add(candidate);
-            let change = change_of(now, candidate);
+            let change = change_of(now, candidate).map_err(|shrinking| too_small(&shrinking, candidate))?;
             let placed = Placed { candidate, change, host, leaves: None, now: Some(now) };
             self.domains.insert(&candidate.spec.path, placed);
         }
+        self.check_existing()?;
         self.move_what_does_not_fit();
+        Ok(())
     }
 
     /// A domain on a host that does not answer may well be running: it is left alone, and not started a second time.
@@ -169,6 +188,9 @@ impl<'a> Draft<'a> {
     fn move_what_does_not_fit(&mut self) {
         for candidate in self.wanted {
             let Some(placed) = self.domains.get(&candidate.spec.path) else { continue };
+            if placed.is_bound() {
+                continue;
+            }
             let (Change::Update { fields, .. } | Change::Replace { fields, .. }) = &placed.change else { continue };
             let (from, fields) = (placed.host, fields.clone());
             let host = &self.world.hosts[from];
@@ -208,7 +230,8 @@ impl<'a> Draft<'a> {
             .domains
             .values()
             .find(|placed| lacks_image(&placed.change, &self.world.hosts[placed.host], placed.candidate).is_some());
-        if let Some(Placed { candidate, host, .. }) = stuck {
+        if let Some(placed @ Placed { candidate, host, .. }) = stuck {
+            self.check_stays(placed)?;
             let mut rooms = self.rooms.clone();
             rooms[*host].remove(candidate);
             if let Err(reasons) = best(self.rules, &self.world.hosts, &rooms, candidate, self.aim) {
@@ -233,7 +256,11 @@ impl<'a> Draft<'a> {
         PlanError::Unsound {
             problem: match path {
                 Some(path) => {
-                    format!("`{path}` cannot grow: {name} {}, and no other host has room for it", misfit.reason())
+                    let why = match grown.is_some_and(Placed::is_bound) {
+                        true => "its volumes, which are to be kept, do not move",
+                        false => "no other host has room for it",
+                    };
+                    format!("`{path}` cannot grow: {name} {}, and {why}", misfit.reason())
                 }
                 None => format!("{name} {}", misfit.reason()),
             },
@@ -340,21 +367,15 @@ impl<'a> Draft<'a> {
                     rate: rate.map(|rate| {
                         Rate::from_picos_per_second(rate.picos_per_second() / u64::from(need.domains.max(1)))
                     }),
+                    keeps: keeps(placed),
+                    deletes: matches!(placed.change, Change::Replace { .. }),
                 }
             })
             .collect();
         for (number, status) in &self.leaving {
             let Some(ownership) = &status.ownership else { continue };
             let host = &self.world.hosts[*number];
-            plans.push(DomainPlan {
-                path: ownership.path.clone(),
-                change: Change::Remove,
-                host: host.id,
-                host_name: host.name.clone(),
-                spec: None,
-                expected_cpu: None,
-                rate: None,
-            });
+            plans.push(removal(host, &ownership.path, status));
         }
         plans.sort_by(|a, b| a.path.natural_order().cmp(&b.path.natural_order()).then(a.host_name.cmp(&b.host_name)));
         plans
@@ -393,12 +414,15 @@ fn lacks_image(change: &Change, host: &HostView, candidate: &Candidate<'_>) -> O
 }
 
 /// What happens to a domain that exists on the host where it stays.
-fn change_of(now: &DomainStatus, candidate: &Candidate<'_>) -> Change {
+fn change_of(now: &DomainStatus, candidate: &Candidate<'_>) -> Result<Change, Shrinking> {
+    if let Some(kept) = &now.kept {
+        return taken_up(kept, now, candidate);
+    }
     let change = match &now.spec {
-        Some(before) => difference::change(before, &candidate.spec, now.memory_max_bytes),
+        Some(before) => difference::change(before, &candidate.spec, now.memory_max_bytes)?,
         None => Change::Update { fields: Vec::<FieldChange>::new(), restart: true },
     };
-    match (&change, now.state) {
+    Ok(match (&change, now.state) {
         (Change::Keep, DomainState::Running | DomainState::Booting) => Change::Keep,
         // Its workflow decides when it runs.
         (Change::Keep, _) if candidate.domain.starts_by_workflow => Change::Keep,
@@ -408,6 +432,26 @@ fn change_of(now: &DomainStatus, candidate: &Candidate<'_>) -> Change {
             Change::Update { fields: fields.clone(), restart: true }
         }
         _ => change,
+    })
+}
+
+/// A disk would have to shrink: what is on it would be lost, and nobody has said that it may.
+fn too_small(shrinking: &Shrinking, candidate: &Candidate<'_>) -> PlanError {
+    let Shrinking { volume, from, to } = shrinking;
+    let path = &candidate.spec.path;
+    // Where the root volume is created is the business of its kind, and not of who describes a domain.
+    let is_its = |described: &&pool::Volume| described.name == *volume && volume != "root";
+    let described = candidate.domain.volumes.iter().find(is_its);
+    PlanError::Unsound {
+        problem: format!(
+            "the disk `{volume}` of `{path}` has {from}, and {to} are described: a disk can grow, and never shrinks"
+        ),
+        help: format!(
+            "write `size=\"{}\"` or more; to begin anew without what is on it, take the pool down first (`tycoon down`, \
+             then `tycoon volumes remove` where it is kept)",
+            from.replace(' ', "")
+        ),
+        span: Some(described.map_or(candidate.domain.span, |described| described.span)),
     }
 }
 

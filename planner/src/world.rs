@@ -93,7 +93,7 @@ pub struct HostView {
     /// Why nothing new can be put on it, where nothing can, as the rest of a sentence that starts with its name:
     /// `does not answer`, `is being drained by its owner`.
     pub closed: Option<String>,
-    /// The domains of this pool and account on it, ordered by path.
+    /// The domains of this pool and account on it, ordered by path, also those of which only volumes are kept.
     pub domains: Vec<DomainStatus>,
     /// The account's funds and bid for this pool on it.
     pub account: Option<HostAccountView>,
@@ -105,6 +105,13 @@ pub struct HostView {
     /// True where the host has closed an account of this pool and could not tell the bank yet, so that money is still
     /// to come back.
     pub is_unsettled: bool,
+}
+
+impl HostView {
+    /// The domains that are there: those of which more is left than kept volumes.
+    pub fn present(&self) -> impl Iterator<Item = &DomainStatus> {
+        self.domains.iter().filter(|status| status.kept.is_none())
+    }
 }
 
 impl World {

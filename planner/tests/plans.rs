@@ -99,11 +99,13 @@ fn after(plan: &Plan, mut world: World) -> World {
                 vcpus: spec.vcpus,
                 memory_bytes: spec.memory_bytes,
                 memory_max_bytes: None,
-                volumes: Vec::new(),
+                volumes: spec.volumes.iter().map(|volume| (volume.name.clone(), volume.size_bytes)).collect(),
                 address: None,
                 cpu_time: TimeSpan::ZERO,
                 weight: 256,
                 cap_percent: 0,
+                adopted: Vec::new(),
+                kept: None,
             })
             .collect();
         let Some(planned) = plan.host(&host.id) else { continue };
@@ -606,4 +608,81 @@ fn memory_beyond_what_a_domain_can_take_needs_a_restart() {
         domain.spec.as_mut().expect("a spec").memory_bytes = 160 << 20;
     }
     assert!(restarts(&world));
+}
+
+const KEEPING: &str = "pool hello { budget 10 for=\"1h\"; domain db { image \"std:tiny\"; memory \"64MiB\"; \
+                       keep-volumes always; volume data size=\"2GiB\"; } }";
+
+/// The world in which the pool of `plan` went down, and hosts keep what it says.
+fn kept_after(plan: &Plan) -> World {
+    let mut world = after(plan, three_hosts());
+    let down = plan_down(&plan.pool, &world).expect("a plan");
+    for host in &mut world.hosts {
+        host.account = None;
+        host.domains.retain_mut(|status| {
+            let path = status.ownership.as_ref().map(|own| own.path.clone());
+            let gone = down.domains.iter().find(|domain| Some(&domain.path) == path.as_ref()).expect("it goes");
+            status.kept = status.leaving(&gone.keeps, Timestamp::from_seconds(2_000_000));
+            (status.spec, status.state) = (None, DomainState::Stopped);
+            status.kept.is_some()
+        });
+    }
+    world.history = Default::default();
+    world
+}
+
+#[test]
+fn a_domain_takes_up_what_is_kept_of_it_wherever_that_is() {
+    let first = plan_up(&pool(KEEPING), &three_hosts()).expect("a plan");
+    let mut world = kept_after(&first);
+    assert!(plan_down(&first.pool, &world).expect("a plan").is_empty(), "what is kept does not go twice");
+    // On a dear host.
+    let from = world.hosts.iter().position(|host| !host.domains.is_empty()).expect("something is kept");
+    let kept = std::mem::take(&mut world.hosts[from].domains);
+    world.hosts[1].domains = kept;
+    let plan = plan_up(&pool(KEEPING), &world).expect("a plan");
+    assert_eq!(places(&plan), [("db".into(), "host2".into(), '+')]);
+    let volumes = vec!["root".to_owned(), "data".to_owned()];
+    assert_eq!(plan.domains[0].change, Change::TakeUp { volumes, fields: Vec::new() });
+    assert!(!plan.destroys() && plan.generation > first.generation);
+    assert!(!plan.steps.iter().any(|step| matches!(step.action, Action::EnsureAbsent { .. })));
+    number_of(&plan, |action| matches!(action, Action::EnsureVolumes { .. }));
+    number_of(&plan, |action| matches!(action, Action::EnsureRunning { .. }));
+    // A host that cannot have it is no reason to begin anew on another.
+    world.hosts[1].closed = Some("is being drained by its owner".into());
+    let error = plan_up(&pool(KEEPING), &world).expect_err("no plan").to_string();
+    assert!(error.contains("are kept on host2") && error.contains("is being drained"), "{error}");
+}
+
+#[test]
+fn what_is_kept_and_described_otherwise_goes_and_the_rest_stays() {
+    let first = plan_up(&pool(KEEPING), &three_hosts()).expect("a plan");
+    let other = pool(&KEEPING.replace("std:tiny", "debian-12"));
+    for world in [kept_after(&first), after(&first, three_hosts())] {
+        let plan = plan_up(&other, &world).expect("a plan");
+        assert!(matches!(plan.domains[0].change, Change::Replace { from: None, .. }), "{:?}", plan.domains[0].change);
+        assert_eq!(plan.domains[0].keeps, ["data"]);
+        assert!(plan.destroys());
+        let keeps = |action: &Action| matches!(action, Action::EnsureAbsent { keep, .. } if *keep == ["data"]);
+        assert!(number_of(&plan, keeps) < number_of(&plan, |action| matches!(action, Action::EnsureVolumes { .. })));
+    }
+    let smaller = pool(&KEEPING.replace("2GiB", "1GiB"));
+    for world in [kept_after(&first), after(&first, three_hosts())] {
+        let error = plan_up(&smaller, &world).expect_err("no plan").to_string();
+        assert!(error.contains("`data` of `db` has 2 GiB, and 1 GiB are described"), "{error}");
+    }
+}
+
+/// Volumes that are to be kept hold their domain where it is.
+#[test]
+fn a_domain_with_volumes_to_keep_does_not_move() {
+    let first = plan_up(&pool(KEEPING), &three_hosts()).expect("a plan");
+    let mut world = after(&first, three_hosts());
+    let here = world.hosts.iter_mut().find(|host| !host.domains.is_empty()).expect("its host");
+    here.offers.get_mut(&ResourceKind::Memory).expect("memory").available = Quantity::from_bytes(100 << 20);
+    let larger = KEEPING.replace("64MiB", "256MiB");
+    let error = plan_up(&pool(&larger), &world).expect_err("no plan").to_string();
+    assert!(error.contains("its volumes, which are to be kept, do not move"), "{error}");
+    let moved = plan_up(&pool(&larger.replace("always", "never")), &world);
+    assert!(moved.is_err(), "what was to be kept when it was brought up is not given up by a change elsewhere");
 }

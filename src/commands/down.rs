@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::json;
 use tycoon_executor::run::Run;
+use tycoon_executor::status::{KeptRow, pool_status};
 use tycoon_lang::Loaded;
 use tycoon_market::PoolName;
 use tycoon_planner::Plan;
@@ -13,7 +14,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::site::Session;
-use crate::{description, plan_view};
+use crate::{description, plan_view, status_view};
 
 /// Arguments of `tycoon down`.
 #[derive(Args, Debug)]
@@ -21,7 +22,7 @@ pub struct DownArgs {
     /// The pool, by its name or by its description
     #[arg(value_name = "POOL|FILE")]
     pool: String,
-    /// Do not ask before the disks are deleted
+    /// Do not ask before disks are deleted
     #[arg(long, short)]
     yes: bool,
 }
@@ -32,9 +33,13 @@ pub fn run(arguments: &DownArgs, output: &Output) -> Result<Exit, Failure> {
     let session = Session::open(output, &format!("tycoon down {pool}"))?;
     let mut approve = |plan: &Plan| arguments.yes || approved(plan, &session, output);
     let run = session.runner(output).down(&pool, &mut approve).map_err(|error| Failure::from_executor(error, None))?;
+    let kept = match &run {
+        Some(_) => kept_now(&pool, &session, output),
+        None => Vec::new(),
+    };
     session.close()?;
     let Some(run) = run else { return Err(not_approved(&session)) };
-    if run.plan.is_empty() && run.is_unknown {
+    if run.plan.is_empty() && run.is_unknown && kept.is_empty() {
         return Err(Failure::new(Exit::Failed, format!("there has never been a pool `{pool}`"))
             .help("`tycoon ls` lists your pools; nothing was done"));
     }
@@ -44,6 +49,7 @@ pub fn run(arguments: &DownArgs, output: &Output) -> Result<Exit, Failure> {
             "pool": pool,
             "changed": !run.plan.is_empty(),
             "removed": run.plan.domains.iter().map(|domain| &domain.path).collect::<Vec<_>>(),
+            "kept": status_view::kept_json(&kept),
             "cost_micro": run.charged.micros(),
             "balance_micro": run.balance.micros(),
             "failures": failures_json(&run),
@@ -52,12 +58,23 @@ pub fn run(arguments: &DownArgs, output: &Output) -> Result<Exit, Failure> {
         }));
     } else {
         output.print(&render(&run));
+        if !kept.is_empty() {
+            output.print(&status_view::kept_table(&kept, output.stdout));
+            let remove = output.command(&format!("volumes remove {pool}"));
+            output.print(&format!("`tycoon up` takes them up again; `{remove}` gives them up.\n"));
+        }
         output.error(&plan_view::failures(&run.plan, &run.report, output.stderr));
         if matches!(exit, Exit::Partly | Exit::Failed) {
             output.message(&format!("not everything is gone; run `tycoon down {pool}` again to go on"));
         }
     }
     Ok(exit)
+}
+
+/// What the hosts that can be asked keep of the pool's volumes.
+fn kept_now(pool: &PoolName, session: &Session, output: &Output) -> Vec<KeptRow> {
+    // What was done is done, also where nobody can be asked what is left of it.
+    pool_status(&*session.site(), pool, &session.history(pool, output)).map(|status| status.kept).unwrap_or_default()
 }
 
 /// A pool's name from the command line: the name itself, or that of the pool in a file.

@@ -27,6 +27,7 @@ pub mod status;
 pub mod test;
 pub mod up;
 pub mod user;
+pub mod volumes;
 
 use crate::cli::Command;
 use crate::exit::Exit;
@@ -44,6 +45,7 @@ pub fn run(command: &Command, output: &Output) -> Result<Exit, Failure> {
         Command::Ls(arguments) => ls::run(arguments, output),
         Command::Ssh(arguments) => ssh::run(arguments, output),
         Command::Cp(arguments) => cp::run(arguments, output),
+        Command::Volumes(arguments) => volumes::run(arguments, output),
         Command::Console(arguments) => console::run(arguments, output),
         Command::Hosts(arguments) => hosts::run(arguments, output),
         Command::Host(command) => host::run(command, output),

@@ -34,6 +34,7 @@ pub fn run(arguments: &StatusArgs, output: &Output) -> Result<Exit, Failure> {
     session.close()?;
     if let (Some(pool), [status]) = (&pool, pools.as_slice())
         && status.is_absent()
+        && status.kept.is_empty()
         && status.unknown.is_empty()
     {
         return Err(Failure::new(Exit::Failed, format!("there is nothing of a pool `{pool}`"))

@@ -38,3 +38,4 @@ mod ssh_session;
 mod time;
 mod tutorial;
 mod up_and_down;
+mod volumes;

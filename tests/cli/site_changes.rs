@@ -70,3 +70,34 @@ fn a_pool_is_looked_after_while_services_are_down_and_after_its_host_left_the_si
     }
     assert_eq!(audited(&environment, bank), (1_000_000_000, 0));
 }
+
+/// Over signed calls: what is kept is told by the host, found again, and nobody else's.
+#[test]
+fn volumes_are_kept_on_hosts_of_a_site() {
+    const KEEPING: &str = "pool shop {\n    budget 10 for=\"1h\"\n    domain db {\n        image \"std:tiny\"\n        memory \
+                           \"128MiB\"\n        keep-volumes always\n    }\n}\n";
+    let environment = Environment::new();
+    let bank = town(&environment);
+    let site = user(&environment, "operator", &["site", "init"]).ok().stdout.trim().to_owned();
+    let sls = ServedSls::of_site(&environment, "127.0.0.1:0", &site, &[]);
+    let of_sls = ["--sls", &sls.url, "--sls-key", &sls.key];
+    let host = ServedHost::start(&environment, "host1", &bank, &of_sls);
+    admit(&environment, &of_sls, &site, &["host1"]);
+    find_hosts(&environment, 1);
+    user(&environment, "owner", &[&["init"], &of_sls[..], &["--site-key", &site]].concat()).ok();
+    environment.write("shop.kdl", KEEPING);
+    user(&environment, "jane", &["up", "shop.kdl", "--yes"]).ok();
+    let down = user(&environment, "jane", &["down", "shop", "--yes"]).ok();
+    assert!(down.stdout.contains("root (1 GiB)"), "{down}");
+    assert_eq!(json(&environment, "owner", &["volumes"]).as_array().map(Vec::len), Some(0), "they are jane's");
+    let kept = |state: &str| user(&environment, "jane", &["volumes"]).ok().stdout.contains(state);
+    assert!(kept("kept until"));
+    let plan = user(&environment, "jane", &["plan", "shop.kdl"]).ok();
+    assert!(plan.stdout.contains("with what was kept of it: root"), "{plan}");
+    user(&environment, "jane", &["up", "shop.kdl", "--yes"]).ok();
+    assert!(kept("in use"));
+    user(&environment, "jane", &["down", "shop", "--yes"]).ok();
+    user(&environment, "jane", &["volumes", "remove", "shop", "--yes"]).ok();
+    assert!(kept("There are no volumes"));
+    host.stop();
+}

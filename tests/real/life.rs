@@ -46,9 +46,32 @@ fn hello_lives_on_one_host() {
 
     lab.tycoon(&["down", "hello"]).ok();
     assert_eq!(lab.traces(1), before, "everything of the pool is gone");
+    volumes_outlive_their_domain(&lab);
+    assert_eq!(lab.traces(1), before, "what was kept is gone when it is given up");
     assert_eq!(lab.on(1, foreign), foreign_before, "the foreign domain was not touched");
     let left = lab.settled_balance();
     assert!((999_000_000..1_000_000_000).contains(&left), "it cost a little: {left}");
+}
+
+/// What a domain wrote on a disk that is kept, the next one of its name reads, also where the disk has grown.
+fn volumes_outlive_their_domain(lab: &Lab) {
+    let pool = |size: &str| {
+        format!(
+            "pool shop {{\n    budget 10 for=\"1h\"\n    domain db {{\n        image \"std:tiny\"\n        memory \
+             \"128MiB\"\n        keep-volumes always\n        volume data size=\"{size}\"\n    }}\n}}\n"
+        )
+    };
+    lab.write("shop.kdl", &pool("16MiB"));
+    lab.tycoon(&["up", "shop.kdl"]).ok();
+    lab.tycoon(&["ssh", "shop/db", "echo mine | dd of=/dev/xvdb conv=fsync"]).ok();
+    lab.tycoon(&["down", "shop"]).ok().says(&["KEPT VOLUMES", "data (16 MiB)"]);
+    lab.write("shop.kdl", &pool("32MiB"));
+    lab.tycoon(&["plan", "shop.kdl"]).ok().says(&["with what was kept of it: root, data", "16 MiB → 32 MiB"]);
+    lab.tycoon(&["up", "shop.kdl"]).ok();
+    let read = lab.tycoon(&["ssh", "shop/db", "head -c 4 /dev/xvdb; echo; cat /sys/block/xvdb/size"]).ok();
+    assert_eq!(read.stdout.split_whitespace().collect::<Vec<_>>(), ["mine", "65536"]);
+    lab.tycoon(&["down", "shop"]).ok();
+    lab.tycoon(&["volumes", "remove", "shop"]).ok().says(&["root, data removed"]);
 }
 
 /// A name that a foreign domain has is not taken from it, and nothing half-made stays.

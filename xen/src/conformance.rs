@@ -9,8 +9,8 @@ use std::fmt;
 use tycoon_market::{AccountId, PublicKey, ResourceKind, TimeSpan, Timestamp};
 
 use crate::hypervisor::{Hypervisor, HypervisorError};
-use crate::spec::{Addressing, Boot, CloudInit, DomainSpec, NicSpec, Ownership, VolumeSpec};
-use crate::status::{DomainState, DomainStatus};
+use crate::spec::{Addressing, Boot, CloudInit, DomainSpec, KeepVolumes, NicSpec, Ownership, VolumeSpec};
+use crate::status::{DomainState, DomainStatus, Kept};
 
 /// Where a driver is checked.
 pub trait Surroundings {
@@ -74,6 +74,8 @@ pub const RULES: &[Rule] = &[
     Rule { name: "the name of somebody else's domain is refused", check: names_of_others_are_refused },
     Rule { name: "what does not exist is named in the refusal", check: missing_domains_are_refused },
     Rule { name: "a domain without its volumes does not start", check: no_start_without_volumes },
+    Rule { name: "a volume that must be there already is not made", check: missing_volumes_are_not_made },
+    Rule { name: "volumes that are kept are found again, by their owner alone", check: kept_volumes_are_found_again },
     Rule { name: "CPU time never falls and needs a running domain", check: cpu_time_counts_running },
     Rule { name: "foreign domains are listed and untouched", check: foreign_domains_stay },
 ];
@@ -129,6 +131,7 @@ impl Bench<'_> {
             filesystem: None,
             copy_on_write: false,
             store: None,
+            existing: false,
         };
         Ok(DomainSpec {
             path: path.parse().map_err(|error| Violation(format!("{error}")))?,
@@ -140,6 +143,7 @@ impl Bench<'_> {
             volumes: vec![volume("root", 256), volume("data", 16)],
             nics: vec![NicSpec::dhcp("eth0")],
             cloud_init: CloudInit::default(),
+            keep_volumes: KeepVolumes::default(),
         })
     }
 
@@ -403,6 +407,17 @@ fn missing_domains_are_refused(bench: &Bench<'_>) -> Result<(), Violation> {
     same("remove", host.remove(&name, bench.now()), Ok(false))
 }
 
+fn missing_volumes_are_not_made(bench: &Bench<'_>) -> Result<(), Violation> {
+    let host = bench.open()?;
+    let mut spec = bench.spec("a")?;
+    spec.volumes[1].existing = true;
+    let ownership = bench.ownership(&spec)?;
+    host.ensure_image(&spec.image)?;
+    let refusal = host.ensure_volumes(&spec, &ownership);
+    that(matches!(refusal, Err(HypervisorError::Refused { .. })), || format!("a volume that is missing: {refusal:?}"))?;
+    same("what is left of it", host.domain(&ownership.hypervisor_name(), bench.now())?, None)
+}
+
 fn no_start_without_volumes(bench: &Bench<'_>) -> Result<(), Violation> {
     let host = bench.open()?;
     let spec = bench.spec("a")?;
@@ -413,6 +428,46 @@ fn no_start_without_volumes(bench: &Bench<'_>) -> Result<(), Violation> {
     that(matches!(refusal, Err(HypervisorError::Failed { .. })), || format!("a start without volumes: {refusal:?}"))?;
     host.ensure_volumes(&spec, &ownership)?;
     same("a start with volumes", host.start(&ownership.hypervisor_name(), bench.now())?, true)
+}
+
+fn kept_volumes_are_found_again(bench: &Bench<'_>) -> Result<(), Violation> {
+    let host = bench.open()?;
+    let spec = bench.spec("a")?;
+    let ownership = bench.ownership(&spec)?;
+    let name = bench.define(&*host, &spec)?;
+    host.start(&name, bench.now())?;
+    let until = bench.now().plus(TimeSpan::from_seconds(1_000));
+    let names = |volumes: &[(String, u64)]| volumes.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    let wanted = bench.status(&*host, &name)?.leaving(&["data".to_owned()], until);
+    let kept = wanted.ok_or_else(|| Violation("there is no volume `data` to be kept".to_owned()))?;
+    same("keeping a volume of a running domain", host.keep(&name, &kept, bench.now())?, true)?;
+    same("keeping it again", host.keep(&name, &kept, bench.now())?, false)?;
+    let later = Kept { until: until.plus(TimeSpan::from_seconds(1_000)), ..kept.clone() };
+    same("keeping it for longer", host.keep(&name, &later, bench.now())?, false)?;
+    drop(host);
+    let host = bench.open()?;
+    let left = bench.status(&*host, &name)?;
+    same("what is kept, after reopening", left.kept.clone(), Some(kept))?;
+    same("what is left of the volumes", names(&left.volumes), vec!["data".to_owned()])?;
+    same("whose it is", left.ownership.clone(), Some(ownership.clone()))?;
+    same(
+        "what is left of the domain",
+        (left.spec.clone(), left.state, left.memory_bytes),
+        (None, DomainState::Stopped, 0),
+    )?;
+    let missing = HypervisorError::NoDomain(name.clone());
+    same("starting what is left", host.start(&name, bench.now()), Err(missing))?;
+    same("the volumes of the next domain", host.ensure_volumes(&spec, &ownership)?, true)?;
+    same("what is kept until it is defined", bench.status(&*host, &name)?.kept, left.kept)?;
+    same("its definition", host.define(&spec, &ownership, bench.now())?, true)?;
+    let again = bench.status(&*host, &name)?;
+    same("what is kept then", again.kept.clone(), None)?;
+    same("what it has found", again.adopted.clone(), vec!["data".to_owned()])?;
+    same("what stays of it", again.stays_under(KeepVolumes::IfPreexisting), vec!["data".to_owned()])?;
+    same("its start", host.start(&name, bench.now())?, true)?;
+    let nothing = Kept { until, image: String::new(), volumes: vec![VolumeSpec::plain("other", MIB)] };
+    same("keeping nothing that exists", host.keep(&name, &nothing, bench.now())?, true)?;
+    same("what is left then", host.domain(&name, bench.now())?, None)
 }
 
 fn cpu_time_counts_running(bench: &Bench<'_>) -> Result<(), Violation> {

@@ -17,7 +17,7 @@ use tycoon_market::Timestamp;
 use crate::hypervisor::{ConsoleStream, HostFacts, Hypervisor, HypervisorError};
 use crate::spec::{DomainSpec, Ownership, hypervisor_name};
 use crate::spec_check;
-use crate::status::DomainStatus;
+use crate::status::{DomainStatus, Kept};
 
 /// The longest grace of a shutdown, in milliseconds: ten minutes.
 const GRACE_MAX_MS: u64 = 600_000;
@@ -142,6 +142,13 @@ impl Hypervisor for Enforcer {
     fn remove(&self, name: &str, now: Timestamp) -> Result<bool, HypervisorError> {
         self.own("removing the domain", name, now)?;
         self.hypervisor.remove(name, now)
+    }
+
+    fn keep(&self, name: &str, kept: &Kept, now: Timestamp) -> Result<bool, HypervisorError> {
+        const OPERATION: &str = "keeping volumes of the domain";
+        spec_check::check_kept(kept).map_err(|reason| refused(OPERATION, reason))?;
+        self.own(OPERATION, name, now)?;
+        self.hypervisor.keep(name, kept, now)
     }
 
     fn set_cpu(&self, name: &str, weight: u16, cap_percent: u32, now: Timestamp) -> Result<(), HypervisorError> {

@@ -13,7 +13,7 @@ use thiserror::Error;
 use tycoon_market::{Quantity, ResourceKind, Timestamp};
 
 use crate::spec::{DomainSpec, Ownership};
-use crate::status::DomainStatus;
+use crate::status::{DomainStatus, Kept};
 
 /// What a host is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +110,13 @@ pub trait Hypervisor: Send + Sync {
     /// The domain, its definition and its volumes are gone; a running one is destroyed first. True where there was
     /// anything. Foreign domains are refused.
     fn remove(&self, name: &str, now: Timestamp) -> Result<bool, HypervisorError>;
+
+    /// The domain and its definition are gone, a running one is destroyed first, and of its volumes only those of `kept`
+    /// are left, as they are, marked with their owner. True where anything changed. What is kept already keeps its time.
+    /// The next domain of the same owner and name finds them: [`Hypervisor::ensure_volumes`] leaves them as they are,
+    /// and [`Hypervisor::define`] ends their being kept. Where none of them exists this is [`Hypervisor::remove`].
+    /// Foreign domains are refused.
+    fn keep(&self, name: &str, kept: &Kept, now: Timestamp) -> Result<bool, HypervisorError>;
 
     /// Sets the scheduler weight (1 to 65535) and cap (percent of one CPU, 0 for none) of a domain, at once where it
     /// runs and for its next start where it does not.

@@ -42,7 +42,7 @@ pub use events::{DomainEvent, DomainEventKind, Subscription, Waited};
 use crate::hypervisor::{ConsoleStream, HostFacts, Hypervisor, HypervisorError};
 use crate::machine::Machine;
 use crate::spec::{DomainSpec, Ownership};
-use crate::status::DomainStatus;
+use crate::status::{DomainStatus, Kept};
 use crate::storage::Storage;
 use connection::Connection;
 use runs::RunsFile;
@@ -138,6 +138,10 @@ impl Hypervisor for LibvirtHost {
 
     fn remove(&self, name: &str, _: Timestamp) -> Result<bool, HypervisorError> {
         self.host.remove(name)
+    }
+
+    fn keep(&self, name: &str, kept: &Kept, _: Timestamp) -> Result<bool, HypervisorError> {
+        self.host.keep(name, kept)
     }
 
     fn set_cpu(&self, name: &str, weight: u16, cap_percent: u32, _: Timestamp) -> Result<(), HypervisorError> {

@@ -21,7 +21,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tycoon_market::{AccountId, Timestamp};
 
-pub(crate) use domain::fault_of;
+pub(crate) use domain::{fault_of, missing_volume};
 
 pub use config::{Demand, MemoryHostConfig, PrivateNetwork, TINY_IMAGE};
 pub use cpu::{CpuClaim, distribute};
@@ -32,7 +32,7 @@ use crate::image::{ImageDigest, ImageManifest, ImagePart, UploadState};
 use crate::own_image;
 use crate::remote::image::{AccountImageStore, UploadTerms};
 use crate::spec::{DomainSpec, Ownership};
-use crate::status::DomainStatus;
+use crate::status::{DomainStatus, Kept};
 use crate::storage::AccountImages;
 use domain::Life;
 use state::State;
@@ -211,6 +211,10 @@ impl Hypervisor for MemoryHost {
 
     fn remove(&self, name: &str, now: Timestamp) -> Result<bool, HypervisorError> {
         self.change(Some(now), |state| state.remove(name))
+    }
+
+    fn keep(&self, name: &str, kept: &Kept, now: Timestamp) -> Result<bool, HypervisorError> {
+        self.change(Some(now), |state| state.keep(name, kept))
     }
 
     fn set_cpu(&self, name: &str, weight: u16, cap_percent: u32, now: Timestamp) -> Result<(), HypervisorError> {

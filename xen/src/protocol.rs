@@ -66,12 +66,22 @@ pub enum Request {
         /// How long it may take to shut down, in milliseconds.
         grace_ms: u64,
     },
-    /// The domain and its volumes are gone.
+    /// The domain is gone, and its volumes but for those that are to be kept.
     EnsureAbsent {
         /// The pool.
         pool: PoolName,
         /// The generation of the plan that asks.
         generation: u64,
+        /// The domain.
+        path: DomainPath,
+        /// The names of its volumes that stay for the host's grace, unpaid, as far as they exist.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        keep: Vec<String>,
+    },
+    /// Of a domain that was removed no volumes are kept any more. A domain that is there is refused.
+    EnsureNothingKept {
+        /// The pool.
+        pool: PoolName,
         /// The domain.
         path: DomainPath,
     },

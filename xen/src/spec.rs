@@ -32,6 +32,9 @@ pub struct DomainSpec {
     /// What is done inside at its first start. It does not touch what the hypervisor sees.
     #[serde(default)]
     pub cloud_init: CloudInit,
+    /// Which of its volumes stay on the host when it is removed.
+    #[serde(default, skip_serializing_if = "KeepVolumes::is_never")]
+    pub keep_volumes: KeepVolumes,
 }
 
 impl DomainSpec {
@@ -61,6 +64,9 @@ impl DomainSpec {
             field("filesystem", volume.filesystem.map_or("", Filesystem::word));
             field("copy-on-write", if volume.copy_on_write { "yes" } else { "no" });
             field("store", volume.store.as_deref().unwrap_or_default());
+            if volume.existing {
+                field("existing", "yes");
+            }
         }
         for nic in &self.nics {
             field("nic", &nic.name);
@@ -84,6 +90,9 @@ impl DomainSpec {
         for key in &self.cloud_init.ssh_keys {
             field("user", &key.user);
             field("ssh-key", &key.key);
+        }
+        if !self.keep_volumes.is_never() {
+            field("keep-volumes", self.keep_volumes.word());
         }
         let mut digest = [0; 16];
         digest.copy_from_slice(&hash.finalize()[..16]);
@@ -122,6 +131,45 @@ pub struct VolumeSpec {
     pub copy_on_write: bool,
     /// The host's store it lives in, by its exported name; the host's default where there is none.
     pub store: Option<String>,
+    /// True for one that must be there already, and is never made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub existing: bool,
+}
+
+impl VolumeSpec {
+    /// A raw disk in the host's default store.
+    pub fn plain(name: &str, size_bytes: u64) -> Self {
+        Self { name: name.to_owned(), size_bytes, filesystem: None, copy_on_write: false, store: None, existing: false }
+    }
+}
+
+/// Which volumes of a domain stay on its host when it is removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeepVolumes {
+    /// None.
+    #[default]
+    Never,
+    /// Those that were there before the domain.
+    IfPreexisting,
+    /// All.
+    Always,
+}
+
+impl KeepVolumes {
+    /// The word for it in descriptions.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::IfPreexisting => "if-preexisting",
+            Self::Always => "always",
+        }
+    }
+
+    /// True where none stays.
+    pub const fn is_never(&self) -> bool {
+        matches!(self, Self::Never)
+    }
 }
 
 /// The file systems a host makes on a new volume.
@@ -421,9 +469,11 @@ mod tests {
                 filesystem: None,
                 copy_on_write: false,
                 store: None,
+                existing: false,
             }],
             nics: vec![NicSpec::dhcp("eth0")],
             cloud_init: CloudInit::default(),
+            keep_volumes: KeepVolumes::default(),
         }
     }
 
@@ -431,7 +481,7 @@ mod tests {
     fn any_change_of_a_spec_changes_its_digest() {
         let original = spec();
         assert_eq!(original.digest(), spec().digest());
-        let changes: [fn(&mut DomainSpec); 8] = [
+        let changes: [fn(&mut DomainSpec); 10] = [
             |s| s.path = "web.1".parse().unwrap(),
             |s| s.hostname.push('x'),
             |s| s.vcpus = 2,
@@ -439,6 +489,8 @@ mod tests {
             |s| s.image = "debian-12".into(),
             |s| s.boot.kernel_args.push("quiet".into()),
             |s| s.volumes[0].size_bytes += 1,
+            |s| s.volumes[0].existing = true,
+            |s| s.keep_volumes = KeepVolumes::Always,
             |s| s.nics[0].address = Addressing::Static { address: [192, 0, 2, 1].into(), prefix: 24, gateway: None },
         ];
         for (number, change) in changes.into_iter().enumerate() {

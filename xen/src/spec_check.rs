@@ -1,7 +1,8 @@
 //! Limits on what a session may ask for, whatever it pays: counts, lengths, and names that end up in files and in
 //! the hypervisor's own descriptions.
 
-use crate::spec::DomainSpec;
+use crate::spec::{DomainSpec, VolumeSpec};
+use crate::status::Kept;
 
 /// Disks of one domain.
 const VOLUMES_MAX: usize = 16;
@@ -58,6 +59,27 @@ pub fn check(spec: &DomainSpec) -> Result<(), String> {
     }
 }
 
+/// Refuses what no honest daemon keeps of a domain.
+///
+/// # Errors
+/// What is wrong with it, as a sentence.
+pub fn check_kept(kept: &Kept) -> Result<(), String> {
+    if kept.volumes.len() > VOLUMES_MAX {
+        return refused(format!("{} disks are to be kept; {VOLUMES_MAX} are possible", kept.volumes.len()));
+    }
+    if !kept.image.is_empty() && !is_exported_name(&kept.image) {
+        return wrong("image", &kept.image, "a name that the host exports");
+    }
+    let is_sound =
+        |volume: &&VolumeSpec| is_device_name(&volume.name) && volume.store.as_deref().is_none_or(is_exported_name);
+    match kept.volumes.iter().find(|volume| !is_sound(volume)) {
+        Some(volume) => {
+            wrong("disk", &volume.name, "a short name of letters, digits, `-` and `_`, in an exported store")
+        }
+        None => Ok(()),
+    }
+}
+
 fn refused(reason: String) -> Result<(), String> {
     Err(reason)
 }
@@ -93,10 +115,10 @@ pub fn is_exported_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Boot, CloudInit, NicSpec, VolumeSpec};
+    use crate::spec::{Boot, CloudInit, KeepVolumes, NicSpec, VolumeSpec};
 
     fn volume(name: &str) -> VolumeSpec {
-        VolumeSpec { name: name.into(), size_bytes: 1 << 30, filesystem: None, copy_on_write: false, store: None }
+        VolumeSpec::plain(name, 1 << 30)
     }
 
     fn spec() -> DomainSpec {
@@ -114,6 +136,7 @@ mod tests {
             volumes: vec![volume("root"), VolumeSpec { store: Some("ssd".into()), ..volume("data_1") }],
             nics: vec![NicSpec::dhcp("eth0")],
             cloud_init: CloudInit::default(),
+            keep_volumes: KeepVolumes::default(),
         }
     }
 

@@ -3,9 +3,9 @@
 use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
-use tycoon_market::TimeSpan;
+use tycoon_market::{TimeSpan, Timestamp};
 
-use crate::spec::{DomainSpec, Ownership};
+use crate::spec::{DomainSpec, KeepVolumes, Ownership, VolumeSpec};
 
 /// The state of a domain.
 ///
@@ -80,4 +80,79 @@ pub struct DomainStatus {
     pub weight: u16,
     /// Its cap in percent of one CPU; 0 for none.
     pub cap_percent: u32,
+    /// The names of its volumes that were there before it: an earlier domain of its name left them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adopted: Vec<String>,
+    /// What is kept, where the domain was removed and only volumes are left of it; `None` for a domain that is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
+}
+
+/// Volumes that stay on a host after their domain was removed, whole and marked with its owner, until a domain of the
+/// same name takes them up again, their owner has them removed, or their time is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    /// When the host removes them: nobody pays for them.
+    pub until: Timestamp,
+    /// The image that the root volume was made from.
+    pub image: String,
+    /// What they are.
+    pub volumes: Vec<VolumeSpec>,
+}
+
+impl Kept {
+    /// True where the volume of this name is among them.
+    pub fn has(&self, volume: &str) -> bool {
+        self.volumes.iter().any(|kept| kept.name == volume)
+    }
+
+    /// What is left of them where only some of the volumes that exist stay.
+    #[must_use]
+    pub fn only(mut self, stays: impl Fn(&str) -> bool) -> Self {
+        self.volumes.retain(|volume| stays(&volume.name));
+        self
+    }
+}
+
+impl DomainStatus {
+    /// The names of the volumes that stay when it is removed, as its description says.
+    pub fn stays_at_end(&self) -> Vec<String> {
+        let policy = self.spec.as_ref().map_or(KeepVolumes::Never, |spec| spec.keep_volumes);
+        self.stays_under(policy)
+    }
+
+    /// The same, if its description said `policy`. What is kept already stays, and so does what the description took as
+    /// existing: it is not the domain's.
+    pub fn stays_under(&self, policy: KeepVolumes) -> Vec<String> {
+        let described = self.spec.iter().flat_map(|spec| &spec.volumes);
+        let existing: Vec<&str> =
+            described.filter(|volume| volume.existing).map(|volume| volume.name.as_str()).collect();
+        let stays = |name: &String| match policy {
+            _ if self.kept.is_some() || existing.contains(&name.as_str()) => true,
+            KeepVolumes::Always => true,
+            KeepVolumes::IfPreexisting => self.adopted.contains(name),
+            KeepVolumes::Never => false,
+        };
+        self.volumes.iter().map(|(name, _)| name).filter(|name| stays(name)).cloned().collect()
+    }
+
+    /// What is left of it where the volumes with these names stay until `until`; `None` where none of them exists.
+    pub fn leaving(&self, names: &[String], until: Timestamp) -> Option<Kept> {
+        let described = self.spec.as_ref().map(|spec| spec.volumes.as_slice());
+        let described = described.or(self.kept.as_ref().map(|kept| kept.volumes.as_slice())).unwrap_or_default();
+        let image = self.spec.as_ref().map(|spec| &spec.image).or(self.kept.as_ref().map(|kept| &kept.image));
+        let volumes: Vec<VolumeSpec> = self
+            .volumes
+            .iter()
+            .filter(|(name, _)| names.contains(name))
+            .map(|(name, size_bytes)| {
+                let known = described.iter().find(|volume| volume.name == *name).cloned();
+                let volume = known.unwrap_or_else(|| VolumeSpec::plain(name, *size_bytes));
+                VolumeSpec { size_bytes: *size_bytes, ..volume }
+            })
+            .collect();
+        let image = image.cloned().unwrap_or_default();
+        (!volumes.is_empty()).then_some(Kept { until, image, volumes })
+    }
 }

@@ -32,6 +32,7 @@ pub use machine_storage::MachineStorage;
 
 use crate::hypervisor::HypervisorError;
 use crate::spec::{DomainSpec, MacAddress, Ownership};
+use crate::status::Kept;
 
 /// The storage of a host. All methods block; all changes are idempotent and durable on return. `name` is always the
 /// hypervisor's name of a domain ([`Ownership::hypervisor_name`]). Several processes may use the storage of one host at
@@ -72,6 +73,10 @@ pub trait Storage: Send + Sync {
 
     /// Volumes, seed, addresses and record of the domain are gone. True where there was anything.
     fn remove(&self, name: &str) -> Result<bool, HypervisorError>;
+
+    /// Of the domain, which is detached, only the volumes of `kept` are left; see
+    /// [`crate::hypervisor::Hypervisor::keep`]. [`Storage::note`] ends their being kept.
+    fn keep(&self, name: &str, kept: &Kept) -> Result<bool, HypervisorError>;
 }
 
 /// What the storage remembers of a domain.
@@ -87,6 +92,10 @@ pub struct DomainRecord {
     pub volumes: Vec<(String, u64)>,
     /// Its interfaces, in the order of the spec.
     pub interfaces: Vec<Interface>,
+    /// The names of volumes that were there before it.
+    pub adopted: Vec<String>,
+    /// What is kept of it, where it was removed.
+    pub kept: Option<Kept>,
 }
 
 /// An interface of a domain as it is on this host.

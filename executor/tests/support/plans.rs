@@ -50,6 +50,8 @@ pub fn remembered(id: u8, generation: u64, goal: Goal, domains: &[(&str, usize)]
         spec: None,
         expected_cpu: None,
         rate: None,
+        keeps: Vec::new(),
+        deletes: false,
     };
     Plan {
         id: PlanId::from_bytes([id; 16]),

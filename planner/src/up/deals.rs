@@ -59,7 +59,7 @@ impl Draft<'_> {
     /// takes nothing new.
     pub(super) fn note_hosts(&mut self) {
         for host in &self.world.hosts {
-            if let Some(why) = host.closed.as_ref().filter(|_| host.is_inspected && !host.domains.is_empty()) {
+            if let Some(why) = host.closed.as_ref().filter(|_| host.is_inspected && host.present().next().is_some()) {
                 self.notes.push(format!("{} {why}: what the pool has there stays, and nothing is added", host.name));
             }
             let Some(account) = &host.account else { continue };
@@ -218,7 +218,10 @@ impl Draft<'_> {
 
     /// What the domains that stay on the host have there now.
     fn present_need(&self, number: usize) -> Need {
-        let staying = self.domains.values().filter(|placed| placed.host == number && !placed.change.destroys());
+        let staying = self
+            .domains
+            .values()
+            .filter(|placed| placed.host == number && !matches!(placed.change, Change::Replace { .. }));
         let now = staying.filter_map(|placed| placed.now.and_then(|status| status.spec.as_ref()));
         now.fold(Need::default(), |sum, spec| sum.plus(need_of(spec)))
     }

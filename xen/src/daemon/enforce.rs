@@ -39,9 +39,10 @@ impl HostDaemon {
             Ok(domains) => domains,
             Err(error) => return self.faults.note(self.clock.now(), "listing the domains", &error),
         };
+        self.remove_overdue(&domains);
         let mut by_account: BTreeMap<HostAccountId, Vec<&DomainStatus>> = BTreeMap::new();
         for domain in &domains {
-            if let Some(own) = &domain.ownership {
+            if let Some(own) = domain.ownership.as_ref().filter(|_| domain.kept.is_none()) {
                 by_account.entry(HostAccountId::new(own.account, own.pool.clone())).or_default().push(domain);
             }
         }
@@ -72,11 +73,24 @@ impl HostDaemon {
         }
     }
 
+    /// Removes domains; what their descriptions keep of their volumes stays for its grace.
     fn remove_all(&self, domains: &[&DomainStatus]) {
         for domain in domains {
-            let removed = self.hypervisor.remove(&domain.name, self.clock.now());
+            let removed = self.end(domain, &domain.stays_at_end());
             self.note_fault("removing", &domain.name, removed);
         }
+    }
+
+    /// Removes kept volumes whose time is over. True where there were any.
+    pub(super) fn remove_overdue(&self, domains: &[DomainStatus]) -> bool {
+        let now = self.clock.now();
+        let is_overdue = |domain: &&DomainStatus| domain.kept.as_ref().is_some_and(|kept| kept.until <= now);
+        let overdue: Vec<&DomainStatus> = domains.iter().filter(is_overdue).collect();
+        for domain in &overdue {
+            let removed = self.hypervisor.remove(&domain.name, now);
+            self.note_fault("removing the kept volumes of", &domain.name, removed);
+        }
+        !overdue.is_empty()
     }
 
     fn stop_all(&self, domains: &[&DomainStatus]) {

@@ -9,7 +9,7 @@ use tycoon_market::{AccountId, Credits, HostAccountId, PoolName, Quantity, Resou
 use super::books::apply;
 use super::log::{AcceptedBid, Entry, Tick};
 use super::state::State;
-use super::usage::{Look, usage_of};
+use super::usage::{Look, kept_for_others, usage_of};
 use super::{DaemonError, HostDaemon, alone, published};
 use crate::hypervisor::HypervisorError;
 use crate::market::{
@@ -180,12 +180,15 @@ impl HostDaemon {
     /// What the host sells to an account for one pool.
     pub(super) fn offers(&self, account: AccountId, pool: &PoolName) -> Result<OffersReport, DaemonError> {
         let facts = self.hypervisor.facts().map_err(|error| self.hypervisor_failed(error))?;
+        let domains = self.hypervisor.domains(self.clock.now()).map_err(|error| self.hypervisor_failed(error))?;
         let state = self.lock();
         let id = HostAccountId::new(account, pool.clone());
+        let kept = Quantity::from_bytes(kept_for_others(&id, &domains));
         let offers = state.auctioneer.offers_to(&id).into_iter().map(|(kind, offer)| {
+            let kept = if kind == ResourceKind::Disk { kept } else { Quantity::ZERO };
             let offer = OfferToAccount {
                 capacity: offer.capacity,
-                available: offer.available,
+                available: offer.available.saturating_sub(kept),
                 base_price: offer.base_price,
                 others: offer.bids,
             };

@@ -168,17 +168,37 @@ impl HostDaemon {
                 };
                 self.ensured(account, &pool, &path, changed)
             }
-            Request::EnsureAbsent { pool, generation, path } => {
+            Request::EnsureAbsent { pool, generation, path, keep } => {
                 self.check_generation(account, &pool, generation)?;
                 let changed = match self.own_domain(account, &pool, &path)? {
                     None => false,
-                    Some(domain) => self
-                        .hypervisor
-                        .remove(&domain.name, self.clock.now())
-                        .map_err(|error| failed("removing the domain", error))?,
+                    Some(domain) => self.end(&domain, &keep).map_err(|error| failed("removing the domain", error))?,
                 };
                 self.ensured(account, &pool, &path, changed)
             }
+            Request::EnsureNothingKept { pool, path } => {
+                let changed = match self.own_domain(account, &pool, &path)? {
+                    None => false,
+                    Some(domain) if domain.kept.is_none() => {
+                        let reason = format!("`{path}` of pool `{pool}` is there, and uses its volumes");
+                        return Err(HostError::BadRequest { reason });
+                    }
+                    Some(domain) => {
+                        self.end(&domain, &[]).map_err(|error| failed("removing the kept volumes", error))?
+                    }
+                };
+                self.ensured(account, &pool, &path, changed)
+            }
+        }
+    }
+
+    /// The domain is gone, and its volumes but for those with these names, which stay for the grace of disks.
+    pub(super) fn end(&self, domain: &DomainStatus, keep: &[String]) -> Result<bool, HypervisorError> {
+        let now = self.clock.now();
+        let grace = self.lock().auctioneer.config().disk_grace;
+        match domain.leaving(keep, now.plus(grace)) {
+            Some(kept) => self.hypervisor.keep(&domain.name, &kept, now),
+            None => self.hypervisor.remove(&domain.name, now),
         }
     }
 
@@ -188,6 +208,10 @@ impl HostDaemon {
             own.is_some_and(|own| own.account == account && pool.is_none_or(|pool| own.pool == *pool))
         };
         let mut domains = self.all_domains()?;
+        // Whoever leads a host only while it is used comes by too seldom to do this at a tick.
+        if self.remove_overdue(&domains) {
+            domains = self.all_domains()?;
+        }
         domains.retain(is_its);
         domains.sort_by(|a, b| {
             let key = |status: &DomainStatus| status.ownership.as_ref().map(|own| (own.pool.clone(), own.path.clone()));
@@ -287,7 +311,9 @@ impl HostDaemon {
         let mut takings = alone(&self.takings);
         let domains = self.all_domains()?;
         let its = domains.iter().filter_map(|status| Some((status.ownership.as_ref()?, status)));
-        let its = its.filter(|(own, _)| own.account == account && own.pool == *pool);
+        // What is kept is not paid for, but for what becomes part of a domain again.
+        let is_counted = |own: &Ownership, status: &DomainStatus| status.kept.is_none() || own.path == *wanted.path();
+        let its = its.filter(|(own, status)| own.account == account && own.pool == *pool && is_counted(own, status));
         let its: BTreeMap<&DomainPath, &DomainStatus> = its.map(|(own, status)| (&own.path, status)).collect();
         let now = its.get(wanted.path()).copied();
         let own = wanted.needs(now);

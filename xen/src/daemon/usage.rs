@@ -47,8 +47,9 @@ impl Look {
 }
 
 impl DomainLook {
+    /// Of kept volumes, which nobody pays for, nothing.
     fn of(domain: &DomainStatus) -> Option<Self> {
-        let own = domain.ownership.as_ref()?;
+        let own = domain.ownership.as_ref().filter(|_| domain.kept.is_none())?;
         let is_active = domain.state.is_active();
         Some(Self {
             name: domain.name.clone(),
@@ -105,6 +106,15 @@ pub(super) fn usage_of(id: &HostAccountId, domains: &[DomainStatus]) -> Usage {
 
 fn plus(quantity: Quantity, bytes: u64) -> Quantity {
     Quantity::from_bytes(quantity.amount().saturating_add(bytes))
+}
+
+/// The disk space of what is kept for others than `id`, in bytes: it can be sold again when it is gone.
+pub(super) fn kept_for_others(id: &HostAccountId, domains: &[DomainStatus]) -> u64 {
+    let is_others = |domain: &&DomainStatus| {
+        let own = domain.ownership.as_ref();
+        domain.kept.is_some() && own.is_some_and(|own| (own.account, &own.pool) != (id.account, &id.pool))
+    };
+    domains.iter().filter(is_others).map(disk_bytes).fold(0, u64::saturating_add)
 }
 
 /// The disk space of a domain's volumes.

@@ -23,7 +23,7 @@ use crate::own_image;
 use crate::remote::image::{AccountImageStore, ImageReceiver, UploadTerms};
 use crate::remote::{Session, SessionLimits};
 use crate::spec::{DomainSpec, Ownership};
-use crate::status::DomainStatus;
+use crate::status::{DomainStatus, Kept};
 
 /// A host as one account sees it.
 pub struct AccountGate {
@@ -107,6 +107,10 @@ impl Hypervisor for AccountGate {
 
     fn remove(&self, _: &str, _: Timestamp) -> Result<bool, HypervisorError> {
         of_the_market("removing the domain")
+    }
+
+    fn keep(&self, _: &str, _: &Kept, _: Timestamp) -> Result<bool, HypervisorError> {
+        of_the_market("keeping volumes of the domain")
     }
 
     fn set_cpu(&self, _: &str, _: u16, _: u32, _: Timestamp) -> Result<(), HypervisorError> {

@@ -17,7 +17,7 @@ use super::xml::Unwritable;
 use crate::hypervisor::HypervisorError;
 use crate::memory::fault_of;
 use crate::spec::{DomainSpec, Ownership};
-use crate::status::DomainState;
+use crate::status::{DomainState, Kept};
 use crate::storage::{DomainRecord, Interface};
 
 /// The greatest weight that Xen's scheduler takes.
@@ -208,11 +208,33 @@ impl Host {
 
     pub(super) fn remove(&self, name: &str) -> Result<bool, HypervisorError> {
         let _turn = self.busy.turn(name);
-        let was_defined = self.connection.with("removing the domain", |connect| {
+        let was_defined = self.undefine(name, || Ok(()))?;
+        let had_volumes = self.storage.remove(name)?;
+        self.forget_runs(name)?;
+        Ok(was_defined || had_volumes)
+    }
+
+    pub(super) fn keep(&self, name: &str, kept: &Kept) -> Result<bool, HypervisorError> {
+        let _turn = self.busy.turn(name);
+        let keep = || {
+            self.storage.detach(name)?;
+            self.storage.keep(name, kept)
+        };
+        // The storage knows what is kept before the definition goes, which says what should be.
+        let was_defined = self.undefine(name, || keep().map(drop))?;
+        let is_news = keep()?;
+        self.forget_runs(name)?;
+        Ok(was_defined || is_news)
+    }
+
+    /// Ends a domain and takes its definition away, where there is one, and does something in between.
+    fn undefine(&self, name: &str, between: impl Fn() -> Result<(), HypervisorError>) -> Result<bool, HypervisorError> {
+        self.connection.with("removing the domain", |connect| {
             let Some(seen) = self.own(connect, name)? else { return Ok(false) };
             if let Some(id) = seen.id {
                 destroy(connect, &seen.domain, id)?;
             }
+            between()?;
             match seen.domain.undefine_flags(sys::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE) {
                 Ok(()) => {}
                 Err(error) if is(&error, ErrorNumber::NoDomain) => {}
@@ -221,12 +243,14 @@ impl Host {
             self.storage.detach(name)?;
             self.forget_console(&seen.name);
             Ok(true)
-        })?;
-        let had_volumes = self.storage.remove(name)?;
+        })
+    }
+
+    fn forget_runs(&self, name: &str) -> Result<(), HypervisorError> {
         if self.runs.read()?.domains.contains_key(name) {
             self.runs.change(|runs| runs.domains.remove(name))?;
         }
-        Ok(was_defined || had_volumes)
+        Ok(())
     }
 
     pub(super) fn set_cpu(&self, name: &str, weight: u16, cap_percent: u32) -> Result<(), HypervisorError> {

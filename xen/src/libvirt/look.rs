@@ -352,6 +352,9 @@ fn status(seen: &Seen, record: Option<&DomainRecord>, runs: &Runs, neighbours: &
         cpu_time: TimeSpan::from_micros(cpu_micros),
         weight: marks.map_or(DEFAULT_WEIGHT, |marks| marks.weight),
         cap_percent: marks.map_or(0, |marks| marks.cap_percent),
+        adopted: record.map(|record| record.adopted.clone()).unwrap_or_default(),
+        // As long as it is defined, it is there.
+        kept: None,
     }
 }
 
@@ -370,5 +373,7 @@ fn only_volumes(record: DomainRecord) -> DomainStatus {
         cpu_time: TimeSpan::ZERO,
         weight: DEFAULT_WEIGHT,
         cap_percent: 0,
+        adopted: record.adopted,
+        kept: record.kept,
     }
 }

@@ -137,7 +137,7 @@ fn number<T: FromStr<Err = std::num::ParseIntError>>(name: &str, text: &str) -> 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::spec::{Boot, CloudInit, NicSpec, SeedFile, VolumeSpec};
+    use crate::spec::{Boot, CloudInit, KeepVolumes, NicSpec, SeedFile, VolumeSpec};
     use tycoon_market::{AccountId, PublicKey};
 
     /// Marks with whatever is hard to write.
@@ -162,9 +162,11 @@ pub(super) mod tests {
                 filesystem: None,
                 copy_on_write: false,
                 store: None,
+                existing: false,
             }],
             nics: vec![NicSpec::dhcp("eth0")],
             cloud_init: CloudInit { files: vec![file], ..CloudInit::default() },
+            keep_volumes: KeepVolumes::default(),
         };
         Marks {
             ownership: Ownership {

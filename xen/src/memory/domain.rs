@@ -7,13 +7,14 @@
 //!                                    +-> Crashed        Active{ShuttingDown} --guest's time or grace--> Stopped
 //! ```
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 use tycoon_market::{Quantity, TimeSpan};
 
 use crate::spec::{Addressing, DomainSpec, Ownership};
-use crate::status::{DomainState, DomainStatus};
+use crate::status::{DomainState, DomainStatus, Kept};
 
 /// The scheduler weight of a new domain, as in Xen.
 pub(super) const DEFAULT_WEIGHT: u16 = 256;
@@ -33,6 +34,12 @@ pub(super) struct Domain {
     pub cap_percent: u32,
     /// What it would use of its virtual CPUs, in millionths.
     pub demand_ppm: u32,
+    /// The names of volumes that were there before it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub adopted: BTreeSet<String>,
+    /// What is kept of it, where it was removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
 }
 
 /// What a domain is at its next start.
@@ -108,7 +115,21 @@ impl Domain {
             weight: DEFAULT_WEIGHT,
             cap_percent: 0,
             demand_ppm,
+            adopted: BTreeSet::new(),
+            kept: None,
         }
+    }
+
+    /// What is left of it where only the volumes of `kept` stay; `None` where none of them exists.
+    pub(super) fn left_behind(&self, kept: &Kept) -> Option<Self> {
+        let kept = self.kept.clone().unwrap_or_else(|| kept.clone()).only(|name| kept.has(name));
+        let exists = |name: &str| self.volumes.iter().any(|(volume, _)| volume == name);
+        let kept = kept.only(exists);
+        let mut left = Self::new(self.ownership.clone(), self.demand_ppm);
+        left.volumes = self.volumes.iter().filter(|(name, _)| kept.has(name)).cloned().collect();
+        left.adopted = left.volumes.iter().map(|(name, _)| name.clone()).collect();
+        left.kept = Some(kept);
+        (!left.volumes.is_empty()).then_some(left)
     }
 
     pub(super) const fn is_active(&self) -> bool {
@@ -197,8 +218,18 @@ impl Domain {
             cpu_time: TimeSpan::from_micros(self.cpu.micros),
             weight: self.weight,
             cap_percent: self.cap_percent,
+            adopted: self.adopted.iter().cloned().collect(),
+            kept: self.kept.clone(),
         }
     }
+}
+
+/// Why there is no volume that must be there already: what was tried, and what is wrong.
+pub(crate) fn missing_volume(name: &str) -> (&'static str, String) {
+    let reason = format!(
+        "the volume `{name}` is to exist already, and this host has kept none of that name for the domain; nothing was made"
+    );
+    ("making volumes", reason)
 }
 
 /// What is wrong with a spec by itself, whatever the host.

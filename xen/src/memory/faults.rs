@@ -9,7 +9,7 @@ use tycoon_market::Timestamp;
 
 use crate::hypervisor::{ConsoleStream, HostFacts, Hypervisor, HypervisorError};
 use crate::spec::{DomainSpec, Ownership};
-use crate::status::DomainStatus;
+use crate::status::{DomainStatus, Kept};
 
 /// The operations of a [`Hypervisor`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +32,8 @@ pub enum Operation {
     Stop,
     /// [`Hypervisor::remove`].
     Remove,
+    /// [`Hypervisor::keep`].
+    Keep,
     /// [`Hypervisor::set_cpu`].
     SetCpu,
     /// [`Hypervisor::set_memory`].
@@ -40,7 +42,7 @@ pub enum Operation {
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Facts,
         Self::Domains,
         Self::Domain,
@@ -50,6 +52,7 @@ impl Operation {
         Self::Start,
         Self::Stop,
         Self::Remove,
+        Self::Keep,
         Self::SetCpu,
         Self::SetMemory,
     ];
@@ -66,6 +69,7 @@ impl Operation {
             Self::Start => "starting the domain",
             Self::Stop => "stopping the domain",
             Self::Remove => "removing the domain",
+            Self::Keep => "keeping volumes of the domain",
             Self::SetCpu => "setting the CPU weight",
             Self::SetMemory => "setting the memory",
         }
@@ -243,6 +247,10 @@ impl<H: Hypervisor> Hypervisor for Faulty<H> {
 
     fn remove(&self, name: &str, now: Timestamp) -> Result<bool, HypervisorError> {
         self.call(Operation::Remove, |host| host.remove(name, now))
+    }
+
+    fn keep(&self, name: &str, kept: &Kept, now: Timestamp) -> Result<bool, HypervisorError> {
+        self.call(Operation::Keep, |host| host.keep(name, kept, now))
     }
 
     fn set_cpu(&self, name: &str, weight: u16, cap_percent: u32, now: Timestamp) -> Result<(), HypervisorError> {

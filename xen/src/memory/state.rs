@@ -8,10 +8,11 @@ use tycoon_market::{Quantity, ResourceKind, TimeSpan, Timestamp};
 
 use super::config::MemoryHostConfig;
 use super::cpu::{CpuClaim, distribute};
-use super::domain::{Definition, Domain, Interface, Life, Phase, fault_of};
+use super::domain::{Definition, Domain, Interface, Life, Phase, fault_of, missing_volume};
 use crate::hypervisor::{HostFacts, HypervisorError};
 use crate::own_image;
 use crate::spec::{Addressing, DomainSpec, Ownership};
+use crate::status::Kept;
 
 type Result<T, E = HypervisorError> = std::result::Result<T, E>;
 
@@ -137,6 +138,10 @@ impl State {
                     growth = growth.saturating_add(volume.size_bytes - *size);
                     *size = volume.size_bytes;
                 }
+                None if volume.existing => {
+                    let (operation, reason) = missing_volume(&volume.name);
+                    return Err(HypervisorError::Refused { operation: operation.into(), reason });
+                }
                 None => {
                     let own = own_image::name_on_host(&ownership.account, &spec.image);
                     let is_cached = |image: &String| self.host.cached_images.contains(image);
@@ -170,6 +175,7 @@ impl State {
         let before = domain.clone();
         domain.ownership = Some(ownership.clone());
         domain.definition = Some(definition);
+        domain.kept = None;
         if let Life::Active { memory_bytes, .. } = &mut domain.life {
             let growth = spec.memory_bytes.saturating_sub(*memory_bytes);
             fits(ResourceKind::Memory, self.free_memory_bytes(), growth)?;
@@ -279,6 +285,18 @@ impl State {
             Err(HypervisorError::NoDomain(_)) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    pub(super) fn keep(&mut self, name: &str, kept: &Kept) -> Result<bool> {
+        let left = match self.own(name) {
+            Ok(domain) => domain.left_behind(kept),
+            Err(HypervisorError::NoDomain(_)) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let Some(left) = left else { return self.remove(name) };
+        let is_changed = self.domains.get(name) != Some(&left);
+        self.domains.insert(name.to_owned(), left);
+        Ok(is_changed)
     }
 
     pub(super) fn set_cpu(&mut self, name: &str, weight: u16, cap_percent: u32) -> Result<()> {
@@ -413,7 +431,7 @@ fn fits(kind: ResourceKind, available: u64, asked: u64) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Boot, CloudInit};
+    use crate::spec::{Boot, CloudInit, KeepVolumes};
     use tycoon_market::{AccountId, PublicKey};
 
     #[test]
@@ -429,6 +447,7 @@ mod tests {
             volumes: vec![],
             nics: vec![],
             cloud_init: CloudInit::default(),
+            keep_volumes: KeepVolumes::default(),
         };
         let owner = |byte| Ownership {
             account: AccountId::of(&key(byte)),

@@ -15,7 +15,7 @@ use super::stream::{ConnectError, Connector, Stream, greet};
 use super::upload::{self, UploadError, UploadObserver, UploadProgress};
 use crate::hypervisor::{ConsoleStream, HostFacts, Hypervisor, HypervisorError};
 use crate::spec::{DomainSpec, Ownership};
-use crate::status::DomainStatus;
+use crate::status::{DomainStatus, Kept};
 
 /// How long what may take, and how often it is tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl Patience {
             | Call::Define { .. }
             | Call::SetCpu { .. }
             | Call::SetMemory { .. } => self.short,
-            Call::Start { .. } | Call::Remove { .. } => self.long,
+            Call::Start { .. } | Call::Remove { .. } | Call::Keep { .. } => self.long,
             Call::Stop { grace_ms, .. } => self.long.saturating_add(Duration::from_millis(*grace_ms)),
             Call::EnsureImage { .. } | Call::EnsureVolumes { .. } => self.copying,
         }
@@ -370,6 +370,10 @@ impl Hypervisor for RemoteHypervisor {
 
     fn remove(&self, name: &str, now: Timestamp) -> Result<bool, HypervisorError> {
         self.ensure(&Call::Remove { name: name.to_owned(), now })
+    }
+
+    fn keep(&self, name: &str, kept: &Kept, now: Timestamp) -> Result<bool, HypervisorError> {
+        self.ensure(&Call::Keep { name: name.to_owned(), kept: Box::new(kept.clone()), now })
     }
 
     fn set_cpu(&self, name: &str, weight: u16, cap_percent: u32, now: Timestamp) -> Result<(), HypervisorError> {

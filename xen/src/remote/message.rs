@@ -6,7 +6,7 @@ use tycoon_market::Timestamp;
 use crate::hypervisor::{HostFacts, HypervisorError};
 use crate::image::{ImageManifest, ImagePart, UploadState};
 use crate::spec::{DomainSpec, Ownership};
-use crate::status::DomainStatus;
+use crate::status::{DomainStatus, Kept};
 
 /// The newest version of the protocol that this program speaks.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -189,6 +189,15 @@ pub enum Call {
         /// The time.
         now: Timestamp,
     },
+    /// [`crate::hypervisor::Hypervisor::keep`].
+    Keep {
+        /// The hypervisor's name of the domain.
+        name: String,
+        /// What stays of it.
+        kept: Box<Kept>,
+        /// The time.
+        now: Timestamp,
+    },
     /// [`crate::hypervisor::Hypervisor::set_cpu`].
     SetCpu {
         /// The hypervisor's name of the domain.
@@ -224,6 +233,7 @@ impl Call {
             Self::Start { .. } => "starting the domain",
             Self::Stop { .. } => "stopping the domain",
             Self::Remove { .. } => "removing the domain",
+            Self::Keep { .. } => "keeping volumes of the domain",
             Self::SetCpu { .. } => "setting the CPU weight",
             Self::SetMemory { .. } => "setting the memory",
         }

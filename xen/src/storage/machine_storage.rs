@@ -17,7 +17,7 @@ use std::net::Ipv4Addr;
 use super::account_images::AccountImages;
 use super::cache::{self, Cache};
 use super::command::Interrupt;
-use super::folder::{Held, Locks, make_folder, read_bounded, write_whole};
+use super::folder::{Held, Locks, make_folder, read_bounded, remove_file, write_whole};
 use super::record::{Place, Records, StoredDomain, StoredVolume, VolumeState};
 use super::seed::Seed;
 use super::{
@@ -26,9 +26,10 @@ use super::{
 };
 use crate::hypervisor::HypervisorError;
 use crate::machine::{ImageExport, Machine};
-use crate::memory::fault_of;
+use crate::memory::{fault_of, missing_volume};
 use crate::own_image;
 use crate::spec::{DomainSpec, Ownership};
+use crate::status::Kept;
 
 /// The volume that is made from the image.
 const ROOT: &str = "root";
@@ -175,6 +176,10 @@ impl MachineStorage {
                     let state = VolumeState::Growing { from_bytes, to_bytes: wanted.size_bytes };
                     begun.push(StoredVolume { state, ..volume.clone() });
                 }
+                None if wanted.existing => {
+                    let (operation, reason) = missing_volume(&wanted.name);
+                    return Err(refused(operation, reason));
+                }
                 None => {
                     let store = stores::store(&self.machine, wanted)?;
                     let place = if wanted.name == ROOT {
@@ -193,6 +198,7 @@ impl MachineStorage {
                         store: store.name.clone(),
                         place,
                         state: VolumeState::Making,
+                        is_adopted: false,
                     });
                 }
             }
@@ -344,6 +350,7 @@ impl Storage for MachineStorage {
             domain.ownership = ownership.clone();
             domain.spec = Some(spec.clone());
             domain.interfaces = interfaces;
+            domain.kept = None;
             if is_new || domain != before {
                 self.records.save(&domain)?;
             }
@@ -424,6 +431,47 @@ impl Storage for MachineStorage {
         held.remove();
         Ok(true)
     }
+
+    fn keep(&self, name: &str, kept: &Kept) -> Result<bool, HypervisorError> {
+        let held = self.hold(name)?;
+        let Some(mut domain) = self.records.load(name)? else {
+            held.remove();
+            return Ok(false);
+        };
+        self.settle(&mut domain)?;
+        let before = domain.clone();
+        let (goes, left) = left_behind(domain, kept);
+        if left.volumes.is_empty() {
+            drop(held);
+            return self.remove(name);
+        }
+        // What goes is in the record until it is gone; that the rest is kept is known from here on.
+        if left != before {
+            let volumes = left.volumes.iter().chain(&goes).cloned().collect();
+            self.records.save(&StoredDomain { volumes, ..left.clone() })?;
+        }
+        goes.iter().try_for_each(stores::delete)?;
+        let seed = self.records.folder(name)?.join(SEED_FILE);
+        loopback::detach(&seed)?;
+        remove_file(&seed)?;
+        if !goes.is_empty() {
+            self.records.save(&left)?;
+        }
+        if goes.iter().any(|volume| matches!(volume.place, Place::Overlay { .. })) {
+            self.remove_unused_bases()?;
+        }
+        Ok(left != before)
+    }
+}
+
+/// The volumes that go, and what is left of a domain of which only those of `kept` stay.
+fn left_behind(domain: StoredDomain, kept: &Kept) -> (Vec<StoredVolume>, StoredDomain) {
+    let kept = domain.kept.clone().unwrap_or_else(|| kept.clone()).only(|name| kept.has(name));
+    let kept = kept.only(|name| domain.volume(name).is_some());
+    let (stays, goes) = domain.volumes.into_iter().partition::<Vec<_>, _>(|volume| kept.has(&volume.name));
+    let volumes = stays.into_iter().map(|volume| StoredVolume { is_adopted: true, ..volume }).collect();
+    let left = StoredDomain { volumes, kept: Some(kept), ..StoredDomain::new(domain.name, domain.ownership) };
+    (goes, left)
 }
 
 fn finish_growth(volume: &mut StoredVolume) {

@@ -11,6 +11,7 @@ use super::folder::{is_safe_name, make_folder, read_bounded, remove_file, sync_f
 use super::{DomainRecord, Interface, failed};
 use crate::hypervisor::HypervisorError;
 use crate::spec::{DomainSpec, MacAddress, Ownership};
+use crate::status::Kept;
 
 /// The version of the files. A new version reads the one before.
 const VERSION: u32 = 1;
@@ -29,6 +30,9 @@ pub(super) struct StoredDomain {
     pub(super) spec: Option<DomainSpec>,
     pub(super) volumes: Vec<StoredVolume>,
     pub(super) interfaces: Vec<StoredInterface>,
+    /// What is kept of it, where it was removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) kept: Option<Kept>,
 }
 
 /// A volume, also one that is being made.
@@ -42,6 +46,15 @@ pub(super) struct StoredVolume {
     pub(super) store: String,
     pub(super) place: Place,
     pub(super) state: VolumeState,
+    /// True where it was there before its domain.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) is_adopted: bool,
+}
+
+// The signature is serde's.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Where a volume is, whatever becomes of the exports.
@@ -94,7 +107,7 @@ struct VersionOnly {
 
 impl StoredDomain {
     pub(super) const fn new(name: String, ownership: Ownership) -> Self {
-        Self { name, ownership, spec: None, volumes: Vec::new(), interfaces: Vec::new() }
+        Self { name, ownership, spec: None, volumes: Vec::new(), interfaces: Vec::new(), kept: None }
     }
 
     /// Whether it belongs to the owner, and is the same domain of the same pool.
@@ -126,7 +139,10 @@ impl From<StoredDomain> for DomainRecord {
         let is_whole = |volume: &StoredVolume| volume.state != VolumeState::Making;
         let interface =
             |it: StoredInterface| Interface { name: it.name, mac: it.mac, bridge: it.bridge, address: it.address };
+        let adopted = stored.volumes.iter().filter(|volume| is_whole(volume) && volume.is_adopted);
         Self {
+            adopted: adopted.map(|volume| volume.name.clone()).collect(),
+            kept: stored.kept,
             name: stored.name,
             ownership: stored.ownership,
             spec: stored.spec,

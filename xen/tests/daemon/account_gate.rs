@@ -8,6 +8,7 @@ use tycoon_xen::hypervisor::{Hypervisor, HypervisorError};
 use tycoon_xen::memory::{ForeignDomain, MemoryHost, MemoryHostConfig};
 use tycoon_xen::remote::message::Call;
 use tycoon_xen::spec::{DomainSpec, Ownership};
+use tycoon_xen::status::Kept;
 
 use crate::daemon::scene::*;
 
@@ -67,6 +68,11 @@ fn every_call(name: &str) -> Vec<Call> {
         Call::Start { name: name.clone(), now },
         Call::Stop { name: name.clone(), grace_ms: 0, now },
         Call::Remove { name: name.clone(), now },
+        Call::Keep {
+            name: name.clone(),
+            kept: Box::new(Kept { until: now, image: String::new(), volumes: Vec::new() }),
+            now,
+        },
         Call::SetCpu { name: name.clone(), weight: 1, cap_percent: 1, now },
         Call::SetMemory { name, memory_bytes: 1, now },
     ];
@@ -82,6 +88,7 @@ fn every_call(name: &str) -> Vec<Call> {
             | Call::Start { .. }
             | Call::Stop { .. }
             | Call::Remove { .. }
+            | Call::Keep { .. }
             | Call::SetCpu { .. }
             | Call::SetMemory { .. } => {}
         }
@@ -102,6 +109,7 @@ fn done(gate: &AccountGate, call: &Call) -> Result<Vec<String>, HypervisorError>
         Call::Start { name, now } => gate.start(name, *now).map(nothing),
         Call::Stop { name, grace_ms, now } => gate.stop(name, *grace_ms, *now).map(nothing),
         Call::Remove { name, now } => gate.remove(name, *now).map(nothing),
+        Call::Keep { name, kept, now } => gate.keep(name, kept, *now).map(nothing),
         Call::SetCpu { name, weight, cap_percent, now } => {
             gate.set_cpu(name, *weight, *cap_percent, *now).map(|()| Vec::new())
         }

@@ -141,8 +141,12 @@ fn a_lost_memory_never_deletes_or_stops_anybody_s_domains() {
     }
     // Whoever has domains here is let in to look after them, and nobody else; an old plan is still an old one.
     assert_eq!(scene.daemon().account_of_key(&ALICE.key()).unwrap(), Some(ALICE.account()));
-    let stale =
-        tycoon_xen::protocol::Request::EnsureAbsent { pool: pool("hello"), generation: 0, path: spec("web.0").path };
+    let stale = tycoon_xen::protocol::Request::EnsureAbsent {
+        pool: pool("hello"),
+        generation: 0,
+        path: spec("web.0").path,
+        keep: Vec::new(),
+    };
     assert!(scene.ask(ALICE, stale).is_err());
     for request in unmaking("hello", &spec("web.0").path) {
         scene.ask(ALICE, request).unwrap();

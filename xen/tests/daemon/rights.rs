@@ -9,7 +9,7 @@ use tycoon_xen::hypervisor::{ConsoleStream, HostFacts, Hypervisor, HypervisorErr
 use tycoon_xen::market::{BidRequest, QuoteRequest, RefundRequest};
 use tycoon_xen::protocol::{Answer, HostError, Request};
 use tycoon_xen::spec::{DomainSpec, Ownership, hypervisor_name};
-use tycoon_xen::status::{DomainState, DomainStatus};
+use tycoon_xen::status::{DomainState, DomainStatus, Kept};
 
 use super::scene::*;
 
@@ -25,7 +25,8 @@ fn every_request(generation: u64) -> Vec<Request> {
         Request::EnsureDomain { pool: pool.clone(), generation, spec },
         Request::EnsureRunning { pool: pool.clone(), generation, path: path.clone() },
         Request::EnsureStopped { pool: pool.clone(), generation, path: path.clone(), grace_ms: 0 },
-        Request::EnsureAbsent { pool, generation, path },
+        Request::EnsureAbsent { pool: pool.clone(), generation, path: path.clone(), keep: vec!["root".into()] },
+        Request::EnsureNothingKept { pool, path },
     ];
     for request in &all {
         // A new request must be added above before this compiles again.
@@ -36,7 +37,8 @@ fn every_request(generation: u64) -> Vec<Request> {
             | Request::EnsureDomain { .. }
             | Request::EnsureRunning { .. }
             | Request::EnsureStopped { .. }
-            | Request::EnsureAbsent { .. } => {}
+            | Request::EnsureAbsent { .. }
+            | Request::EnsureNothingKept { .. } => {}
         }
     }
     all
@@ -152,6 +154,10 @@ impl Hypervisor for Colliding {
 
     fn remove(&self, name: &str, now: Timestamp) -> Result<bool, HypervisorError> {
         self.inner.remove(&self.touch(name), now)
+    }
+
+    fn keep(&self, name: &str, kept: &Kept, now: Timestamp) -> Result<bool, HypervisorError> {
+        self.inner.keep(&self.touch(name), kept, now)
     }
 
     fn set_cpu(&self, name: &str, weight: u16, cap: u32, now: Timestamp) -> Result<(), HypervisorError> {
@@ -352,6 +358,13 @@ fn an_older_plan_is_refused_in_every_call() {
             if matches!(request, Request::Inspect { .. } | Request::EnsureImage { .. }) {
                 continue;
             }
+            // What is kept is no part of any plan, and what is there is not kept.
+            if let Request::EnsureNothingKept { .. } = request {
+                let answer = scene.ask(ALICE, request);
+                let is_refused = matches!(answer, Err(HostError::BadRequest { .. }));
+                assert!(is_refused || answer == Ok(Answer::Ensured { changed: false, domain: None }), "{answer:?}");
+                continue;
+            }
             let answer = scene.ask(ALICE, request.clone());
             let expected = Err(HostError::StaleGeneration { current, asked: current - 1 });
             assert_eq!(answer, expected, "{request:?}");
@@ -394,7 +407,7 @@ fn names_of_pools_do_not_fill_the_memory() {
         let hello = pool(&format!("p{number}"));
         assert_eq!(code(scene.host(STRANGER).close(&hello, number)), "host.no-account");
         let path = spec("web.0").path;
-        scene.ask(STRANGER, Request::EnsureAbsent { pool: hello, generation: number, path }).unwrap();
+        scene.ask(STRANGER, Request::EnsureAbsent { pool: hello, generation: number, path, keep: Vec::new() }).unwrap();
     }
     assert_eq!(size(), before);
 }

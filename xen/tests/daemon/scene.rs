@@ -26,7 +26,7 @@ use tycoon_xen::hypervisor::Hypervisor;
 use tycoon_xen::market::{AccountReport, BidRequest, CloseReport, RefundRequest};
 use tycoon_xen::memory::{Demand, MemoryHost, MemoryHostConfig};
 use tycoon_xen::protocol::{Answer, HostError, Request};
-use tycoon_xen::spec::{Boot, CloudInit, DomainPath, DomainSpec, NicSpec, VolumeSpec};
+use tycoon_xen::spec::{Boot, CloudInit, DomainPath, DomainSpec, KeepVolumes, NicSpec, VolumeSpec};
 use tycoon_xen::status::DomainStatus;
 
 pub const GIB: u64 = 1 << 30;
@@ -459,11 +459,12 @@ pub fn spec(path: &str) -> DomainSpec {
         volumes: vec![volume("root", 4)],
         nics: vec![NicSpec::dhcp("eth0")],
         cloud_init: CloudInit::default(),
+        keep_volumes: KeepVolumes::default(),
     }
 }
 
 pub fn volume(name: &str, gib: u64) -> VolumeSpec {
-    VolumeSpec { name: name.into(), size_bytes: gib * GIB, filesystem: None, copy_on_write: false, store: None }
+    VolumeSpec::plain(name, gib * GIB)
 }
 
 /// The requests that bring a domain up, as a plan of generation 1 makes them.
@@ -482,7 +483,7 @@ pub fn unmaking(pool_name: &str, path: &DomainPath) -> Vec<Request> {
     let (pool, generation) = (pool(pool_name), 1);
     vec![
         Request::EnsureStopped { pool: pool.clone(), generation, path: path.clone(), grace_ms: 0 },
-        Request::EnsureAbsent { pool, generation, path: path.clone() },
+        Request::EnsureAbsent { pool, generation, path: path.clone(), keep: Vec::new() },
     ]
 }
 

@@ -9,7 +9,8 @@ use std::sync::Mutex;
 use serde_json::{Value, json};
 use tycoon_market::{Quantity, ResourceKind};
 use tycoon_xen::hypervisor::HypervisorError;
-use tycoon_xen::spec::{Addressing, DomainSpec, MacAddress, Ownership};
+use tycoon_xen::spec::{Addressing, DomainSpec, MacAddress, Ownership, VolumeSpec};
+use tycoon_xen::status::Kept;
 use tycoon_xen::storage::{AttachedDisk, BootFiles, DomainRecord, Interface, Storage};
 
 const CAPACITY_BYTES: u64 = 20 << 30;
@@ -37,14 +38,15 @@ impl FolderStorage {
             .iter()
             .map(|interface| json!([interface.name, interface.mac, interface.bridge, interface.address]))
             .collect();
-        let value = json!([record.ownership, record.spec, record.volumes, interfaces]);
+        let value = json!([record.ownership, record.spec, record.volumes, interfaces, record.adopted, record.kept]);
         fs::write(self.path(&record.name), value.to_string()).unwrap();
     }
 
     fn own_or_new(&self, ownership: &Ownership) -> Result<DomainRecord, HypervisorError> {
         let name = ownership.hypervisor_name();
         let ownership = ownership.clone();
-        let new = DomainRecord { name, ownership, spec: None, volumes: vec![], interfaces: vec![] };
+        let (volumes, interfaces, adopted) = (vec![], vec![], vec![]);
+        let new = DomainRecord { name, ownership, spec: None, volumes, interfaces, adopted, kept: None };
         Ok(self.record(&new.name)?.unwrap_or(new))
     }
 
@@ -76,6 +78,14 @@ impl Storage for FolderStorage {
     fn ensure_volumes(&self, spec: &DomainSpec, ownership: &Ownership) -> Result<bool, HypervisorError> {
         let mut record = self.own_or_new(ownership)?;
         let before = record.clone();
+        let is_missing =
+            |volume: &VolumeSpec| volume.existing && !record.volumes.iter().any(|(name, _)| *name == volume.name);
+        if spec.volumes.iter().any(is_missing) {
+            return Err(HypervisorError::Refused {
+                operation: "making volumes".into(),
+                reason: "it is missing".into(),
+            });
+        }
         for volume in &spec.volumes {
             if volume.size_bytes > CAPACITY_BYTES {
                 let quantity = Quantity::from_bytes;
@@ -117,6 +127,7 @@ impl Storage for FolderStorage {
         record.ownership = ownership.clone();
         record.spec = Some(spec.clone());
         record.interfaces = interfaces.clone();
+        record.kept = None;
         self.write(&record);
         Ok(interfaces)
     }
@@ -132,12 +143,12 @@ impl Storage for FolderStorage {
 
     fn record(&self, name: &str) -> Result<Option<DomainRecord>, HypervisorError> {
         let Ok(text) = fs::read_to_string(self.path(name)) else { return Ok(None) };
-        type Parts =
-            (Ownership, Option<DomainSpec>, Vec<(String, u64)>, Vec<(String, MacAddress, String, Option<Ipv4Addr>)>);
-        let (ownership, spec, volumes, interfaces): Parts = serde_json::from_str(&text).unwrap();
+        type Interfaces = Vec<(String, MacAddress, String, Option<Ipv4Addr>)>;
+        type Parts = (Ownership, Option<DomainSpec>, Vec<(String, u64)>, Interfaces, Vec<String>, Option<Kept>);
+        let (ownership, spec, volumes, interfaces, adopted, kept): Parts = serde_json::from_str(&text).unwrap();
         let interface = |(name, mac, bridge, address)| Interface { name, mac, bridge, address };
         let interfaces = interfaces.into_iter().map(interface).collect();
-        Ok(Some(DomainRecord { name: name.to_owned(), ownership, spec, volumes, interfaces }))
+        Ok(Some(DomainRecord { name: name.to_owned(), ownership, spec, volumes, interfaces, adopted, kept }))
     }
 
     fn attach(&self, name: &str) -> Result<Vec<AttachedDisk>, HypervisorError> {
@@ -163,5 +174,19 @@ impl Storage for FolderStorage {
 
     fn remove(&self, name: &str) -> Result<bool, HypervisorError> {
         Ok(fs::remove_file(self.path(name)).is_ok())
+    }
+
+    fn keep(&self, name: &str, kept: &Kept) -> Result<bool, HypervisorError> {
+        let Some(record) = self.record(name)? else { return Ok(false) };
+        let mut left = record.clone();
+        left.volumes.retain(|(volume, _)| kept.has(volume));
+        if left.volumes.is_empty() {
+            return self.remove(name);
+        }
+        left.adopted = left.volumes.iter().map(|(volume, _)| volume.clone()).collect();
+        (left.spec, left.interfaces) = (None, vec![]);
+        left.kept = Some(record.kept.clone().unwrap_or_else(|| kept.clone()).only(|volume| kept.has(volume)));
+        self.write(&left);
+        Ok(left != record)
     }
 }

@@ -85,6 +85,10 @@ impl Hypervisor for Gate {
         Ok(false)
     }
 
+    fn keep(&self, _: &str, _: &tycoon_xen::status::Kept, _: Timestamp) -> Result<bool, HypervisorError> {
+        Ok(false)
+    }
+
     fn set_cpu(&self, name: &str, _: u16, _: u32, _: Timestamp) -> Result<(), HypervisorError> {
         no_domain(name)
     }

@@ -5,10 +5,11 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 use std::process::Command;
 
-use tycoon_market::ResourceKind;
+use tycoon_market::{ResourceKind, Timestamp};
 use tycoon_xen::hypervisor::HypervisorError;
 use tycoon_xen::machine::{StoreExport, StoreKind};
 use tycoon_xen::spec::{DomainSpec, Filesystem, Ownership};
+use tycoon_xen::status::Kept;
 use tycoon_xen::storage::Storage as _;
 
 use crate::bench::{Bench, MIB, image, owner, spec};
@@ -40,6 +41,32 @@ fn domain(path: &str) -> (DomainSpec, Ownership, String) {
     let ownership = owner(&spec, 3);
     let name = ownership.hypervisor_name();
     (spec, ownership, name)
+}
+
+#[test]
+fn kept_logical_volumes_keep_their_content() {
+    let Some((bench, group)) = bench() else { return };
+    let before = volumes_of(&group);
+    let storage = bench.open();
+    let (mut spec, ownership, name) = domain("kept");
+    storage.ensure_volumes(&spec, &ownership).unwrap();
+    storage.note(&spec, &ownership).unwrap();
+    let device = storage.attach(&name).unwrap()[1].device.clone();
+    OpenOptions::new().write(true).open(&device).unwrap().write_all_at(b"mine", 12).unwrap();
+    storage.detach(&name).unwrap();
+    let volumes = vec![spec.volumes[1].clone()];
+    let kept = Kept { until: Timestamp::from_seconds(1), image: spec.image.clone(), volumes };
+    assert_eq!(storage.keep(&name, &kept), Ok(true));
+    assert_eq!(storage.keep(&name, &kept), Ok(false));
+    assert_eq!(volumes_of(&group).lines().count(), before.lines().count() + 1, "only `data` is left");
+    spec.volumes[1].size_bytes += 4 * MIB;
+    assert_eq!(storage.ensure_volumes(&spec, &ownership), Ok(true));
+    storage.note(&spec, &ownership).unwrap();
+    let mut content = [0; 4];
+    fs::File::open(&device).unwrap().read_exact_at(&mut content, 12).unwrap();
+    assert_eq!(&content, b"mine");
+    storage.remove(&name).unwrap();
+    assert_eq!(volumes_of(&group), before);
 }
 
 #[test]

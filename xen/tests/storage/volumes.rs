@@ -3,9 +3,10 @@
 use std::fs;
 use std::process::Command;
 
-use tycoon_market::ResourceKind;
+use tycoon_market::{ResourceKind, Timestamp};
 use tycoon_xen::hypervisor::HypervisorError;
-use tycoon_xen::spec::Filesystem;
+use tycoon_xen::spec::{Filesystem, Ownership};
+use tycoon_xen::status::Kept;
 use tycoon_xen::storage::Storage as _;
 
 use crate::bench::{Bench, MIB, has_loop_devices, image, owner, spec};
@@ -44,6 +45,69 @@ fn volumes_grow_and_never_shrink_and_keep_their_content() {
     assert_eq!(content.len() as u64, 3 * MIB);
     let (old, new) = content.split_at(2 * MIB as usize);
     assert!(old.iter().all(|byte| *byte == 1) && new.iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn kept_volumes_keep_their_content_for_their_owner_and_nobody_else() {
+    let bench = Bench::new();
+    let storage = bench.open();
+    let (spec, until) = (spec("a"), Timestamp::from_seconds(1_000));
+    let (ownership, thief) = (owner(&spec, 1), owner(&spec, 2));
+    let name = ownership.hypervisor_name();
+    storage.ensure_volumes(&spec, &ownership).unwrap();
+    storage.note(&spec, &ownership).unwrap();
+    let (data, root) = (bench.volume(&ownership, "data"), bench.volume(&ownership, "root"));
+    fs::write(&data, vec![1; 2 * MIB as usize]).unwrap();
+
+    let kept = Kept { until, image: spec.image.clone(), volumes: vec![spec.volumes[1].clone()] };
+    assert_eq!(storage.keep(&name, &kept), Ok(true));
+    assert_eq!(storage.keep(&name, &kept), Ok(false));
+    assert!(!root.exists(), "what is not kept is gone");
+    let record = bench.open().record(&name).unwrap().unwrap();
+    assert_eq!((record.spec, record.interfaces, record.kept), (None, vec![], Some(kept)));
+    assert_eq!(record.ownership, ownership, "the owner's mark stays");
+
+    // The same names of another account are other volumes.
+    storage.ensure_volumes(&spec, &thief).unwrap();
+    assert!(fs::read(bench.volume(&thief, "data")).unwrap() == vec![0; 2 * MIB as usize]);
+    let colliding = Ownership { account: thief.account, ..ownership.clone() };
+    assert_ne!(colliding.hypervisor_name(), name);
+
+    let mut larger = spec;
+    larger.volumes[1].size_bytes = 3 * MIB;
+    assert_eq!(storage.ensure_volumes(&larger, &ownership), Ok(true));
+    storage.note(&larger, &ownership).unwrap();
+    let content = fs::read(&data).unwrap();
+    let (old, new) = content.split_at(2 * MIB as usize);
+    assert!(old.iter().all(|byte| *byte == 1) && new.iter().all(|byte| *byte == 0), "found as it was, and grown");
+    let record = storage.record(&name).unwrap().unwrap();
+    assert_eq!((record.adopted, record.kept), (vec!["data".to_owned()], None));
+    assert_eq!(storage.remove(&name), Ok(true));
+    assert!(!data.exists());
+}
+
+/// Whoever dies while some volumes are kept and others removed leaves nothing that is lost or forgotten.
+#[test]
+fn keeping_goes_on_where_it_stopped() {
+    let bench = Bench::new();
+    let storage = bench.open();
+    let spec = spec("a");
+    let ownership = owner(&spec, 1);
+    let name = ownership.hypervisor_name();
+    storage.ensure_volumes(&spec, &ownership).unwrap();
+    let kept = |index: usize| Kept {
+        until: Timestamp::from_seconds(1),
+        image: spec.image.clone(),
+        volumes: vec![spec.volumes[index].clone()],
+    };
+    storage.keep(&name, &kept(1)).unwrap();
+    // What is kept already can only become less: nothing comes back, and the time does not change.
+    let both = Kept { until: Timestamp::from_seconds(9), volumes: spec.volumes.clone(), ..kept(0) };
+    assert_eq!(storage.keep(&name, &both), Ok(false));
+    assert_eq!(storage.record(&name).unwrap().unwrap().kept, Some(kept(1)));
+    assert_eq!(storage.keep(&name, &kept(0)), Ok(true), "nothing of what is to be kept is there");
+    assert_eq!(storage.record(&name), Ok(None));
+    assert_eq!(bench.files(), Vec::<String>::new());
 }
 
 #[test]

@@ -104,13 +104,17 @@ fn refuse_others(member: &Member, arguments: &LeaveArgs) -> Result<(), Failure> 
         let now = Timestamp::from_micros(jiff::Timestamp::now().as_microsecond());
         let domains = hypervisor.domains(now).map_err(|error| Failure::from_error(Exit::Failed, &error))?;
         let ours = domains.iter().filter(|domain| domain.ownership.is_some());
-        found.extend(ours.map(|domain| format!("the domain {}", domain.name)));
+        found.extend(ours.map(|domain| {
+            let kept = if domain.kept.is_some() { "volumes that are kept of " } else { "" };
+            format!("{kept}the domain {}", domain.name)
+        }));
     }
     if found.is_empty() {
         return Ok(());
     }
     Err(Failure::new(Exit::Failed, format!("there are still {} on this host", found.join(", "))).help(
-        "`tycoon host drain` admits nobody new, `tycoon host evict` puts domains out; --despite-accounts leaves all the same",
+        "`tycoon host drain` admits nobody new, `tycoon host evict` puts domains out, kept volumes go when \
+         their time is over; --despite-accounts leaves all the same",
     ))
 }
 
