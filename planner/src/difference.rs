@@ -26,6 +26,8 @@ pub fn change(now: &DomainSpec, wanted: &DomainSpec, memory_max: Option<u64>) ->
     difference.value("image", &now.image, &wanted.image, Effect::Replace("the root disk is made from the image"));
     difference.volumes(now, wanted);
     difference.cloud_init(now, wanted);
+    let restart = |spec: &DomainSpec| spec.rules.restart.map(|policy| policy.describe()).unwrap_or_default();
+    difference.value("restart", &restart(now), &restart(wanted), Effect::Live);
     difference.into_change()
 }
 

@@ -104,6 +104,7 @@ fn after(plan: &Plan, mut world: World) -> World {
                 cpu_time: TimeSpan::ZERO,
                 weight: 256,
                 cap_percent: 0,
+                restarts: None,
             })
             .collect();
         let Some(planned) = plan.host(&host.id) else { continue };

@@ -9,7 +9,7 @@ use std::fmt;
 use tycoon_market::{AccountId, PublicKey, ResourceKind, TimeSpan, Timestamp};
 
 use crate::hypervisor::{Hypervisor, HypervisorError};
-use crate::spec::{Addressing, Boot, CloudInit, DomainSpec, NicSpec, Ownership, VolumeSpec};
+use crate::spec::{Addressing, Boot, CloudInit, DomainSpec, NicSpec, Ownership, RunRules, VolumeSpec};
 use crate::status::{DomainState, DomainStatus};
 
 /// Where a driver is checked.
@@ -140,6 +140,7 @@ impl Bench<'_> {
             volumes: vec![volume("root", 256), volume("data", 16)],
             nics: vec![NicSpec::dhcp("eth0")],
             cloud_init: CloudInit::default(),
+            rules: RunRules::default(),
         })
     }
 

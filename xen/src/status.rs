@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 use tycoon_market::TimeSpan;
 
+use crate::restart::RestartReport;
 use crate::spec::{DomainSpec, Ownership};
 
 /// The state of a domain.
@@ -80,4 +81,7 @@ pub struct DomainStatus {
     pub weight: u16,
     /// Its cap in percent of one CPU; 0 for none.
     pub cap_percent: u32,
+    /// How it fared with its restart policy, where it has one. The host's daemon knows that, not its hypervisor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarts: Option<RestartReport>,
 }

@@ -35,7 +35,8 @@ impl HostDaemon {
     /// anew for each account.
     pub(super) fn enforce(&self) {
         let _one_at_a_time = alone(&self.enforcing);
-        let domains = match self.hypervisor.domains(self.clock.now()) {
+        let looked_at = self.clock.now();
+        let domains = match self.hypervisor.domains(looked_at) {
             Ok(domains) => domains,
             Err(error) => return self.faults.note(self.clock.now(), "listing the domains", &error),
         };
@@ -45,11 +46,13 @@ impl HostDaemon {
                 by_account.entry(HostAccountId::new(own.account, own.pool.clone())).or_default().push(domain);
             }
         }
+        let mut running = Vec::new();
         for (id, domains) in &by_account {
             match self.duty(id) {
                 Duty::Remove => self.remove_all(domains),
                 Duty::Stop => self.stop_all(domains),
                 Duty::Share(share) => {
+                    running.extend(domains.iter().copied());
                     self.set_weights(share, domains);
                     self.stop_without_address(id, domains);
                 }
@@ -57,6 +60,7 @@ impl HostDaemon {
             }
         }
         self.note_removed(&by_account);
+        self.keep(&domains, &running, looked_at);
     }
 
     fn duty(&self, id: &HostAccountId) -> Duty {
@@ -80,7 +84,11 @@ impl HostDaemon {
     }
 
     fn stop_all(&self, domains: &[&DomainStatus]) {
-        for domain in domains.iter().filter(|domain| domain.state.is_active()) {
+        for domain in domains {
+            self.note_stopped(&domain.name);
+            if !domain.state.is_active() {
+                continue;
+            }
             let stopped = self.hypervisor.stop(&domain.name, SHUTDOWN_GRACE_MS, self.clock.now());
             self.note_fault("stopping", &domain.name, stopped);
         }
@@ -109,7 +117,7 @@ impl HostDaemon {
         }
     }
 
-    fn note_fault<T>(&self, what: &str, domain: &str, outcome: Result<T, HypervisorError>) {
+    pub(super) fn note_fault<T>(&self, what: &str, domain: &str, outcome: Result<T, HypervisorError>) {
         if let Err(error) = outcome {
             self.faults.note(self.clock.now(), &format!("{what} {domain}"), &error);
         }

@@ -352,6 +352,7 @@ fn status(seen: &Seen, record: Option<&DomainRecord>, runs: &Runs, neighbours: &
         cpu_time: TimeSpan::from_micros(cpu_micros),
         weight: marks.map_or(DEFAULT_WEIGHT, |marks| marks.weight),
         cap_percent: marks.map_or(0, |marks| marks.cap_percent),
+        restarts: None,
     }
 }
 
@@ -370,5 +371,6 @@ fn only_volumes(record: DomainRecord) -> DomainStatus {
         cpu_time: TimeSpan::ZERO,
         weight: DEFAULT_WEIGHT,
         cap_percent: 0,
+        restarts: None,
     }
 }

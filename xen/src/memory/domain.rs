@@ -33,6 +33,9 @@ pub(super) struct Domain {
     pub cap_percent: u32,
     /// What it would use of its virtual CPUs, in millionths.
     pub demand_ppm: u32,
+    /// When it crashes, in microseconds of uptime, unless it ends before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crash_at: Option<u64>,
 }
 
 /// What a domain is at its next start.
@@ -108,6 +111,7 @@ impl Domain {
             weight: DEFAULT_WEIGHT,
             cap_percent: 0,
             demand_ppm,
+            crash_at: None,
         }
     }
 
@@ -147,10 +151,14 @@ impl Domain {
     }
 
     /// When its phase ends by itself, in microseconds of uptime.
-    pub(super) const fn phase_end(&self) -> Option<u64> {
+    pub(super) fn phase_end(&self) -> Option<u64> {
         match self.life {
-            Life::Active { phase: Phase::Booting { until } | Phase::ShuttingDown { until }, .. } => Some(until),
-            Life::Active { phase: Phase::Running, .. } | Life::Stopped | Life::Crashed => None,
+            Life::Active { phase: Phase::Booting { until }, .. } => {
+                Some(self.crash_at.map_or(until, |crash_at| crash_at.min(until)))
+            }
+            Life::Active { phase: Phase::ShuttingDown { until }, .. } => Some(until),
+            Life::Active { phase: Phase::Running, .. } => self.crash_at,
+            Life::Stopped | Life::Crashed => None,
         }
     }
 
@@ -158,6 +166,9 @@ impl Domain {
     pub(super) fn end_phase(&mut self, uptime: u64) {
         if let Life::Active { phase, .. } = &mut self.life {
             match *phase {
+                Phase::Booting { .. } | Phase::Running if self.crash_at.is_some_and(|at| at <= uptime) => {
+                    self.life = Life::Crashed;
+                }
                 Phase::Booting { until } if until <= uptime => *phase = Phase::Running,
                 Phase::ShuttingDown { until } if until <= uptime => self.life = Life::Stopped,
                 Phase::Booting { .. } | Phase::Running | Phase::ShuttingDown { .. } => {}
@@ -197,6 +208,7 @@ impl Domain {
             cpu_time: TimeSpan::from_micros(self.cpu.micros),
             weight: self.weight,
             cap_percent: self.cap_percent,
+            restarts: None,
         }
     }
 }

@@ -227,6 +227,7 @@ impl State {
         const OPERATION: &str = "starting the domain";
         let uptime = self.host.clock.uptime;
         let boot_micros = self.host.config.boot_time.micros();
+        let crash_after = self.host.config.crash_after.map(TimeSpan::micros);
         let free = self.free_memory_bytes();
         let domain = self.own(name)?;
         match &domain.life {
@@ -249,6 +250,7 @@ impl State {
         fits(ResourceKind::Memory, free, memory_bytes)?;
         let phase = Phase::Booting { until: uptime.saturating_add(boot_micros) };
         domain.life = Life::Active { phase, vcpus, memory_bytes, interfaces };
+        domain.crash_at = crash_after.map(|micros| uptime.saturating_add(micros.max(1)));
         domain.end_phase(uptime);
         Ok(true)
     }
@@ -413,7 +415,7 @@ fn fits(kind: ResourceKind, available: u64, asked: u64) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Boot, CloudInit};
+    use crate::spec::{Boot, CloudInit, RunRules};
     use tycoon_market::{AccountId, PublicKey};
 
     #[test]
@@ -429,6 +431,7 @@ mod tests {
             volumes: vec![],
             nics: vec![],
             cloud_init: CloudInit::default(),
+            rules: RunRules::default(),
         };
         let owner = |byte| Ownership {
             account: AccountId::of(&key(byte)),

@@ -26,7 +26,7 @@ use tycoon_xen::hypervisor::Hypervisor;
 use tycoon_xen::market::{AccountReport, BidRequest, CloseReport, RefundRequest};
 use tycoon_xen::memory::{Demand, MemoryHost, MemoryHostConfig};
 use tycoon_xen::protocol::{Answer, HostError, Request};
-use tycoon_xen::spec::{Boot, CloudInit, DomainPath, DomainSpec, NicSpec, VolumeSpec};
+use tycoon_xen::spec::{Boot, CloudInit, DomainPath, DomainSpec, NicSpec, RunRules, VolumeSpec};
 use tycoon_xen::status::DomainStatus;
 
 pub const GIB: u64 = 1 << 30;
@@ -459,6 +459,7 @@ pub fn spec(path: &str) -> DomainSpec {
         volumes: vec![volume("root", 4)],
         nics: vec![NicSpec::dhcp("eth0")],
         cloud_init: CloudInit::default(),
+        rules: RunRules::default(),
     }
 }
 
