@@ -39,7 +39,7 @@ pub fn spec_of(domain: &pool::Domain, keys: &[PublicKey]) -> Result<DomainSpec, 
         volumes: domain.volumes.iter().map(volume).collect::<Result<_, _>>()?,
         nics: domain.nics.iter().map(nic).collect::<Result<_, _>>()?,
         cloud_init: cloud_init(domain.cloud_init.as_ref(), keys),
-        rules: RunRules { restart: domain.restart.as_ref().and_then(restart) },
+        rules: RunRules { restart: domain.restart.as_ref().and_then(restart), is_capped: !domain.burst },
     })
 }
 

@@ -27,7 +27,6 @@ pub fn not_carried_out(pool: &Pool) -> Vec<String> {
     note("`keep-volumes`", of(|domain| domain.keep_volumes != KeepVolumes::Never));
     note("a live value in `cloud-init`", of(|domain| domain.cloud_init.as_ref().is_some_and(is_live)));
     note("`ready`", of(|domain| domain.ready.is_some()));
-    note("`burst=#false`", of(|domain| !domain.burst));
     note(
         "`existing` or `read-only` of a volume",
         of(|domain| domain.volumes.iter().any(|volume| volume.existing || volume.read_only)),

@@ -90,6 +90,9 @@ impl DomainSpec {
             field("user", &key.user);
             field("ssh-key", &key.key);
         }
+        if self.rules.is_capped {
+            field("capped", "yes");
+        }
         if let Some(restart) = &self.rules.restart {
             field("restart", restart.after.word());
             field("times", &restart.times.to_string());
@@ -127,6 +130,15 @@ pub struct RunRules {
     /// When it is started again after it ended by itself; never where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<RestartPolicy>,
+    /// True where it never uses more CPU than its share, also where nobody else wants it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_capped: bool,
+}
+
+/// What the usual rules say need not be written.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl RunRules {

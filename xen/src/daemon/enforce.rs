@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tycoon_market::auctioneer::AccountState;
-use tycoon_market::{HostAccountId, ResourceKind};
+use tycoon_market::{HostAccountId, Quantity, ResourceKind};
 
 use super::{HostDaemon, alone};
 use crate::hypervisor::HypervisorError;
@@ -20,8 +20,8 @@ enum Duty {
     Remove,
     /// It does not pay any more: they are shut down, and keep their disks.
     Stop,
-    /// It has this part of all CPU.
-    Share(f64),
+    /// It has so much CPU of so much.
+    Share { cpu: Quantity, of: Quantity },
     /// Nothing. Either it has no right to run anything, or this memory has never heard of it: then it was lost or
     /// replaced, and nothing is known against the domains.
     Nothing,
@@ -51,9 +51,9 @@ impl HostDaemon {
             match self.duty(id) {
                 Duty::Remove => self.remove_all(domains),
                 Duty::Stop => self.stop_all(domains),
-                Duty::Share(share) => {
+                Duty::Share { cpu, of } => {
                     running.extend(domains.iter().copied());
-                    self.set_weights(share, domains);
+                    self.set_weights(cpu, of, domains);
                     self.stop_without_address(id, domains);
                 }
                 Duty::Nothing => {}
@@ -69,8 +69,8 @@ impl HostDaemon {
             None if state.closed.contains_key(id) => Duty::Remove,
             Some(AccountState::Stopped { .. }) => Duty::Stop,
             Some(AccountState::Active | AccountState::Warned { .. }) => {
-                let capacity = state.auctioneer.config().capacity_of(ResourceKind::Cpu).amount().max(1) as f64;
-                Duty::Share(state.auctioneer.share_of(id, ResourceKind::Cpu).amount() as f64 / capacity)
+                let of = state.auctioneer.config().capacity_of(ResourceKind::Cpu);
+                Duty::Share { cpu: state.auctioneer.share_of(id, ResourceKind::Cpu), of }
             }
             None | Some(AccountState::Idle | AccountState::Waiting) => Duty::Nothing,
         }
@@ -104,14 +104,19 @@ impl HostDaemon {
         self.stop_all(&stopped);
     }
 
-    fn set_weights(&self, share: f64, domains: &[&DomainStatus]) {
+    /// Divides the share of an account, `cpu` of `of`, among its running domains by their virtual CPUs. Those that are not to
+    /// burst have a cap besides, in whole percent of a CPU, and at least one.
+    fn set_weights(&self, cpu: Quantity, of: Quantity, domains: &[&DomainStatus]) {
         let running = || domains.iter().filter(|domain| domain.state.is_active());
         let vcpus: u64 = running().map(|domain| u64::from(domain.vcpus)).sum();
         for domain in running() {
             let part = f64::from(domain.vcpus) / vcpus.max(1) as f64;
+            let share = cpu.amount() as f64 / of.amount().max(1) as f64;
             let weight = (share * part * WEIGHT_OF_ALL).round().clamp(1.0, 65_535.0) as u16;
-            if weight != domain.weight {
-                let set = self.hypervisor.set_cpu(&domain.name, weight, domain.cap_percent, self.clock.now());
+            let is_capped = domain.spec.as_ref().is_some_and(|spec| spec.rules.is_capped);
+            let cap = if is_capped { cap_percent(cpu, domain.vcpus, vcpus) } else { 0 };
+            if (weight, cap) != (domain.weight, domain.cap_percent) {
+                let set = self.hypervisor.set_cpu(&domain.name, weight, cap, self.clock.now());
                 self.note_fault("setting the CPU weight of", &domain.name, set);
             }
         }
@@ -135,4 +140,10 @@ impl HostDaemon {
             }
         }
     }
+}
+
+/// The cap of a domain with `vcpus` of the `all` virtual CPUs among which `cpu` is divided, in whole percent of one CPU.
+fn cap_percent(cpu: Quantity, vcpus: u32, all: u64) -> u32 {
+    let part = u128::from(cpu.amount()) * u128::from(vcpus) * 100 / u128::from(all.max(1));
+    u32::try_from(part / u128::from(Quantity::from_cpus(1).amount())).unwrap_or(u32::MAX).max(1)
 }

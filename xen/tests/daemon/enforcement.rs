@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use tycoon_market::auctioneer::{AccountState, Reason};
-use tycoon_market::{Credits, TimeSpan, Timestamp};
+use tycoon_market::bid::{Amount, Bid, Preference};
+use tycoon_market::{Credits, Quantity, ResourceKind, TimeSpan, Timestamp};
 use tycoon_xen::hypervisor::Hypervisor;
 use tycoon_xen::memory::{Fault, FaultPlan, Faulty, Operation};
 use tycoon_xen::protocol::HostError;
+use tycoon_xen::spec::{DomainSpec, RunRules};
 use tycoon_xen::status::DomainState;
 
 use super::scene::*;
@@ -217,4 +219,54 @@ fn a_dead_hypervisor_does_not_make_the_bank_believe_that_the_host_is_dead() {
     let escrow = scene.account(ALICE, "hello").unwrap().escrows[0].escrow;
     assert_eq!(scene.escrow(escrow).end, None);
     scene.check_money();
+}
+
+/// A domain that is not to burst stays within its share of an idle machine, and the cap follows the share.
+#[test]
+fn a_cap_holds_where_nobody_else_wants_the_cpu_and_follows_the_share() {
+    let scene = Scene::new();
+    let capped = |name: &str, is_capped| {
+        let rules = RunRules { is_capped, ..RunRules::default() };
+        DomainSpec { rules, vcpus: 2, ..spec(name) }
+    };
+    scene.fund(ALICE, "hello", "200");
+    scene.bid(ALICE, "hello", bid(100 * HOUR, 1)).unwrap();
+    scene.start(ALICE, "hello", &capped("web.0", true));
+    scene.pass(10);
+    let share = || scene.account(ALICE, "hello").unwrap().allocation[&ResourceKind::Cpu].amount();
+    let used_in_an_hour = || {
+        let before = scene.domain(ALICE, "hello").unwrap().cpu_time.micros();
+        scene.pass(HOUR);
+        scene.domain(ALICE, "hello").unwrap().cpu_time.micros() - before
+    };
+    let cap = || u64::from(scene.domain(ALICE, "hello").unwrap().cap_percent) * 10_000;
+    // The most that the bid takes: one CPU of its two.
+    assert_eq!((share(), cap()), (1_000_000, 1_000_000));
+    assert_eq!(used_in_an_hour(), HOUR * 1_000_000, "it wants two CPUs, and has one");
+
+    // Bob takes nearly everything.
+    scene.fund(BOB, "hello", "900");
+    let mut much = bid(10 * HOUR, 1);
+    much = with_cpus(much, 4);
+    scene.bid(BOB, "hello", much).unwrap();
+    scene.pass(10);
+    let less = share();
+    assert!(less < 900_000 && less > cap() - 1 && less - cap() < 10_000, "{less} {}", cap());
+    assert_eq!(used_in_an_hour(), HOUR * cap(), "Bob has nothing that runs, and Alice no more than her share");
+
+    // What changes its mind bursts from the next interval on.
+    let request = making("hello", &capped("web.0", false)).remove(2);
+    scene.ask(ALICE, request).unwrap();
+    scene.pass(10);
+    assert_eq!(cap(), 0);
+    assert_eq!(used_in_an_hour(), HOUR * 2_000_000);
+    scene.check_money();
+}
+
+/// The same bid for up to so many CPUs.
+fn with_cpus(bid: Bid, cpus: u64) -> Bid {
+    let mut preferences = bid.preferences().clone();
+    let all = Amount::Quantity(Quantity::from_cpus(cpus));
+    preferences.insert(ResourceKind::Cpu, Preference::new(100.0, Amount::Quantity(Quantity::new(100_000)), all));
+    Bid::new(bid.duration(), preferences).unwrap()
 }

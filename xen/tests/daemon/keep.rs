@@ -22,7 +22,7 @@ const POLICY: RestartPolicy = RestartPolicy {
 };
 
 fn kept(restart: RestartPolicy) -> DomainSpec {
-    DomainSpec { rules: RunRules { restart: Some(restart) }, ..spec("web.0") }
+    DomainSpec { rules: RunRules { restart: Some(restart), ..RunRules::default() }, ..spec("web.0") }
 }
 
 /// A scene with the machine itself, so that its domains can be made to end.
