@@ -1,4 +1,4 @@
-//! Domains that end by themselves are started again by the hosts that have them.
+//! Domains that end by themselves are started again by the hosts that have them; domains stand still, and go on.
 
 use std::time::{Duration, Instant};
 
@@ -92,7 +92,7 @@ fn wait_for(environment: &Environment, what: &str, is_there: impl Fn(&Value) -> 
 fn a_served_host_starts_its_domains_again_and_goes_on_with_it_after_it_was_killed() {
     let environment = Environment::new();
     let bank = town(&environment);
-    environment.write("policy", "interval 500ms\n");
+    environment.write("policy", "interval \"1s\"\n");
     environment.write("kept.kdl", &KEPT.replace("backoff=\"5s\"", "backoff=\"2s\""));
     let options = ["--policy", "policy", "--crash-after", "3s"];
     let mut host = ServedHost::start(&environment, "host1", &bank, &options);
@@ -116,6 +116,56 @@ fn a_served_host_starts_its_domains_again_and_goes_on_with_it_after_it_was_kille
     assert_eq!(of_domains, ["ended", "restarted", "ended", "restarted", "gave-up"], "{history}");
     assert!(events.iter().all(|event| event["domain"] != "plain"), "nobody keeps it: {history}");
     jane(&["down", "kept", "--yes"]).ok();
+    host.stop();
+    assert_eq!(audited(&environment, bank), (1_000_000_000, 0));
+}
+
+#[test]
+fn a_suspended_domain_costs_no_cpu_and_goes_on_with_resume_or_up() {
+    let mut environment = Environment::new();
+    environment.run(&["up", "hello.kdl"]).ok();
+    insta::assert_snapshot!("suspend", environment.run(&["suspend", "hello/web.0", "hello/web.1"]).ok());
+    insta::assert_snapshot!("suspended_status", environment.run(&["status", "hello"]).ok());
+    let again = environment.run(&["suspend", "hello/web.0"]).ok();
+    assert!(again.stdout.contains("suspended already"), "{again}");
+    environment.pass(600);
+    insta::assert_snapshot!("resume", environment.run(&["resume", "hello/web.0"]).ok());
+    // The description has the last word.
+    insta::assert_snapshot!("plan_of_suspended", environment.run(&["plan", "hello.kdl"]).ok());
+    environment.write("hello.kdl", &crate::environment::HELLO.replace("128MiB", "96MiB"));
+    environment.run(&["up", "hello.kdl"]).ok();
+    assert!(environment.domains("hello").iter().all(|(_, state)| state == "running"), "also where it changes");
+    assert!(environment.run(&["up", "hello.kdl"]).ok().stdout.contains("nothing to do"));
+    let wrong = environment.run(&["suspend", "hello/db"]).ends_with(1);
+    assert!(wrong.stderr.contains("has no domain named `db`"), "{wrong}");
+    environment.run(&["suspend", "hello"]).ok();
+    assert!(environment.domains("hello").iter().all(|(_, state)| state == "paused"));
+    environment.run(&["resume", "hello"]).ok();
+    environment.run(&["suspend", "hello"]).ok();
+    environment.run(&["down", "hello"]).ok();
+    environment.audited_balance();
+}
+
+#[test]
+fn domains_of_served_hosts_are_suspended_by_signed_calls() {
+    let environment = Environment::new();
+    let bank = town(&environment);
+    let host = ServedHost::start(&environment, "host1", &bank, &[]);
+    write_site(&environment, &[&host]);
+    let jane = |arguments: &[&str]| user(&environment, "jane", &[&["--site", "hosts.kdl"], arguments].concat());
+    jane(&["up", "hello.kdl", "--yes"]).ok();
+    let suspended = json(&environment, "jane", &["--site", "hosts.kdl", "suspend", "hello"]);
+    let rows = suspended.as_array().expect("rows");
+    assert!(
+        rows.len() == 3 && rows.iter().all(|row| row["state"] == "paused" && row["changed"] == true),
+        "{suspended}"
+    );
+    jane(&["resume", "hello/web.1"]).ok();
+    let status = jane(&["status", "hello"]).ok();
+    assert_eq!(status.stdout.matches("suspended").count(), 2, "{status}");
+    jane(&["up", "hello.kdl", "--yes"]).ok();
+    assert!(!jane(&["status", "hello"]).ok().stdout.contains("suspended"));
+    jane(&["down", "hello", "--yes"]).ok();
     host.stop();
     assert_eq!(audited(&environment, bank), (1_000_000_000, 0));
 }

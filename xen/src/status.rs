@@ -40,7 +40,7 @@ impl DomainState {
             Self::Stopped => "stopped",
             Self::Booting => "booting",
             Self::Running => "running",
-            Self::Paused => "paused",
+            Self::Paused => "suspended",
             Self::ShuttingDown => "shutting down",
             Self::Crashed => "crashed",
         }

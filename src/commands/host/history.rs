@@ -226,11 +226,16 @@ fn details(event: &HostEvent) -> String {
             format!("bids {} per hour from now on", super::account::number(rate.credits_per_hour()))
         }
         Happening::Ended { domain, is_crash, restart_at } => {
-            let next =
-                restart_at.map_or_else(|| "stays as it is".to_owned(), |at| format!("starts again in {}", within(at)));
+            let next = restart_at.map_or_else(
+                || "stays as it is".to_owned(),
+                |at| match at.since(event.at) {
+                    wait if wait.is_zero() => "starts again at once".to_owned(),
+                    wait => format!("starts again in {}", show_duration(wait)),
+                },
+            );
             format!("{domain} {}, {next}", end(*is_crash))
         }
-        Happening::Restarted { domain, restarts } => format!("{domain}, {}", times(*restarts)),
+        Happening::Restarted { domain, restarts } => format!("{domain}, restart {restarts} of late"),
         Happening::GaveUp { domain, is_crash, restarts } => {
             format!("{domain} {} again after {} restarts: it stays as it is", end(*is_crash), restarts)
         }
@@ -243,9 +248,4 @@ fn details(event: &HostEvent) -> String {
 /// How a domain ended.
 const fn end(is_crash: bool) -> &'static str {
     if is_crash { "crashed" } else { "ended by itself" }
-}
-
-/// `for the 1st time`, as plain as can be: `restart 1 lately`.
-fn times(restarts: u32) -> String {
-    format!("restart {restarts} of late")
 }

@@ -7,7 +7,7 @@ use tycoon_market::{HostAccountId, Quantity, ResourceKind};
 
 use super::{HostDaemon, alone};
 use crate::hypervisor::HypervisorError;
-use crate::status::DomainStatus;
+use crate::status::{DomainState, DomainStatus};
 
 /// The scheduler weight of all CPU of a host; an account's share of it is divided among its domains.
 const WEIGHT_OF_ALL: f64 = 60_000.0;
@@ -107,7 +107,8 @@ impl HostDaemon {
     /// Divides the share of an account, `cpu` of `of`, among its running domains by their virtual CPUs. Those that are not to
     /// burst have a cap besides, in whole percent of a CPU, and at least one.
     fn set_weights(&self, cpu: Quantity, of: Quantity, domains: &[&DomainStatus]) {
-        let running = || domains.iter().filter(|domain| domain.state.is_active());
+        let uses_cpu = |domain: &&&DomainStatus| domain.state.is_active() && domain.state != DomainState::Paused;
+        let running = || domains.iter().filter(uses_cpu);
         let vcpus: u64 = running().map(|domain| u64::from(domain.vcpus)).sum();
         for domain in running() {
             let part = f64::from(domain.vcpus) / vcpus.max(1) as f64;

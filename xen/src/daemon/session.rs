@@ -170,6 +170,18 @@ impl HostDaemon {
                 };
                 self.ensured(account, &pool, &path, changed)
             }
+            Request::EnsureSuspended { pool, generation, path } => {
+                self.check_generation(account, &pool, generation)?;
+                let domain = self.own_domain(account, &pool, &path)?;
+                let Some(domain) = domain else { return Err(HostError::NoDomain { pool, path }) };
+                let changed = self
+                    .hypervisor
+                    .suspend(&domain.name, self.clock.now())
+                    .map_err(|error| failed("suspending the domain", error))?;
+                // The others of the account have its part of the CPU.
+                self.enforce();
+                self.ensured(account, &pool, &path, changed)
+            }
             Request::EnsureAbsent { pool, generation, path } => {
                 self.check_generation(account, &pool, generation)?;
                 let changed = match self.own_domain(account, &pool, &path)? {

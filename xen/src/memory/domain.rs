@@ -3,7 +3,7 @@
 //! ```text
 //!  Stopped | Crashed --start--> Active{Booting} --boot time--> Active{Running}
 //!                                    |                              |  | stop
-//!                                    |   +-------- crash -----------+  v
+//!                                    |   +-------- crash -----------+  v         (and Active{Paused} until a start)
 //!                                    +-> Crashed        Active{ShuttingDown} --guest's time or grace--> Stopped
 //! ```
 
@@ -78,6 +78,7 @@ pub(super) enum Life {
 pub(super) enum Phase {
     Booting { until: u64 },
     Running,
+    Paused,
     ShuttingDown { until: u64 },
 }
 
@@ -143,7 +144,10 @@ impl Domain {
 
     /// The most CPU it uses where there is enough.
     pub(super) fn cpu_limit(&self) -> Quantity {
-        let Life::Active { vcpus, .. } = self.life else { return Quantity::ZERO };
+        let Life::Active { vcpus, phase, .. } = self.life else { return Quantity::ZERO };
+        if phase == Phase::Paused {
+            return Quantity::ZERO;
+        }
         let demand = u64::from(vcpus) * u64::from(self.demand_ppm);
         // One percent of a CPU is ten thousand micro-CPUs.
         let cap = if self.cap_percent == 0 { u64::MAX } else { u64::from(self.cap_percent) * 10_000 };
@@ -158,7 +162,7 @@ impl Domain {
             }
             Life::Active { phase: Phase::ShuttingDown { until }, .. } => Some(until),
             Life::Active { phase: Phase::Running, .. } => self.crash_at,
-            Life::Stopped | Life::Crashed => None,
+            Life::Active { phase: Phase::Paused, .. } | Life::Stopped | Life::Crashed => None,
         }
     }
 
@@ -171,7 +175,7 @@ impl Domain {
                 }
                 Phase::Booting { until } if until <= uptime => *phase = Phase::Running,
                 Phase::ShuttingDown { until } if until <= uptime => self.life = Life::Stopped,
-                Phase::Booting { .. } | Phase::Running | Phase::ShuttingDown { .. } => {}
+                Phase::Booting { .. } | Phase::Running | Phase::Paused | Phase::ShuttingDown { .. } => {}
             }
         }
     }
@@ -184,6 +188,7 @@ impl Domain {
                 let state = match phase {
                     Phase::Booting { .. } => DomainState::Booting,
                     Phase::Running => DomainState::Running,
+                    Phase::Paused => DomainState::Paused,
                     Phase::ShuttingDown { .. } => DomainState::ShuttingDown,
                 };
                 (state, *vcpus, *memory_bytes, interfaces.as_slice())

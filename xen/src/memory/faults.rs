@@ -30,6 +30,8 @@ pub enum Operation {
     Start,
     /// [`Hypervisor::stop`].
     Stop,
+    /// [`Hypervisor::suspend`].
+    Suspend,
     /// [`Hypervisor::remove`].
     Remove,
     /// [`Hypervisor::set_cpu`].
@@ -40,7 +42,7 @@ pub enum Operation {
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Facts,
         Self::Domains,
         Self::Domain,
@@ -49,6 +51,7 @@ impl Operation {
         Self::Define,
         Self::Start,
         Self::Stop,
+        Self::Suspend,
         Self::Remove,
         Self::SetCpu,
         Self::SetMemory,
@@ -65,6 +68,7 @@ impl Operation {
             Self::Define => "defining the domain",
             Self::Start => "starting the domain",
             Self::Stop => "stopping the domain",
+            Self::Suspend => "suspending the domain",
             Self::Remove => "removing the domain",
             Self::SetCpu => "setting the CPU weight",
             Self::SetMemory => "setting the memory",
@@ -239,6 +243,10 @@ impl<H: Hypervisor> Hypervisor for Faulty<H> {
 
     fn stop(&self, name: &str, grace_ms: u64, now: Timestamp) -> Result<bool, HypervisorError> {
         self.call(Operation::Stop, |host| host.stop(name, grace_ms, now))
+    }
+
+    fn suspend(&self, name: &str, now: Timestamp) -> Result<bool, HypervisorError> {
+        self.call(Operation::Suspend, |host| host.suspend(name, now))
     }
 
     fn remove(&self, name: &str, now: Timestamp) -> Result<bool, HypervisorError> {

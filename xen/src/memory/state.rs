@@ -230,8 +230,12 @@ impl State {
         let crash_after = self.host.config.crash_after.map(TimeSpan::micros);
         let free = self.free_memory_bytes();
         let domain = self.own(name)?;
-        match &domain.life {
+        match &mut domain.life {
             Life::Active { phase: Phase::Booting { .. } | Phase::Running, .. } => return Ok(false),
+            Life::Active { phase: phase @ Phase::Paused, .. } => {
+                *phase = Phase::Running;
+                return Ok(true);
+            }
             Life::Active { phase: Phase::ShuttingDown { .. }, .. } => {
                 let reason = format!("`{name}` is still shutting down");
                 return Err(HypervisorError::Failed { operation: OPERATION.into(), reason });
@@ -273,6 +277,24 @@ impl State {
         };
         domain.end_phase(uptime);
         Ok(was_asked_to)
+    }
+
+    pub(super) fn suspend(&mut self, name: &str) -> Result<bool> {
+        const OPERATION: &str = "suspending the domain";
+        let failed = |reason: String| Err(HypervisorError::Failed { operation: OPERATION.into(), reason });
+        match &mut self.own_defined(name)?.life {
+            Life::Active { phase: Phase::Paused, .. } => Ok(false),
+            Life::Active { phase: phase @ Phase::Running, .. } => {
+                *phase = Phase::Paused;
+                Ok(true)
+            }
+            Life::Active { phase: Phase::Booting { .. }, .. } => failed(format!("`{name}` is still booting")),
+            Life::Active { phase: Phase::ShuttingDown { .. }, .. } => failed(format!("`{name}` is shutting down")),
+            Life::Stopped | Life::Crashed => {
+                let reason = format!("`{name}` does not run");
+                Err(HypervisorError::Refused { operation: OPERATION.into(), reason })
+            }
+        }
     }
 
     pub(super) fn remove(&mut self, name: &str) -> Result<bool> {

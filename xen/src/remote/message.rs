@@ -182,6 +182,13 @@ pub enum Call {
         /// The time.
         now: Timestamp,
     },
+    /// [`crate::hypervisor::Hypervisor::suspend`].
+    Suspend {
+        /// The hypervisor's name of the domain.
+        name: String,
+        /// The time.
+        now: Timestamp,
+    },
     /// [`crate::hypervisor::Hypervisor::remove`].
     Remove {
         /// The hypervisor's name of the domain.
@@ -223,6 +230,7 @@ impl Call {
             Self::Define { .. } => "defining the domain",
             Self::Start { .. } => "starting the domain",
             Self::Stop { .. } => "stopping the domain",
+            Self::Suspend { .. } => "suspending the domain",
             Self::Remove { .. } => "removing the domain",
             Self::SetCpu { .. } => "setting the CPU weight",
             Self::SetMemory { .. } => "setting the memory",

@@ -306,6 +306,7 @@ fn perform(host: &dyn Hypervisor, call: &Call) -> Result<Reply, HypervisorError>
         Call::Define { spec, ownership, now } => Reply::Ensured(host.define(spec, ownership, *now)?),
         Call::Start { name, now } => Reply::Ensured(host.start(name, *now)?),
         Call::Stop { name, grace_ms, now } => Reply::Ensured(host.stop(name, *grace_ms, *now)?),
+        Call::Suspend { name, now } => Reply::Ensured(host.suspend(name, *now)?),
         Call::Remove { name, now } => Reply::Ensured(host.remove(name, *now)?),
         Call::SetCpu { name, weight, cap_percent, now } => {
             host.set_cpu(name, *weight, *cap_percent, *now)?;

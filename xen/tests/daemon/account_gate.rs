@@ -66,6 +66,7 @@ fn every_call(name: &str) -> Vec<Call> {
         Call::Define { spec, ownership, now },
         Call::Start { name: name.clone(), now },
         Call::Stop { name: name.clone(), grace_ms: 0, now },
+        Call::Suspend { name: name.clone(), now },
         Call::Remove { name: name.clone(), now },
         Call::SetCpu { name: name.clone(), weight: 1, cap_percent: 1, now },
         Call::SetMemory { name, memory_bytes: 1, now },
@@ -81,6 +82,7 @@ fn every_call(name: &str) -> Vec<Call> {
             | Call::Define { .. }
             | Call::Start { .. }
             | Call::Stop { .. }
+            | Call::Suspend { .. }
             | Call::Remove { .. }
             | Call::SetCpu { .. }
             | Call::SetMemory { .. } => {}
@@ -101,6 +103,7 @@ fn done(gate: &AccountGate, call: &Call) -> Result<Vec<String>, HypervisorError>
         Call::Define { spec, ownership, now } => gate.define(spec, ownership, *now).map(nothing),
         Call::Start { name, now } => gate.start(name, *now).map(nothing),
         Call::Stop { name, grace_ms, now } => gate.stop(name, *grace_ms, *now).map(nothing),
+        Call::Suspend { name, now } => gate.suspend(name, *now).map(nothing),
         Call::Remove { name, now } => gate.remove(name, *now).map(nothing),
         Call::SetCpu { name, weight, cap_percent, now } => {
             gate.set_cpu(name, *weight, *cap_percent, *now).map(|()| Vec::new())

@@ -7,7 +7,7 @@ use tycoon_market::bid::{Amount, Bid, Preference};
 use tycoon_market::{Credits, Quantity, ResourceKind, TimeSpan, Timestamp};
 use tycoon_xen::hypervisor::Hypervisor;
 use tycoon_xen::memory::{Fault, FaultPlan, Faulty, Operation};
-use tycoon_xen::protocol::HostError;
+use tycoon_xen::protocol::{HostError, Request};
 use tycoon_xen::spec::{DomainSpec, RunRules};
 use tycoon_xen::status::DomainState;
 
@@ -269,4 +269,37 @@ fn with_cpus(bid: Bid, cpus: u64) -> Bid {
     let all = Amount::Quantity(Quantity::from_cpus(cpus));
     preferences.insert(ResourceKind::Cpu, Preference::new(100.0, Amount::Quantity(Quantity::new(100_000)), all));
     Bid::new(bid.duration(), preferences).unwrap()
+}
+
+/// What is suspended uses no CPU, so that the rest of its account has all of the share, and the money lasts longer.
+#[test]
+fn a_suspended_domain_leaves_its_cpu_to_the_others_and_costs_less() {
+    let scene = Scene::new();
+    scene.fund(ALICE, "hello", "100");
+    scene.bid(ALICE, "hello", bid(100 * HOUR, 2)).unwrap();
+    scene.start(ALICE, "hello", &spec("web.0"));
+    scene.start(ALICE, "hello", &spec("web.1"));
+    let charged_in_an_hour = || {
+        let before = scene.account(ALICE, "hello").unwrap().charged;
+        scene.pass(HOUR);
+        scene.account(ALICE, "hello").unwrap().charged.checked_sub(before).unwrap()
+    };
+    let weight = |path: &str| {
+        let found = scene.domains().into_iter().find(|domain| domain.name.contains(path)).unwrap();
+        (found.state, found.weight)
+    };
+    let busy = charged_in_an_hour();
+    let half = weight("web.0").1;
+    let request =
+        |path: &str| Request::EnsureSuspended { pool: pool("hello"), generation: 1, path: path.parse().unwrap() };
+    scene.ask(ALICE, request("web.1")).unwrap();
+    assert_eq!(weight("web.1").0, DomainState::Paused);
+    assert!(weight("web.0").1.abs_diff(2 * half) <= 1, "{} {half}", weight("web.0").1);
+    scene.ask(ALICE, request("web.0")).unwrap();
+    scene.pass(10);
+    let idle = charged_in_an_hour();
+    assert!(idle < busy && idle > Credits::ZERO, "memory and disk are paid for: {idle} after {busy}");
+    scene.ask(ALICE, making("hello", &spec("web.0")).pop().unwrap()).unwrap();
+    assert_eq!(weight("web.0").0, DomainState::Running);
+    scene.check_money();
 }
