@@ -72,6 +72,8 @@ pub enum Command {
     Suspend(commands::suspend::SuspendArgs),
     /// Have suspended domains go on
     Resume(commands::suspend::SuspendArgs),
+    /// Look after what runs on hosts that this program drives: start again what ends
+    Keep(commands::keep::KeepArgs),
     /// List your pools
     Ls(commands::ls::LsArgs),
     /// Open a shell in a domain, or run a command there

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::bank_service::{json, user};
+use crate::bank_service::{json, live, user};
 use crate::environment::Environment;
 use crate::host_service::{ServedHost, audited, town, write_site};
 
@@ -166,6 +166,92 @@ fn domains_of_served_hosts_are_suspended_by_signed_calls() {
     jane(&["up", "hello.kdl", "--yes"]).ok();
     assert!(!jane(&["status", "hello"]).ok().stdout.contains("suspended"));
     jane(&["down", "hello", "--yes"]).ok();
+    host.stop();
+    assert_eq!(audited(&environment, bank), (1_000_000_000, 0));
+}
+
+#[test]
+fn keep_looks_again_and_again_and_tells_what_happens_beside_other_commands() {
+    let environment = frail();
+    environment.write("frail.kdl", &FRAIL.replace("10m", "2s"));
+    environment.write("kept.kdl", &KEPT.replace("5s", "0s"));
+    let run = |arguments: &[&str]| environment.ran(arguments, live(&environment, arguments));
+    run(&["up", "kept.kdl"]).ok();
+    let keep = ["keep", "--every", "1s", "--for", "12s"];
+    let mut command = live(&environment, &keep);
+    let child =
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().expect("it starts");
+    run(&["status", "kept"]).ok();
+    let kept = child.wait_with_output().expect("it ends");
+    let kept = crate::environment::Ran::of(&environment, &keep, &kept).ok();
+    for word in ["web crashed, starts again", "web, restart 1 of late", "web, restart 2 of late", "it stays as it is"] {
+        assert!(kept.stdout.contains(word), "`{word}` is not told: {kept}");
+    }
+    assert!(kept.stderr.contains("looking after 1 host;"), "{kept}");
+    run(&["down", "kept"]).ok();
+    environment.run(&["keep", "--every", "0s"]).ends_with(2);
+}
+
+#[test]
+fn keep_has_nothing_to_do_where_hosts_look_after_themselves() {
+    let environment = Environment::new();
+    let bank = town(&environment);
+    let host = ServedHost::start(&environment, "host1", &bank, &[]);
+    write_site(&environment, &[&host]);
+    let refused = user(&environment, "jane", &["--site", "hosts.kdl", "keep"]).ends_with(2);
+    assert!(refused.stderr.contains("look after their domains themselves"), "{refused}");
+}
+
+/// Whose money runs out is warned, stopped in order and not started again, whatever the policy; her disk waits for her.
+#[test]
+fn a_pool_that_runs_dry_is_warned_then_stopped_and_finds_its_disk_when_it_pays_again() {
+    let environment = Environment::new();
+    let bank = town(&environment);
+    environment.write("policy", "interval \"1s\"\nwarning-grace \"4s\"\ndisk-grace \"1h\"\n");
+    environment.write(
+        "dry.kdl",
+        "pool dry { budget 0.01 for=\"5s\"; domain web { image \"std:tiny\"; memory \"128MiB\"; restart always backoff=\"0s\"; } }",
+    );
+    let host = ServedHost::start(&environment, "host1", &bank, &["--policy", "policy"]);
+    write_site(&environment, &[&host]);
+    let jane = |arguments: &[&str]| user(&environment, "jane", &[&["--site", "hosts.kdl"], arguments].concat());
+    let wait = |word: &str| {
+        let deadline = Instant::now() + Duration::from_secs(90);
+        loop {
+            let status = jane(&["status", "dry"]).ok();
+            if status.stdout.contains(word) {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "`{word}` is never said: {status}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    };
+    jane(&["up", "dry.kdl", "--yes"]).ok();
+    let warned = wait("host1 shuts down what the pool has there");
+    assert!(warned.stdout.contains("running") && warned.stdout.contains("out of funds"), "{warned}");
+    let stopped = wait("and deletes its disks on");
+    assert!(stopped.stdout.contains("stopped"), "{stopped}");
+    let events = jane(&["host", "history", "host1", "--pool", "dry"]).ok();
+    for word in ["warned", "stopped", "disks go in"] {
+        assert!(events.stdout.contains(word), "{events}");
+    }
+    assert!(!events.stdout.contains("restarted"), "{events}");
+    // Two more intervals: nobody starts it.
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(jane(&["status", "dry"]).ok().stdout.contains("stopped"));
+    let plan = jane(&["plan", "dry.kdl"]).ok();
+    assert!(plan.stdout.contains("1 to start") && !plan.stdout.contains("to create"), "its disk is there: {plan}");
+    environment.write(
+        "dry.kdl",
+        &std::fs::read_to_string(environment.path().join("dry.kdl"))
+            .expect("it")
+            .replace("0.01 for=\"5s\"", "1 for=\"1h\""),
+    );
+    jane(&["up", "dry.kdl", "--yes"]).ok();
+    assert!(jane(&["status", "dry"]).ok().stdout.contains("running"));
+    jane(&["down", "dry", "--yes"]).ok();
+    let gone = jane(&["status", "dry"]).ends_with(1);
+    assert!(gone.stderr.contains("host history all --pool dry"), "{gone}");
     host.stop();
     assert_eq!(audited(&environment, bank), (1_000_000_000, 0));
 }

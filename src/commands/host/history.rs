@@ -180,7 +180,8 @@ fn follow(chosen: &Chosen, deadline: Option<Instant>, tell: &Sender<Told>) {
     }
 }
 
-fn show(host: &str, event: &HostEvent, output: &Output) {
+/// Shows one event of a host, as it happens.
+pub fn show(host: &str, event: &HostEvent, output: &Output) {
     if output.json {
         let mut value = json!(event);
         if let Some(object) = value.as_object_mut() {
