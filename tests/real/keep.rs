@@ -78,3 +78,24 @@ fn a_domain_stands_still_and_goes_on_and_stays_within_its_cap() {
     lab.tycoon(&["down", "hello"]).ok();
     lab.settled_balance();
 }
+
+/// Who has shut a domain down from inside enters it again with one command.
+#[test]
+#[ignore = "needs the lab: `make test`"]
+fn a_stopped_or_suspended_domain_is_started_by_whoever_enters_it() {
+    let lab = Lab::prepared(1, "fast");
+    lab.write("hello.kdl", &hello_of(1));
+    lab.tycoon(&["up", "hello.kdl"]).ok();
+    lab.is_up("hello", 1);
+    let off = "(sleep 1; poweroff -f) > /dev/null 2>&1 < /dev/null &";
+    lab.tycoon(&["ssh", "hello/web.0", off]).ok();
+    wait_for(&lab, "its end", |web| web["state"] == "stopped");
+    lab.tycoon(&["ssh", "hello/web.0", "hostname"]).ended(1).says(&["is stopped", "--start"]);
+    let entered = lab.tycoon(&["ssh", "--start", "hello/web.0", "hostname"]).ok();
+    assert_eq!(entered.stdout.trim(), "web-0");
+    lab.tycoon(&["suspend", "hello/web.0"]).ok();
+    let entered = lab.tycoon(&["ssh", "--start", "hello/web.0", "hostname"]).ok();
+    assert_eq!(entered.stdout.trim(), "web-0");
+    lab.tycoon(&["down", "hello"]).ok();
+    lab.settled_balance();
+}
