@@ -68,6 +68,12 @@ pub enum Command {
     Down(commands::down::DownArgs),
     /// Show the domains of a pool, and what it costs
     Status(commands::status::StatusArgs),
+    /// Have domains stand still in memory: they use no CPU, and keep their memory and disks
+    Suspend(commands::suspend::SuspendArgs),
+    /// Have suspended domains go on
+    Resume(commands::suspend::SuspendArgs),
+    /// Look after what runs on hosts that this program drives: start again what ends
+    Keep(commands::keep::KeepArgs),
     /// List your pools
     Ls(commands::ls::LsArgs),
     /// Open a shell in a domain, or run a command there

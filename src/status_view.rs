@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use tycoon_executor::status::{HostRow, KeptRow, PoolStatus};
+use tycoon_executor::status::{DomainRow, HostRow, KeptRow, PoolStatus};
 use tycoon_market::auctioneer::{AccountState, Reason};
 use tycoon_market::{Credits, ResourceKind, Timestamp, resource::show_bytes};
 
 use crate::output::{Style, table};
-use crate::time::local;
+use crate::time::{local, local_with_seconds};
 
 /// The domains of a pool and what it costs.
 pub fn render(status: &PoolStatus, now: Timestamp, style: Style) -> String {
@@ -40,6 +40,9 @@ pub fn render(status: &PoolStatus, now: Timestamp, style: Style) -> String {
             style.yellow("note")
         );
     }
+    for domain in &status.domains {
+        text.push_str(&restarts(domain, style));
+    }
     for row in &status.hosts {
         if let Some(warning) = warning(row) {
             let _ = writeln!(text, "{}: {warning}", style.yellow("warning"));
@@ -63,6 +66,32 @@ pub fn render(status: &PoolStatus, now: Timestamp, style: Style) -> String {
         }
     }
     text
+}
+
+/// What the restart policy of a domain has done lately; nothing where there was nothing to do.
+fn restarts(domain: &DomainRow, style: Style) -> String {
+    let (path, host) = (&domain.path, &domain.host);
+    let Some(report) = &domain.restarts else { return String::new() };
+    let times = |count: u32| if count == 1 { "once".to_owned() } else { format!("{count} times") };
+    if report.has_given_up {
+        return format!(
+            "{}: {host} does not start `{path}` again: it was started again {} of late, and ended once more; `tycoon up` \
+             starts it\n",
+            style.yellow("warning"),
+            times(report.restarts)
+        );
+    }
+    let next =
+        report.next.map(|at| format!("`{path}` has ended, and is started again from {} on", local_with_seconds(at)));
+    let last = report.last.filter(|_| report.restarts > 0).map(|at| {
+        let (count, times) = (times(report.restarts), report.times);
+        format!(
+            "{host} has started `{path}` again {count} of late, last on {}; {times} are possible",
+            local_with_seconds(at)
+        )
+    });
+    let lines = next.into_iter().chain(last).map(|line| format!("{}: {line}\n", style.yellow("note")));
+    lines.collect()
 }
 
 /// What threatens the pool on a host, and what to do about it.
@@ -191,6 +220,13 @@ pub fn to_json(status: &PoolStatus) -> Value {
             "memory_bytes": domain.memory_bytes,
             "cpu_share": domain.cpu_share.map(|share| share.cpus()),
             "credits_per_hour_max": domain.rate.map(|rate| rate.credits_per_hour()),
+            "restarts": domain.restarts.map(|restarts| json!({
+                "count": restarts.restarts,
+                "most": restarts.times,
+                "last_unix_us": restarts.last.map(|at| at.micros()),
+                "next_unix_us": restarts.next.map(|at| at.micros()),
+                "given_up": restarts.has_given_up,
+            })),
         })).collect::<Vec<_>>(),
         "kept": kept_json(&status.kept),
         "hosts": status.hosts.iter().map(|host| json!({

@@ -8,6 +8,7 @@ use tycoon_market::auctioneer::AccountState;
 use tycoon_market::{Credits, HostId, HostName, PoolName, Quantity, Rate, ResourceKind, Timestamp};
 use tycoon_planner::world::History;
 use tycoon_xen::market::AccountReport;
+use tycoon_xen::restart::RestartReport;
 use tycoon_xen::spec::DomainPath;
 use tycoon_xen::status::{DomainState, DomainStatus};
 
@@ -101,6 +102,8 @@ pub struct DomainRow {
     pub cpu_share: Option<Quantity>,
     /// Its part of what its host account pays at most.
     pub rate: Option<Rate>,
+    /// How it fared with its restart policy, where it has one.
+    pub restarts: Option<RestartReport>,
 }
 
 /// What a host has kept of one domain.
@@ -289,6 +292,7 @@ fn add_host(status: &mut PoolStatus, host: &SiteHost, account: Option<&AccountRe
             cpu_share: cpu.map(|cpu| Quantity::new((cpu.amount() as f64 * part).round() as u64)),
             rate: account
                 .map(|account| Rate::from_picos_per_second(account.rate.picos_per_second() / count.max(1) as u64)),
+            restarts: domain.restarts,
         });
     }
     if let Some(account) = account {

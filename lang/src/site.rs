@@ -85,6 +85,8 @@ pub struct SimulatedHost {
     pub images: Vec<String>,
     /// From the start of a domain until it runs.
     pub boot_time: TimeSpan,
+    /// Domains crash so long after their start; `None` where they never do.
+    pub crash_after: Option<TimeSpan>,
 }
 
 /// A Xen machine.
@@ -181,6 +183,7 @@ fn simulated(node: &Component) -> SimulatedHost {
         architecture: text(node, "arch"),
         images: texts(node, "images"),
         boot_time: node.value("boot-time").as_duration().unwrap_or(TimeSpan::ZERO),
+        crash_after: node.value("crash-after").as_duration(),
     }
 }
 

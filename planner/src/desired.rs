@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use tycoon_lang::pool;
 use tycoon_lang::value::Value;
 use tycoon_market::PublicKey;
+use tycoon_xen::restart::{RestartAfter, RestartPolicy};
 use tycoon_xen::spec::{
-    Addressing, Boot, CloudInit, DomainSpec, Filesystem, KeepVolumes, NicSpec, SeedFile, SshKey, VolumeSpec,
+    Addressing, Boot, CloudInit, DomainSpec, Filesystem, KeepVolumes, NicSpec, RunRules, SeedFile, SshKey, VolumeSpec,
 };
 
 use crate::error::PlanError;
@@ -43,7 +44,19 @@ pub fn spec_of(domain: &pool::Domain, keys: &[PublicKey]) -> Result<DomainSpec, 
             pool::KeepVolumes::Never => KeepVolumes::Never,
             pool::KeepVolumes::IfPreexisting => KeepVolumes::IfPreexisting,
         },
+        rules: RunRules { restart: domain.restart.as_ref().and_then(restart), is_capped: !domain.burst },
     })
+}
+
+/// The policy that the host keeps with the domain; none where it is never restarted.
+fn restart(restart: &pool::Restart) -> Option<RestartPolicy> {
+    let after = match restart.when {
+        pool::RestartWhen::OnFailure => RestartAfter::Failure,
+        pool::RestartWhen::Always => RestartAfter::AnyEnd,
+        pool::RestartWhen::Never => return None,
+    };
+    let (times, within) = (restart.times, restart.within);
+    Some(RestartPolicy { after, times, within, backoff: restart.backoff, max_backoff: restart.max_backoff })
 }
 
 fn unsound(problem: String, help: &str, span: tycoon_lang::Span) -> PlanError {

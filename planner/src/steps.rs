@@ -38,6 +38,8 @@ pub struct DomainWork<'a> {
     pub change: &'a Change,
     /// False for a domain that only its workflow starts.
     pub starts: bool,
+    /// True where it is suspended: whatever else is done, it goes on.
+    pub is_suspended: bool,
 }
 
 /// The steps that remove domains, over all hosts. They come before all others: a domain that moves is made elsewhere
@@ -129,7 +131,11 @@ fn prepare_domain(
             return;
         }
         Change::Update { restart: false, .. } => {
-            prepared.done.push(steps.add(host, Action::EnsureDomain { spec: spec.clone() }, &needs));
+            let defined = steps.add(host, Action::EnsureDomain { spec: spec.clone() }, &needs);
+            prepared.done.push(defined);
+            if domain.is_suspended && domain.starts {
+                prepared.startable.push(Startable { host, path: spec.path.clone(), needs: vec![defined] });
+            }
             return;
         }
         Change::Update { restart: true, .. } => {

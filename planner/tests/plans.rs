@@ -9,6 +9,7 @@ use tycoon_market::{AccountId, Credits, HostId, PublicKey, Quantity, Rate, Resou
 use tycoon_planner::plan::{Action, Change, Plan};
 use tycoon_planner::world::{HostAccountView, HostView, Offer, Unredeemed};
 use tycoon_planner::{PlanError, World, plan_down, plan_up};
+use tycoon_xen::restart::RestartAfter;
 use tycoon_xen::spec::{DomainPath, Ownership};
 use tycoon_xen::status::{DomainState, DomainStatus};
 
@@ -106,6 +107,7 @@ fn after(plan: &Plan, mut world: World) -> World {
                 cap_percent: 0,
                 adopted: Vec::new(),
                 kept: None,
+                restarts: None,
             })
             .collect();
         let Some(planned) = plan.host(&host.id) else { continue };
@@ -557,13 +559,55 @@ fn two_machines_with_one_address_are_refused() {
 
 #[test]
 fn what_is_not_carried_out_yet_is_said() {
-    let text = HELLO.replace("image \"std:tiny\"", "restart on-failure; image \"std:tiny\"");
+    let text = HELLO.replace("image \"std:tiny\"", "ready tcp=80; image \"std:tiny\"");
     let plan = plan_up(&pool(&text), &three_hosts()).expect("a plan");
     assert!(
-        plan.report.notes.iter().any(|note| note.contains("`restart` of `web.0` and 2 more")),
+        plan.report.notes.iter().any(|note| note.contains("`ready` of `web.0` and 2 more")),
         "{:?}",
         plan.report.notes
     );
+}
+
+/// How a host runs a domain can change while it runs.
+#[test]
+fn another_restart_policy_or_cap_changes_the_running_domain() {
+    let described = |rules: &str| HELLO.replace("image \"std:tiny\"", &format!("{rules}; image \"std:tiny\""));
+    let first = plan_up(&pool(&described("restart on-failure")), &three_hosts()).expect("a plan");
+    let rules = first.domains[0].spec.as_ref().expect("what it is").rules;
+    let policy = rules.restart.expect("a policy");
+    assert_eq!((policy.after, policy.times, rules.is_capped), (RestartAfter::Failure, 3, false));
+    let world = after(&first, three_hosts());
+    assert!(plan_up(&pool(&described("restart on-failure")), &world).expect("a plan").is_empty());
+    for (rules, field) in [
+        ("restart always", "restart"),
+        ("restart never", "restart"),
+        ("restart on-failure within=\"3601s\"", "restart"),
+        ("restart on-failure; burst #false", "burst"),
+    ] {
+        let plan = plan_up(&pool(&described(rules)), &world).expect("a plan");
+        match &plan.domains[0].change {
+            Change::Update { fields, restart: false } if fields.len() == 1 && fields[0].field == field => {}
+            other => panic!("{rules}: {other:?}"),
+        }
+    }
+}
+
+/// What is suspended goes on, also where something of it changes first.
+#[test]
+fn a_suspended_domain_goes_on() {
+    let first = plan_up(&pool(HELLO), &three_hosts()).expect("a plan");
+    let mut world = after(&first, three_hosts());
+    world.hosts.iter_mut().flat_map(|host| &mut host.domains).for_each(|domain| domain.state = DomainState::Paused);
+    let starts =
+        |plan: &Plan| plan.steps.iter().filter(|step| matches!(step.action, Action::EnsureRunning { .. })).count();
+    let stops =
+        |plan: &Plan| plan.steps.iter().filter(|step| matches!(step.action, Action::EnsureStopped { .. })).count();
+    let plan = plan_up(&pool(HELLO), &world).expect("a plan");
+    assert_eq!((starts(&plan), plan.steps.len()), (3, 3));
+    let smaller = HELLO.replace("memory \"64MiB\"", "memory \"48MiB\"");
+    assert_ne!(smaller, HELLO);
+    let plan = plan_up(&pool(&smaller), &world).expect("a plan");
+    assert_eq!((starts(&plan), stops(&plan)), (3, 0), "{:?}", plan.steps);
 }
 
 #[test]

@@ -12,6 +12,7 @@ pub mod graph;
 pub mod host;
 pub mod hosts;
 pub mod init;
+pub mod keep;
 pub mod ls;
 pub mod lsp;
 pub mod man;
@@ -24,6 +25,7 @@ pub mod site;
 pub mod sls;
 pub mod ssh;
 pub mod status;
+pub mod suspend;
 pub mod test;
 pub mod up;
 pub mod user;
@@ -42,6 +44,9 @@ pub fn run(command: &Command, output: &Output) -> Result<Exit, Failure> {
         Command::Up(arguments) => up::run(arguments, output),
         Command::Down(arguments) => down::run(arguments, output),
         Command::Status(arguments) => status::run(arguments, output),
+        Command::Suspend(arguments) => suspend::suspend(arguments, output),
+        Command::Resume(arguments) => suspend::resume(arguments, output),
+        Command::Keep(arguments) => keep::run(arguments, output),
         Command::Ls(arguments) => ls::run(arguments, output),
         Command::Ssh(arguments) => ssh::run(arguments, output),
         Command::Cp(arguments) => cp::run(arguments, output),

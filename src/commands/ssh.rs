@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt as _;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -11,6 +11,7 @@ use tycoon_executor::link::LinkError;
 use tycoon_lang::site::HostKind;
 use tycoon_market::PoolName;
 use tycoon_xen::protocol::Request;
+use tycoon_xen::status::DomainState;
 
 use crate::domains::{self, DomainName};
 use crate::exit::Exit;
@@ -24,6 +25,9 @@ use crate::site::machines;
 const START_PATIENCE: Duration = Duration::from_secs(60);
 /// How often it is looked at meanwhile.
 const START_POLL: Duration = Duration::from_millis(500);
+
+/// OpenSSH's exit code where the connection failed.
+const OPENSSH_FAILED: i32 = 255;
 
 /// Arguments of `tycoon ssh`.
 #[derive(Args, Debug)]
@@ -55,7 +59,7 @@ pub struct EntryArgs {
     /// The user to log in as
     #[arg(long, short = 'l', default_value = "root")]
     login: String,
-    /// Start the domain first where it does not run
+    /// Start the domain first where it does not run or is suspended, and wait until it lets you in
     #[arg(long)]
     start: bool,
 }
@@ -66,6 +70,29 @@ pub struct Way {
     pub options: Vec<OsString>,
     /// The domain's address.
     pub address: Ipv4Addr,
+}
+
+impl Way {
+    /// Waits until a domain that has just been started lets its user in, or for as long as is worth it: then OpenSSH itself
+    /// says what is wrong.
+    fn wait_for_login(&self, login: &str, session: &Session) -> Result<(), Failure> {
+        let began = Instant::now();
+        while began.elapsed() < START_PATIENCE {
+            let mut ssh = Command::new("ssh");
+            ssh.args(&self.options).args(["-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-l"]).arg(login);
+            ssh.arg(self.address.to_string()).args(["--", "true"]);
+            let tried = ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+            // OpenSSH keeps this code for what is wrong on the way; any other is the domain's own.
+            if !tried.is_ok_and(|status| status.code() == Some(OPENSSH_FAILED)) {
+                return Ok(());
+            }
+            if session.is_interrupted() {
+                return Err(Failure::new(Exit::Interrupted, "interrupted; the domain goes on starting"));
+            }
+            std::thread::sleep(START_POLL);
+        }
+        Ok(())
+    }
 }
 
 impl EntryArgs {
@@ -95,10 +122,11 @@ impl EntryArgs {
             None if found.host.is_simulated => return Err(simulated(&name)),
             None => {}
         }
-        if !found.domain.state.is_active() {
+        let answers_nobody = !found.domain.state.is_active() || found.domain.state == DomainState::Paused;
+        if answers_nobody {
             if !self.start {
                 return Err(Failure::new(Exit::Failed, format!("`{name}` is {}", found.domain.state.word()))
-                    .help("`--start` starts it first; so does `tycoon up` with its description"));
+                    .help("`--start` has it run first; so does `tycoon up` with its description"));
             }
             start(&found, &domain.pool).map_err(|error| {
                 Failure::new(Exit::Failed, format!("`{name}` cannot be started: {error}"))
@@ -112,7 +140,11 @@ impl EntryArgs {
                 .help("try again in a moment; `tycoon console` shows what it does"));
         };
         options.extend(entry_options(&session.identity().place));
-        Ok(Way { options, address })
+        let way = Way { options, address };
+        if answers_nobody {
+            way.wait_for_login(&self.login, session)?;
+        }
+        Ok(way)
     }
 }
 
@@ -130,7 +162,7 @@ fn started(session: &Session, domain: &DomainName, output: &Output) -> Result<do
     let began = Instant::now();
     loop {
         let found = domains::find(session, domain, output)?;
-        let is_there = found.domain.state.is_active() && found.domain.address.is_some();
+        let is_there = found.domain.state == DomainState::Running && found.domain.address.is_some();
         if is_there || began.elapsed() > START_PATIENCE {
             return Ok(found);
         }

@@ -37,8 +37,10 @@ pub fn run(arguments: &StatusArgs, output: &Output) -> Result<Exit, Failure> {
         && status.kept.is_empty()
         && status.unknown.is_empty()
     {
-        return Err(Failure::new(Exit::Failed, format!("there is nothing of a pool `{pool}`"))
-            .help("`tycoon ls` lists your pools; `tycoon up FILE` brings one up"));
+        return Err(Failure::new(Exit::Failed, format!("there is nothing of a pool `{pool}`")).help(format!(
+            "`tycoon ls` lists your pools; `tycoon up FILE` brings one up; `{}` tells what became of one",
+            output.command(&format!("host history all --pool {pool}"))
+        )));
     }
     if output.json {
         let mut values: Vec<_> = pools.iter().map(status_view::to_json).collect();

@@ -240,10 +240,20 @@ impl EmbeddedSite {
         while now.since(time) > CATCH_UP_STEP {
             time = time.plus(CATCH_UP_STEP);
             self.clock.lead(time);
-            self.lead_hosts(|daemon| if daemon.accounted_at() < time { daemon.tick() } else { Ok(()) });
+            self.lead_hosts(|daemon| {
+                if daemon.accounted_at() < time {
+                    daemon.tick()?;
+                }
+                daemon.restart_due();
+                Ok(())
+            });
         }
         self.clock.release();
-        self.lead_hosts(|daemon| daemon.resume(None));
+        self.lead_hosts(|daemon| {
+            daemon.resume(None)?;
+            daemon.restart_due();
+            Ok(())
+        });
     }
 
     fn busy(&self) -> impl Iterator<Item = (usize, &Arc<HostDaemon>)> {

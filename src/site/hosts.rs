@@ -144,6 +144,7 @@ pub fn simulated_machine(
         control_memory_bytes: CONTROL_MEMORY_BYTES,
         disk_bytes: machine.disk_bytes,
         boot_time: machine.boot_time,
+        crash_after: machine.crash_after,
         seed: number as u64,
         images: machine.images.iter().cloned().collect(),
         network: PrivateNetwork::numbered(number as u32 + 1),

@@ -4,10 +4,10 @@
 //! seconds since the Unix epoch, `TYCOON_SEED` makes the keys. Only the embedded site knows them.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 #[cfg(debug_assertions)]
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 use tycoon_executor::engine::StopFlag;
 use tycoon_executor::journal::AfterRecord;
@@ -94,8 +94,13 @@ fn number(variable: &str) -> Result<Option<u64>, Failure> {
     }
 }
 
-/// The first Ctrl-C (or SIGTERM) asks the run to finish what it has begun; the second ends the program.
+/// The first Ctrl-C (or SIGTERM) asks the run to finish what it has begun; the second ends the program. A command that opens
+/// its site again and again has one flag.
 pub fn stop_on_interrupt() -> Result<StopFlag, Failure> {
+    static FLAG: OnceLock<StopFlag> = OnceLock::new();
+    if let Some(flag) = FLAG.get() {
+        return Ok(flag.clone());
+    }
     let failed = |error: io::Error| Failure::from_error(Exit::Failed, &error);
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
@@ -103,7 +108,7 @@ pub fn stop_on_interrupt() -> Result<StopFlag, Failure> {
         signal_hook::flag::register_conditional_shutdown(signal, 130, interrupted.clone()).map_err(failed)?;
         signal_hook::flag::register(signal, interrupted.clone()).map_err(failed)?;
     }
-    Ok(StopFlag::of(interrupted))
+    Ok(FLAG.get_or_init(|| StopFlag::of(interrupted)).clone())
 }
 
 /// Where a test asks for it, ends or interrupts the program before or after a write of a host's market.

@@ -21,6 +21,7 @@ mod help;
 mod host_account;
 mod host_accounts;
 mod host_service;
+mod kept_alive;
 mod locking;
 mod lsp;
 mod outputs;

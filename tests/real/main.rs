@@ -3,6 +3,7 @@
 
 mod faults;
 mod images;
+mod keep;
 mod lab;
 mod life;
 mod market;

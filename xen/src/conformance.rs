@@ -9,7 +9,7 @@ use std::fmt;
 use tycoon_market::{AccountId, PublicKey, ResourceKind, TimeSpan, Timestamp};
 
 use crate::hypervisor::{Hypervisor, HypervisorError};
-use crate::spec::{Addressing, Boot, CloudInit, DomainSpec, KeepVolumes, NicSpec, Ownership, VolumeSpec};
+use crate::spec::{Addressing, Boot, CloudInit, DomainSpec, KeepVolumes, NicSpec, Ownership, RunRules, VolumeSpec};
 use crate::status::{DomainState, DomainStatus, Kept};
 
 /// Where a driver is checked.
@@ -69,6 +69,10 @@ pub const RULES: &[Rule] = &[
     Rule { name: "a domain lives from definition to removal, each step once", check: a_whole_life },
     Rule { name: "a defined domain tells spec and ownership, also after reopening", check: definitions_last },
     Rule { name: "memory, weight and cap are set at once", check: running_domains_take_changes },
+    Rule {
+        name: "a suspended domain keeps its memory and goes on where it is started",
+        check: suspended_domains_go_on,
+    },
     Rule { name: "a running domain gets new CPUs at its next start", check: cpus_wait_for_the_next_start },
     Rule { name: "a domain keeps its address, and no two share one", check: addresses_are_stable_and_unique },
     Rule { name: "the name of somebody else's domain is refused", check: names_of_others_are_refused },
@@ -144,6 +148,7 @@ impl Bench<'_> {
             nics: vec![NicSpec::dhcp("eth0")],
             cloud_init: CloudInit::default(),
             keep_volumes: KeepVolumes::default(),
+            rules: RunRules::default(),
         })
     }
 
@@ -344,6 +349,26 @@ fn running_domains_take_changes(bench: &Bench<'_>) -> Result<(), Violation> {
     same("the same spec again", host.define(&spec, &ownership, bench.now())?, false)?;
     let refusal = host.set_cpu(&name, 0, 0, bench.now());
     that(matches!(refusal, Err(HypervisorError::Refused { .. })), || format!("a weight of zero: {refusal:?}"))
+}
+
+fn suspended_domains_go_on(bench: &Bench<'_>) -> Result<(), Violation> {
+    let host = bench.open()?;
+    let name = bench.define(&*host, &bench.spec("a")?)?;
+    let refusal = host.suspend(&name, bench.now());
+    that(matches!(refusal, Err(HypervisorError::Refused { .. })), || format!("one that does not run: {refusal:?}"))?;
+    host.start(&name, bench.now())?;
+    let memory = bench.wait_for(&*host, &name, DomainState::Running)?.memory_bytes;
+    same("suspending it", host.suspend(&name, bench.now())?, true)?;
+    same("suspending it again", host.suspend(&name, bench.now())?, false)?;
+    let status = bench.status(&*host, &name)?;
+    same("what it is then", (status.state, status.memory_bytes), (DomainState::Paused, memory))?;
+    same("having it go on", host.start(&name, bench.now())?, true)?;
+    same("having it go on again", host.start(&name, bench.now())?, false)?;
+    bench.wait_for(&*host, &name, DomainState::Running)?;
+    host.suspend(&name, bench.now())?;
+    same("stopping it while it is suspended", host.stop(&name, GRACE_MS, bench.now())?, true)?;
+    bench.wait_for(&*host, &name, DomainState::Stopped)?;
+    Ok(())
 }
 
 fn cpus_wait_for_the_next_start(bench: &Bench<'_>) -> Result<(), Violation> {

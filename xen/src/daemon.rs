@@ -13,7 +13,7 @@
 //! it right. The same holds for statements to the bank: they are cumulative, and sent until they are acknowledged.
 //!
 //! Neither hypervisor nor bank is waited for with the state locked, so that a slow one delays only who needs it.
-//! The locks are always taken in this order: `telling`, `measuring`, `enforcing` or `takings`, then the state.
+//! The locks are always taken in this order: `telling`, `measuring`, `restarting`, `enforcing` or `takings`, then the state.
 
 mod addresses;
 mod books;
@@ -25,6 +25,7 @@ mod entry;
 mod faults;
 mod funding;
 mod jobs;
+mod keep;
 mod keys;
 mod log;
 mod market;
@@ -164,6 +165,10 @@ pub struct HostDaemon {
     measuring: Mutex<Option<TimeSpan>>,
     /// Held while the hypervisor is made to do what the market says.
     enforcing: Mutex<()>,
+    /// Held while a domain that ended by itself is started again, so that nobody stops it meanwhile.
+    restarting: Mutex<()>,
+    /// When the domains were looked at last.
+    looked_at: Mutex<Timestamp>,
     /// Held while the bank is told what was charged.
     telling: Mutex<()>,
     /// How often the bank did not answer when it was told.
@@ -207,6 +212,7 @@ impl HostDaemon {
         let events = store.events()?;
         state.last_event = events.iter().map(|event| event.number).fold(state.last_event, u64::max);
         let news = News::of(events, state.last_event);
+        let looked_at = Mutex::new(state.auctioneer.accounted_at());
         let receiver = Receiver::new(identity.signer.clone(), clock.clone(), replay, Limits::DEFAULT);
         Ok(Self {
             identity,
@@ -220,6 +226,8 @@ impl HostDaemon {
             state: Mutex::new(state),
             measuring: Mutex::default(),
             enforcing: Mutex::default(),
+            restarting: Mutex::default(),
+            looked_at,
             telling: Mutex::default(),
             silences: AtomicU64::new(0),
             takings: Mutex::default(),

@@ -139,6 +139,11 @@ impl Hypervisor for Enforcer {
         self.hypervisor.stop(name, grace_ms.min(GRACE_MAX_MS), now)
     }
 
+    fn suspend(&self, name: &str, now: Timestamp) -> Result<bool, HypervisorError> {
+        self.own("suspending the domain", name, now)?;
+        self.hypervisor.suspend(name, now)
+    }
+
     fn remove(&self, name: &str, now: Timestamp) -> Result<bool, HypervisorError> {
         self.own("removing the domain", name, now)?;
         self.hypervisor.remove(name, now)

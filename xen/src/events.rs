@@ -7,6 +7,8 @@ use tycoon_market::auctioneer::Reason;
 use tycoon_market::ids::EscrowId;
 use tycoon_market::{AccountId, Credits, PoolName, Quantity, Rate, ResourceKind, Timestamp, UniqueId};
 
+use crate::spec::DomainPath;
+
 /// The events that a host keeps; older ones are forgotten.
 pub const EVENTS_KEPT: usize = 4_096;
 /// The most events in one answer.
@@ -88,6 +90,31 @@ pub enum Happening {
         /// The rate that it bids now.
         rate: Rate,
     },
+    /// A domain that its host keeps running has ended, and nobody had asked for that.
+    Ended {
+        /// Which.
+        domain: DomainPath,
+        /// True where it was a fault of its own.
+        is_crash: bool,
+        /// When it is started again; `None` where its policy leaves it as it is.
+        restart_at: Option<Timestamp>,
+    },
+    /// A domain that had ended was started again.
+    Restarted {
+        /// Which.
+        domain: DomainPath,
+        /// How often that was within the time of its policy.
+        restarts: u32,
+    },
+    /// A domain has ended more often than its policy allows: it is not started again.
+    GaveUp {
+        /// Which.
+        domain: DomainPath,
+        /// True where the last end was a fault of its own.
+        is_crash: bool,
+        /// How often it was started again within the time of its policy.
+        restarts: u32,
+    },
     /// It is closed.
     Closed {
         /// All that was charged.
@@ -111,6 +138,9 @@ impl Happening {
             Self::Stopped { .. } => "stopped",
             Self::Deleted { .. } => "deleted",
             Self::Expired { .. } => "expired",
+            Self::Ended { .. } => "ended",
+            Self::Restarted { .. } => "restarted",
+            Self::GaveUp { .. } => "gave-up",
             Self::Closed { .. } => "closed",
         }
     }

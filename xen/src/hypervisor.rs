@@ -98,14 +98,18 @@ pub trait Hypervisor: Send + Sync {
     /// (memory, ownership), the others at its next start. True where anything changed.
     fn define(&self, spec: &DomainSpec, ownership: &Ownership, now: Timestamp) -> Result<bool, HypervisorError>;
 
-    /// The domain runs. True where it had to be started. Its memory is taken from now on, and its volumes must
-    /// exist.
+    /// The domain runs. True where it had to be started, or had to go on after it was suspended. Its memory is taken from
+    /// now on, and its volumes must exist.
     fn start(&self, name: &str, now: Timestamp) -> Result<bool, HypervisorError>;
 
     /// The domain is asked to shut down and destroyed where it does not within `grace_ms` milliseconds. True where
     /// it ran. On return it is stopped or still shutting down; after the grace it is stopped. A call for a domain
     /// that is shutting down already can only shorten its grace.
     fn stop(&self, name: &str, grace_ms: u64, now: Timestamp) -> Result<bool, HypervisorError>;
+
+    /// The domain stands still in memory: it keeps that and uses no CPU, until it is started. True where it ran. One that does
+    /// not run is refused; one that is about to come up or to shut down fails, and can be asked again.
+    fn suspend(&self, name: &str, now: Timestamp) -> Result<bool, HypervisorError>;
 
     /// The domain, its definition and its volumes are gone; a running one is destroyed first. True where there was
     /// anything. Foreign domains are refused.

@@ -14,6 +14,7 @@ pub mod market;
 pub mod owner;
 pub mod policy;
 pub mod protocol;
+pub mod restart;
 pub mod spec;
 #[cfg(feature = "host")]
 pub mod spec_check;

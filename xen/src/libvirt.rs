@@ -136,6 +136,10 @@ impl Hypervisor for LibvirtHost {
         Ok(was_asked)
     }
 
+    fn suspend(&self, name: &str, _: Timestamp) -> Result<bool, HypervisorError> {
+        self.host.suspend(name)
+    }
+
     fn remove(&self, name: &str, _: Timestamp) -> Result<bool, HypervisorError> {
         self.host.remove(name)
     }

@@ -209,6 +209,10 @@ impl Hypervisor for MemoryHost {
         self.change(Some(now), |state| state.stop(name, grace_ms))
     }
 
+    fn suspend(&self, name: &str, now: Timestamp) -> Result<bool, HypervisorError> {
+        self.change(Some(now), |state| state.suspend(name))
+    }
+
     fn remove(&self, name: &str, now: Timestamp) -> Result<bool, HypervisorError> {
         self.change(Some(now), |state| state.remove(name))
     }

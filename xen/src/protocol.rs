@@ -66,6 +66,15 @@ pub enum Request {
         /// How long it may take to shut down, in milliseconds.
         grace_ms: u64,
     },
+    /// The domain stands still in memory until it is asked to run. One that does not run is refused.
+    EnsureSuspended {
+        /// The pool.
+        pool: PoolName,
+        /// The generation of the plan that asks.
+        generation: u64,
+        /// The domain.
+        path: DomainPath,
+    },
     /// The domain is gone, and its volumes but for those that are to be kept.
     EnsureAbsent {
         /// The pool.

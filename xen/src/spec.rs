@@ -9,6 +9,8 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use tycoon_market::{AccountId, PoolName};
 
+use crate::restart::RestartPolicy;
+
 /// A domain as it should be. Two specs are the same domain where their digests are equal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,6 +37,9 @@ pub struct DomainSpec {
     /// Which of its volumes stay on the host when it is removed.
     #[serde(default, skip_serializing_if = "KeepVolumes::is_never")]
     pub keep_volumes: KeepVolumes,
+    /// How its host runs it. Hosts that know of none need not hear of the usual ones.
+    #[serde(default, skip_serializing_if = "RunRules::are_usual")]
+    pub rules: RunRules,
 }
 
 impl DomainSpec {
@@ -94,6 +99,16 @@ impl DomainSpec {
         if !self.keep_volumes.is_never() {
             field("keep-volumes", self.keep_volumes.word());
         }
+        if self.rules.is_capped {
+            field("capped", "yes");
+        }
+        if let Some(restart) = &self.rules.restart {
+            field("restart", restart.after.word());
+            field("times", &restart.times.to_string());
+            for span in [restart.within, restart.backoff, restart.max_backoff] {
+                field("span", &span.micros().to_string());
+            }
+        }
         let mut digest = [0; 16];
         digest.copy_from_slice(&hash.finalize()[..16]);
         SpecDigest(u128::from_be_bytes(digest))
@@ -115,6 +130,31 @@ pub struct Boot {
     pub ramdisk: Option<String>,
     /// Arguments added to the kernel's command line.
     pub kernel_args: Vec<String>,
+}
+
+/// How a host runs a domain, beside what the domain is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunRules {
+    /// When it is started again after it ended by itself; never where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<RestartPolicy>,
+    /// True where it never uses more CPU than its share, also where nobody else wants it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_capped: bool,
+}
+
+/// What the usual rules say need not be written.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+impl RunRules {
+    /// True where nothing in particular is asked for.
+    pub fn are_usual(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A disk as it should be.
@@ -474,6 +514,7 @@ mod tests {
             nics: vec![NicSpec::dhcp("eth0")],
             cloud_init: CloudInit::default(),
             keep_volumes: KeepVolumes::default(),
+            rules: RunRules::default(),
         }
     }
 

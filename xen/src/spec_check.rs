@@ -53,6 +53,9 @@ pub fn check(spec: &DomainSpec) -> Result<(), String> {
         }
     }
     let is_argument = |text: &String| text.len() <= KERNEL_ARG_BYTES_MAX && text.bytes().all(|b| b.is_ascii_graphic());
+    if let Some(fault) = spec.rules.restart.and_then(|restart| restart.fault()) {
+        return refused(format!("`{}`: {fault}", spec.path));
+    }
     match spec.boot.kernel_args.iter().find(|argument| !is_argument(argument)) {
         Some(argument) => wrong("kernel argument", argument, "one word of printable characters"),
         None => Ok(()),
@@ -115,7 +118,9 @@ pub fn is_exported_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Boot, CloudInit, KeepVolumes, NicSpec, VolumeSpec};
+    use crate::restart::{RESTARTS_MAX, RestartAfter, RestartPolicy};
+    use crate::spec::{Boot, CloudInit, KeepVolumes, NicSpec, RunRules, VolumeSpec};
+    use tycoon_market::TimeSpan;
 
     fn volume(name: &str) -> VolumeSpec {
         VolumeSpec::plain(name, 1 << 30)
@@ -137,6 +142,7 @@ mod tests {
             nics: vec![NicSpec::dhcp("eth0")],
             cloud_init: CloudInit::default(),
             keep_volumes: KeepVolumes::default(),
+            rules: RunRules::default(),
         }
     }
 
@@ -148,7 +154,17 @@ mod tests {
     #[test]
     fn what_could_leave_its_place_or_fill_the_host_is_refused() {
         type Change = fn(&mut DomainSpec);
-        let changes: [(&str, Change); 13] = [
+        let changes: [(&str, Change); 14] = [
+            ("restarts without end", |s| {
+                let span = TimeSpan::from_seconds(1);
+                s.rules.restart = Some(RestartPolicy {
+                    after: RestartAfter::AnyEnd,
+                    times: RESTARTS_MAX + 1,
+                    within: span,
+                    backoff: span,
+                    max_backoff: span,
+                });
+            }),
             ("too many disks", |s| s.volumes = vec![volume("root"); VOLUMES_MAX + 1]),
             ("too many interfaces", |s| s.nics = vec![s.nics[0].clone(); NICS_MAX + 1]),
             ("too many arguments", |s| s.boot.kernel_args = vec!["quiet".into(); KERNEL_ARGS_MAX + 1]),

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 use tycoon_market::{TimeSpan, Timestamp};
 
+use crate::restart::RestartReport;
 use crate::spec::{DomainSpec, KeepVolumes, Ownership, VolumeSpec};
 
 /// The state of a domain.
@@ -39,7 +40,7 @@ impl DomainState {
             Self::Stopped => "stopped",
             Self::Booting => "booting",
             Self::Running => "running",
-            Self::Paused => "paused",
+            Self::Paused => "suspended",
             Self::ShuttingDown => "shutting down",
             Self::Crashed => "crashed",
         }
@@ -86,6 +87,9 @@ pub struct DomainStatus {
     /// What is kept, where the domain was removed and only volumes are left of it; `None` for a domain that is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<Kept>,
+    /// How it fared with its restart policy, where it has one. The host's daemon knows that, not its hypervisor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarts: Option<RestartReport>,
 }
 
 /// Volumes that stay on a host after their domain was removed, whole and marked with its owner, until a domain of the

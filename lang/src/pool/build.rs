@@ -314,6 +314,7 @@ impl Contents {
                     _ => RestartWhen::OnFailure,
                 },
                 times: whole(restart, "times").unwrap_or(3),
+                within: span_of(restart, "within"),
                 backoff: span_of(restart, "backoff"),
                 max_backoff: span_of(restart, "max-backoff"),
             }),

@@ -203,6 +203,8 @@ pub struct Restart {
     pub when: RestartWhen,
     /// How often at most.
     pub times: u32,
+    /// The time in which that is counted.
+    pub within: TimeSpan,
     /// The wait before the first restart; it doubles.
     pub backoff: TimeSpan,
     /// The longest wait.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tycoon_xen::spec::DomainPath;
+use tycoon_xen::status::DomainState;
 
 use super::Draft;
 use super::deals::Deal;
@@ -38,6 +39,7 @@ impl Draft<'_> {
                     spec: domain.spec.as_ref(),
                     change: &domain.change,
                     starts: starts.contains(&domain.path),
+                    is_suspended: self.is_suspended(&domain.path),
                 })
                 .collect();
             let mut ready = prepare_host(&mut steps, &deal.plan, &work, deal.first_bid.as_ref(), &removals);
@@ -58,6 +60,11 @@ impl Draft<'_> {
             finish_host(&mut steps, &deal.plan, prepared, &started, deal.first_bid.is_some());
         }
         Ok(steps.into_vec())
+    }
+
+    fn is_suspended(&self, path: &DomainPath) -> bool {
+        let now = self.domains.get(path).and_then(|placed| placed.now);
+        now.is_some_and(|status| status.state == DomainState::Paused)
     }
 
     /// Which domains each domain starts after.

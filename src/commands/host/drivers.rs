@@ -60,6 +60,9 @@ pub struct SimulatedArgs {
     /// How long a domain of a simulated host takes to start [default: 0s]
     #[arg(long, value_name = "TIME")]
     pub boot_time: Option<String>,
+    /// Domains of a simulated host crash so long after their start, to try restarts [default: never]
+    #[arg(long, value_name = "TIME")]
+    pub crash_after: Option<String>,
 }
 
 impl SimulatedArgs {
@@ -80,9 +83,14 @@ impl SimulatedArgs {
             return Err(Failure::new(Exit::Usage, format!("`cpus` is {cpus}")).help("write a number from 1 to 4096"));
         }
         let boot_time = text(&self.boot_time, "boot-time", "0s");
-        let boot_time = parse_duration(&boot_time, Timestamp::default()).map_err(|error| {
-            Failure::new(Exit::Usage, format!("`boot-time`: {error}")).help("write a time such as 5s")
-        })?;
+        let time = |text: &str, name: &str| {
+            parse_duration(text, Timestamp::default()).map_err(|error| {
+                Failure::new(Exit::Usage, format!("`{name}`: {error}")).help("write a time such as 5s")
+            })
+        };
+        let boot_time = time(&boot_time, "boot-time")?;
+        let crash_after = self.crash_after.as_deref().or_else(|| settings.text("crash-after"));
+        let crash_after = crash_after.map(|text| time(text, "crash-after")).transpose()?;
         let images = text(&self.images, "images", "std:tiny,debian-12");
         Ok(MemoryHostConfig {
             cpus,
@@ -90,6 +98,7 @@ impl SimulatedArgs {
             control_memory_bytes: CONTROL_MEMORY_BYTES,
             disk_bytes: size(&self.disk, "disk", "100GiB")?,
             boot_time: boot_time.min(TimeSpan::from_seconds(3_600)),
+            crash_after,
             images: images.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect(),
             network: PrivateNetwork::numbered(1),
             ..MemoryHostConfig::default()

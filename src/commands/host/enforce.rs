@@ -30,7 +30,8 @@ use crate::site::store;
 /// Where it listens unless told otherwise.
 pub const USUAL_SOCKET: &str = "/run/tycoon/enforce.sock";
 /// The settings.
-const SETTINGS: &[&str] = &["socket", "driver", "users", "store", "cpus", "memory", "disk", "images", "boot-time"];
+const SETTINGS: &[&str] =
+    &["socket", "driver", "users", "store", "cpus", "memory", "disk", "images", "boot-time", "crash-after"];
 
 /// What has the domains.
 #[derive(Clone, Debug, PartialEq, Eq)]

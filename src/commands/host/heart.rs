@@ -18,11 +18,15 @@ use super::serve::one_line;
 use super::steady_clock::{SteadyClock, Step};
 use super::stop::Stop;
 
+/// How often it is looked whether a domain is to be started again.
+const KEEP: Duration = Duration::from_millis(250);
+
 /// A thread that beats until it is stopped.
 pub struct Heart {
     stop: Arc<Stop>,
     heart: JoinHandle<()>,
     teller: JoinHandle<()>,
+    keeper: JoinHandle<()>,
 }
 
 /// What beats.
@@ -53,6 +57,13 @@ impl Heart {
         let (teller, asked) = sync_channel(1);
         let telling = daemon.clone();
         let tell = move || asked.into_iter().for_each(|()| telling.tell());
+        // Starting a domain takes long: the market does not wait for it.
+        let (kept, ending) = (daemon.clone(), stop.clone());
+        let keep = move || {
+            while !ending.wait(KEEP) {
+                kept.restart_due();
+            }
+        };
         let last = Instant::now();
         let mut beating = Beating { daemon, hypervisor, policy, clock, announcing, teller, last, has_failed: false };
         let beat = move || {
@@ -67,7 +78,8 @@ impl Heart {
         };
         let teller = thread::Builder::new().name("teller".into()).spawn(tell)?;
         let heart = thread::Builder::new().name("heart".into()).spawn(beat)?;
-        Ok(Self { stop, heart, teller })
+        let keeper = thread::Builder::new().name("keeper".into()).spawn(keep)?;
+        Ok(Self { stop, heart, teller, keeper })
     }
 
     /// Stops, once a beat that has begun is done, and the bank has been told what it is being told.
@@ -76,6 +88,7 @@ impl Heart {
         // They fail only by a panic, of which its own message has told. With the heart ends who asks the teller.
         let _ = self.heart.join();
         let _ = self.teller.join();
+        let _ = self.keeper.join();
     }
 }
 

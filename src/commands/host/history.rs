@@ -180,7 +180,8 @@ fn follow(chosen: &Chosen, deadline: Option<Instant>, tell: &Sender<Told>) {
     }
 }
 
-fn show(host: &str, event: &HostEvent, output: &Output) {
+/// Shows one event of a host, as it happens.
+pub fn show(host: &str, event: &HostEvent, output: &Output) {
     if output.json {
         let mut value = json!(event);
         if let Some(object) = value.as_object_mut() {
@@ -221,8 +222,27 @@ fn details(event: &HostEvent) -> String {
         Happening::Expired { rate } => {
             format!("bids {} per hour from now on", super::account::number(rate.credits_per_hour()))
         }
+        Happening::Ended { domain, is_crash, restart_at } => {
+            let next = restart_at.map_or_else(
+                || "stays as it is".to_owned(),
+                |at| match at.since(event.at) {
+                    wait if wait.is_zero() => "starts again at once".to_owned(),
+                    wait => format!("starts again in {}", show_duration(wait)),
+                },
+            );
+            format!("{domain} {}, {next}", end(*is_crash))
+        }
+        Happening::Restarted { domain, restarts } => format!("{domain}, restart {restarts} of late"),
+        Happening::GaveUp { domain, is_crash, restarts } => {
+            format!("{domain} {} again after {} restarts: it stays as it is", end(*is_crash), restarts)
+        }
         Happening::Closed { charged, refunded } => {
             format!("charged {}, returned {}", charged.rounded(6), refunded.rounded(6))
         }
     }
+}
+
+/// How a domain ended.
+const fn end(is_crash: bool) -> &'static str {
+    if is_crash { "crashed" } else { "ended by itself" }
 }

@@ -11,7 +11,7 @@ mod driver;
 mod drivers;
 mod enforce;
 mod heart;
-mod history;
+pub mod history;
 mod install;
 mod local_users;
 mod member;

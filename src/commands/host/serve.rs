@@ -65,6 +65,7 @@ const SETTINGS: &[&str] = &[
     "disk",
     "images",
     "boot-time",
+    "crash-after",
 ];
 
 /// The settings of a host in the file `path`.

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use tycoon_market::auctioneer::AccountState;
-use tycoon_market::{HostAccountId, ResourceKind};
+use tycoon_market::{HostAccountId, Quantity, ResourceKind};
 
 use super::{HostDaemon, alone};
 use crate::hypervisor::HypervisorError;
-use crate::status::DomainStatus;
+use crate::status::{DomainState, DomainStatus};
 
 /// The scheduler weight of all CPU of a host; an account's share of it is divided among its domains.
 const WEIGHT_OF_ALL: f64 = 60_000.0;
@@ -20,8 +20,8 @@ enum Duty {
     Remove,
     /// It does not pay any more: they are shut down, and keep their disks.
     Stop,
-    /// It has this part of all CPU.
-    Share(f64),
+    /// It has so much CPU of so much.
+    Share { cpu: Quantity, of: Quantity },
     /// Nothing. Either it has no right to run anything, or this memory has never heard of it: then it was lost or
     /// replaced, and nothing is known against the domains.
     Nothing,
@@ -35,7 +35,8 @@ impl HostDaemon {
     /// anew for each account.
     pub(super) fn enforce(&self) {
         let _one_at_a_time = alone(&self.enforcing);
-        let domains = match self.hypervisor.domains(self.clock.now()) {
+        let looked_at = self.clock.now();
+        let domains = match self.hypervisor.domains(looked_at) {
             Ok(domains) => domains,
             Err(error) => return self.faults.note(self.clock.now(), "listing the domains", &error),
         };
@@ -46,18 +47,21 @@ impl HostDaemon {
                 by_account.entry(HostAccountId::new(own.account, own.pool.clone())).or_default().push(domain);
             }
         }
+        let mut running = Vec::new();
         for (id, domains) in &by_account {
             match self.duty(id) {
                 Duty::Remove => self.remove_all(domains),
                 Duty::Stop => self.stop_all(domains),
-                Duty::Share(share) => {
-                    self.set_weights(share, domains);
+                Duty::Share { cpu, of } => {
+                    running.extend(domains.iter().copied());
+                    self.set_weights(cpu, of, domains);
                     self.stop_without_address(id, domains);
                 }
                 Duty::Nothing => {}
             }
         }
         self.note_removed(&by_account);
+        self.keep(&domains, &running, looked_at);
     }
 
     fn duty(&self, id: &HostAccountId) -> Duty {
@@ -66,8 +70,8 @@ impl HostDaemon {
             None if state.closed.contains_key(id) => Duty::Remove,
             Some(AccountState::Stopped { .. }) => Duty::Stop,
             Some(AccountState::Active | AccountState::Warned { .. }) => {
-                let capacity = state.auctioneer.config().capacity_of(ResourceKind::Cpu).amount().max(1) as f64;
-                Duty::Share(state.auctioneer.share_of(id, ResourceKind::Cpu).amount() as f64 / capacity)
+                let of = state.auctioneer.config().capacity_of(ResourceKind::Cpu);
+                Duty::Share { cpu: state.auctioneer.share_of(id, ResourceKind::Cpu), of }
             }
             None | Some(AccountState::Idle | AccountState::Waiting) => Duty::Nothing,
         }
@@ -94,7 +98,11 @@ impl HostDaemon {
     }
 
     fn stop_all(&self, domains: &[&DomainStatus]) {
-        for domain in domains.iter().filter(|domain| domain.state.is_active()) {
+        for domain in domains {
+            self.note_stopped(&domain.name);
+            if !domain.state.is_active() {
+                continue;
+            }
             let stopped = self.hypervisor.stop(&domain.name, SHUTDOWN_GRACE_MS, self.clock.now());
             self.note_fault("stopping", &domain.name, stopped);
         }
@@ -110,20 +118,26 @@ impl HostDaemon {
         self.stop_all(&stopped);
     }
 
-    fn set_weights(&self, share: f64, domains: &[&DomainStatus]) {
-        let running = || domains.iter().filter(|domain| domain.state.is_active());
+    /// Divides the share of an account, `cpu` of `of`, among its running domains by their virtual CPUs. Those that are not to
+    /// burst have a cap besides, in whole percent of a CPU, and at least one.
+    fn set_weights(&self, cpu: Quantity, of: Quantity, domains: &[&DomainStatus]) {
+        let uses_cpu = |domain: &&&DomainStatus| domain.state.is_active() && domain.state != DomainState::Paused;
+        let running = || domains.iter().filter(uses_cpu);
         let vcpus: u64 = running().map(|domain| u64::from(domain.vcpus)).sum();
         for domain in running() {
             let part = f64::from(domain.vcpus) / vcpus.max(1) as f64;
+            let share = cpu.amount() as f64 / of.amount().max(1) as f64;
             let weight = (share * part * WEIGHT_OF_ALL).round().clamp(1.0, 65_535.0) as u16;
-            if weight != domain.weight {
-                let set = self.hypervisor.set_cpu(&domain.name, weight, domain.cap_percent, self.clock.now());
+            let is_capped = domain.spec.as_ref().is_some_and(|spec| spec.rules.is_capped);
+            let cap = if is_capped { cap_percent(cpu, domain.vcpus, vcpus) } else { 0 };
+            if (weight, cap) != (domain.weight, domain.cap_percent) {
+                let set = self.hypervisor.set_cpu(&domain.name, weight, cap, self.clock.now());
                 self.note_fault("setting the CPU weight of", &domain.name, set);
             }
         }
     }
 
-    fn note_fault<T>(&self, what: &str, domain: &str, outcome: Result<T, HypervisorError>) {
+    pub(super) fn note_fault<T>(&self, what: &str, domain: &str, outcome: Result<T, HypervisorError>) {
         if let Err(error) = outcome {
             self.faults.note(self.clock.now(), &format!("{what} {domain}"), &error);
         }
@@ -141,4 +155,10 @@ impl HostDaemon {
             }
         }
     }
+}
+
+/// The cap of a domain with `vcpus` of the `all` virtual CPUs among which `cpu` is divided, in whole percent of one CPU.
+fn cap_percent(cpu: Quantity, vcpus: u32, all: u64) -> u32 {
+    let part = u128::from(cpu.amount()) * u128::from(vcpus) * 100 / u128::from(all.max(1));
+    u32::try_from(part / u128::from(Quantity::from_cpus(1).amount())).unwrap_or(u32::MAX).max(1)
 }

@@ -63,7 +63,7 @@ impl Needs {
 
 /// What a request wants of a domain.
 #[derive(Clone, Copy)]
-enum Wanted<'a> {
+pub(super) enum Wanted<'a> {
     /// That it is as the spec says.
     Made(&'a DomainSpec),
     /// That it runs.
@@ -98,7 +98,7 @@ impl Wanted<'_> {
 }
 
 /// Ends the taking when it is dropped.
-struct TakingGuard<'a> {
+pub(super) struct TakingGuard<'a> {
     daemon: &'a HostDaemon,
     number: u64,
 }
@@ -153,6 +153,7 @@ impl HostDaemon {
                     .hypervisor
                     .start(&domain.name, self.clock.now())
                     .map_err(|error| failed("starting the domain", error))?;
+                self.note_wanted(&domain);
                 self.enforce();
                 self.ensured(account, &pool, &path, changed)
             }
@@ -161,18 +162,34 @@ impl HostDaemon {
                 let grace_ms = grace_ms.min(SHUTDOWN_GRACE_MAX_MS);
                 let changed = match self.own_domain(account, &pool, &path)? {
                     None => false,
-                    Some(domain) => self
-                        .hypervisor
-                        .stop(&domain.name, grace_ms, self.clock.now())
-                        .map_err(|error| failed("stopping the domain", error))?,
+                    Some(domain) => {
+                        self.note_unwanted(&domain.name)?;
+                        let stopped = self.hypervisor.stop(&domain.name, grace_ms, self.clock.now());
+                        stopped.map_err(|error| failed("stopping the domain", error))?
+                    }
                 };
+                self.ensured(account, &pool, &path, changed)
+            }
+            Request::EnsureSuspended { pool, generation, path } => {
+                self.check_generation(account, &pool, generation)?;
+                let domain = self.own_domain(account, &pool, &path)?;
+                let Some(domain) = domain else { return Err(HostError::NoDomain { pool, path }) };
+                let changed = self
+                    .hypervisor
+                    .suspend(&domain.name, self.clock.now())
+                    .map_err(|error| failed("suspending the domain", error))?;
+                // The others of the account have its part of the CPU.
+                self.enforce();
                 self.ensured(account, &pool, &path, changed)
             }
             Request::EnsureAbsent { pool, generation, path, keep } => {
                 self.check_generation(account, &pool, generation)?;
                 let changed = match self.own_domain(account, &pool, &path)? {
                     None => false,
-                    Some(domain) => self.end(&domain, &keep).map_err(|error| failed("removing the domain", error))?,
+                    Some(domain) => {
+                        self.note_unwanted(&domain.name)?;
+                        self.end(&domain, &keep).map_err(|error| failed("removing the domain", error))?
+                    }
                 };
                 self.ensured(account, &pool, &path, changed)
             }
@@ -213,11 +230,20 @@ impl HostDaemon {
             domains = self.all_domains()?;
         }
         domains.retain(is_its);
+        self.tell_restarts(&mut domains);
         domains.sort_by(|a, b| {
             let key = |status: &DomainStatus| status.ownership.as_ref().map(|own| (own.pool.clone(), own.path.clone()));
             key(a).cmp(&key(b))
         });
         Ok(Answer::Domains { domains })
+    }
+
+    /// Adds to what the hypervisor says how the domains fared with their restart policies.
+    fn tell_restarts(&self, domains: &mut [DomainStatus]) {
+        let (state, now) = (self.lock(), self.clock.now());
+        for domain in domains {
+            domain.restarts = state.restart_report(domain, now);
+        }
     }
 
     fn all_domains(&self) -> Result<Vec<DomainStatus>, HostError> {
@@ -247,7 +273,9 @@ impl HostDaemon {
         path: &DomainPath,
         changed: bool,
     ) -> Result<Answer, HostError> {
-        Ok(Answer::Ensured { changed, domain: self.own_domain(account, pool, path)? })
+        let mut domain = self.own_domain(account, pool, path)?;
+        self.tell_restarts(domain.as_mut_slice());
+        Ok(Answer::Ensured { changed, domain })
     }
 
     /// Refuses plans older than the newest seen, and notes a newer one durably. Where nothing is remembered of the pool
@@ -298,7 +326,7 @@ impl HostDaemon {
 
     /// The account may have what is wanted of a domain of the pool: it pays, and what it has reserved is enough for that
     /// beside its other domains here, and beside what other requests are taking at this moment.
-    fn admit(
+    pub(super) fn admit(
         &self,
         account: AccountId,
         pool: &PoolName,
@@ -357,7 +385,7 @@ fn owner(account: AccountId, pool: &PoolName, generation: u64, spec: &DomainSpec
     Ownership { account, pool: pool.clone(), path: spec.path.clone(), generation, digest: spec.digest() }
 }
 
-fn failed(operation: &str, error: HypervisorError) -> HostError {
+pub(super) fn failed(operation: &str, error: HypervisorError) -> HostError {
     match error {
         HypervisorError::NameTaken(name) => HostError::NameTaken { name },
         HypervisorError::NoImage(image) => HostError::NoImage { image, available: Vec::new() },

@@ -8,6 +8,7 @@ use tycoon_market::ids::EscrowId;
 use tycoon_market::{AccountId, Credits, HostAccountId, TimeSpan, Timestamp};
 
 use super::charges::ChargeBook;
+use super::keep::Kept;
 use super::keys::KeyBook;
 use super::statements::StatementNotes;
 use crate::events::HostEvent;
@@ -42,6 +43,9 @@ pub(super) struct State {
     pub(super) cpu_marks: Option<BTreeMap<String, TimeSpan>>,
     /// What the bank is to be told of each escrow.
     pub(super) statements: BTreeMap<EscrowId, StatementNotes>,
+    /// Domains that are started again when they end, by the hypervisor's names for them.
+    #[serde(default)]
+    pub(super) kept: BTreeMap<String, Kept>,
     /// What the owner has set by command.
     #[serde(default)]
     pub(super) policy: OwnerPolicy,
@@ -104,6 +108,7 @@ impl State {
             keys: KeyBook::default(),
             cpu_marks: None,
             statements: BTreeMap::new(),
+            kept: BTreeMap::new(),
             policy: OwnerPolicy::default(),
             banned: BTreeSet::new(),
             earned: Credits::ZERO,

@@ -7,6 +7,7 @@
 //! account/…  closed/…       what is remembered of open and of closed accounts beside their money
 //! escrow/…                  what the bank is to be told of an escrow
 //! keys/…                    whose keys are whose, by account
+//! kept/…                    domains that are started again when they end, by the hypervisor's names
 //! charges/…  events/…       what was charged and what happened lately, by number
 //! log/…                     what came in since, by number
 //! ```
@@ -27,6 +28,7 @@ use tycoon_market::auctioneer::{Auctioneer, HostConfig, Part, PartChange};
 use tycoon_market::{AccountId, Credits, EscrowId, HostAccountId, HostName, TimeSpan, Timestamp};
 
 use super::charges::{ChargeBook, Charges};
+use super::keep::Kept;
 use super::keys::{AccountKeys, KeyBook};
 use super::log::Entry;
 use super::state::{AccountNotes, ClosedNotes, State, VERSION};
@@ -44,6 +46,7 @@ const ACCOUNT: &str = "account/";
 const CLOSED: &str = "closed/";
 const STATEMENT: &str = "escrow/";
 const KEYS: &str = "keys/";
+const KEPT: &str = "kept/";
 /// What the keys of the charges of an interval begin with; the number of the interval follows.
 const CHARGES: &[u8] = b"charges/";
 /// What the keys of events begin with; their number follows.
@@ -294,6 +297,7 @@ impl Store {
         state.keys = KeyBook::of(keys);
         state.cpu_marks = once.cpu_marks;
         state.statements = self.scan_by::<EscrowId, StatementNotes>(STATEMENT)?;
+        state.kept = self.scan_by::<String, Kept>(KEPT)?;
         state.policy = once.policy;
         state.banned = once.banned;
         state.earned = once.earned;
@@ -345,7 +349,7 @@ impl Store {
         let mut writing = Writing { store: self, batch: sled::Batch::default() };
         if known.is_none() {
             // What is there still is written below.
-            for prefix in [MARKET, ACCOUNT, CLOSED, STATEMENT, KEYS].map(str::as_bytes).iter().chain([&BIDS]) {
+            for prefix in [MARKET, ACCOUNT, CLOSED, STATEMENT, KEYS, KEPT].map(str::as_bytes).iter().chain([&BIDS]) {
                 for key in self.tree.scan_prefix(prefix).keys() {
                     writing.batch.remove(key.map_err(|source| self.failed("read", source))?);
                 }
@@ -362,6 +366,7 @@ impl Store {
         writing.put_changes(ACCOUNT, &state.accounts, known.map(|before| &before.accounts))?;
         writing.put_changes(CLOSED, &state.closed, known.map(|before| &before.closed))?;
         writing.put_changes(STATEMENT, &state.statements, known.map(|before| &before.statements))?;
+        writing.put_changes(KEPT, &state.kept, known.map(|before| &before.kept))?;
         if known.is_none_or(|before| before.keys != state.keys) {
             let before = known.map(|before| before.keys.by_account());
             writing.put_changes(KEYS, &state.keys.by_account(), before.as_ref())?;

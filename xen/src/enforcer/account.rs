@@ -105,6 +105,10 @@ impl Hypervisor for AccountGate {
         of_the_market("stopping the domain")
     }
 
+    fn suspend(&self, _: &str, _: Timestamp) -> Result<bool, HypervisorError> {
+        of_the_market("suspending the domain")
+    }
+
     fn remove(&self, _: &str, _: Timestamp) -> Result<bool, HypervisorError> {
         of_the_market("removing the domain")
     }

@@ -1,7 +1,7 @@
 //! What changes: definitions, starts and ends of domains.
 
 use virt::connect::Connect;
-use virt::domain::{Domain, SchedulerInfo};
+use virt::domain::{Domain, DomainState as VirtState, SchedulerInfo};
 use virt::error::ErrorNumber;
 use virt::sys;
 
@@ -176,9 +176,31 @@ impl Host {
                     run.shutdown_until_ms = Some(until);
                 }
             })?;
+            // One that is suspended hears nothing.
+            if seen.info.as_ref().is_some_and(|info| info.state.is(VirtState::Paused)) {
+                let _ = seen.domain.resume();
+            }
             // A guest that cannot hear it now is asked again, and destroyed in the end.
             let _ = seen.domain.shutdown();
             Ok(true)
+        })
+    }
+
+    pub(super) fn suspend(&self, name: &str) -> Result<bool, HypervisorError> {
+        const OPERATION: &str = "suspending the domain";
+        let _turn = self.busy.turn(name);
+        self.connection.with(OPERATION, |connect| {
+            let (seen, _) = self.own_defined(connect, name)?;
+            let runs = self.note(std::slice::from_ref(&seen))?;
+            let entry = runs.domains.get(name).cloned().unwrap_or_default();
+            match seen.state(&entry) {
+                DomainState::Paused => Ok(false),
+                DomainState::ShuttingDown => Err(failed(OPERATION, format!("`{name}` is shutting down")).into()),
+                DomainState::Stopped | DomainState::Crashed => {
+                    Err(refused(OPERATION, format!("`{name}` does not run")).into())
+                }
+                DomainState::Booting | DomainState::Running => Ok(seen.domain.suspend().map(|()| true)?),
+            }
         })
     }
 

@@ -355,6 +355,7 @@ fn status(seen: &Seen, record: Option<&DomainRecord>, runs: &Runs, neighbours: &
         adopted: record.map(|record| record.adopted.clone()).unwrap_or_default(),
         // As long as it is defined, it is there.
         kept: None,
+        restarts: None,
     }
 }
 
@@ -375,5 +376,6 @@ fn only_volumes(record: DomainRecord) -> DomainStatus {
         cap_percent: 0,
         adopted: record.adopted,
         kept: record.kept,
+        restarts: None,
     }
 }

@@ -137,7 +137,7 @@ fn number<T: FromStr<Err = std::num::ParseIntError>>(name: &str, text: &str) -> 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::spec::{Boot, CloudInit, KeepVolumes, NicSpec, SeedFile, VolumeSpec};
+    use crate::spec::{Boot, CloudInit, KeepVolumes, NicSpec, RunRules, SeedFile, VolumeSpec};
     use tycoon_market::{AccountId, PublicKey};
 
     /// Marks with whatever is hard to write.
@@ -167,6 +167,7 @@ pub(super) mod tests {
             nics: vec![NicSpec::dhcp("eth0")],
             cloud_init: CloudInit { files: vec![file], ..CloudInit::default() },
             keep_volumes: KeepVolumes::default(),
+            rules: RunRules::default(),
         };
         Marks {
             ownership: Ownership {

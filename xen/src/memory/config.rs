@@ -32,6 +32,9 @@ pub struct MemoryHostConfig {
     pub boot_time: TimeSpan,
     /// From the request to shut down until a guest is gone.
     pub shutdown_time: TimeSpan,
+    /// Domains crash so long after their start; `None` where they never do.
+    #[serde(default)]
+    pub crash_after: Option<TimeSpan>,
     /// What the guests do with the CPU they could have.
     pub demand: Demand,
     /// Makes the demand of each domain; the same seed and name give the same demand on any host.
@@ -54,6 +57,7 @@ impl Default for MemoryHostConfig {
             control_memory_bytes: 1 << 30,
             boot_time: TimeSpan::ZERO,
             shutdown_time: TimeSpan::ZERO,
+            crash_after: None,
             demand: Demand::default(),
             seed: 0,
             images: BTreeSet::new(),

@@ -3,7 +3,7 @@
 //! ```text
 //!  Stopped | Crashed --start--> Active{Booting} --boot time--> Active{Running}
 //!                                    |                              |  | stop
-//!                                    |   +-------- crash -----------+  v
+//!                                    |   +-------- crash -----------+  v         (and Active{Paused} until a start)
 //!                                    +-> Crashed        Active{ShuttingDown} --guest's time or grace--> Stopped
 //! ```
 
@@ -40,6 +40,9 @@ pub(super) struct Domain {
     /// What is kept of it, where it was removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<Kept>,
+    /// When it crashes, in microseconds of uptime, unless it ends before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crash_at: Option<u64>,
 }
 
 /// What a domain is at its next start.
@@ -82,6 +85,7 @@ pub(super) enum Life {
 pub(super) enum Phase {
     Booting { until: u64 },
     Running,
+    Paused,
     ShuttingDown { until: u64 },
 }
 
@@ -117,6 +121,7 @@ impl Domain {
             demand_ppm,
             adopted: BTreeSet::new(),
             kept: None,
+            crash_at: None,
         }
     }
 
@@ -160,7 +165,10 @@ impl Domain {
 
     /// The most CPU it uses where there is enough.
     pub(super) fn cpu_limit(&self) -> Quantity {
-        let Life::Active { vcpus, .. } = self.life else { return Quantity::ZERO };
+        let Life::Active { vcpus, phase, .. } = self.life else { return Quantity::ZERO };
+        if phase == Phase::Paused {
+            return Quantity::ZERO;
+        }
         let demand = u64::from(vcpus) * u64::from(self.demand_ppm);
         // One percent of a CPU is ten thousand micro-CPUs.
         let cap = if self.cap_percent == 0 { u64::MAX } else { u64::from(self.cap_percent) * 10_000 };
@@ -168,10 +176,14 @@ impl Domain {
     }
 
     /// When its phase ends by itself, in microseconds of uptime.
-    pub(super) const fn phase_end(&self) -> Option<u64> {
+    pub(super) fn phase_end(&self) -> Option<u64> {
         match self.life {
-            Life::Active { phase: Phase::Booting { until } | Phase::ShuttingDown { until }, .. } => Some(until),
-            Life::Active { phase: Phase::Running, .. } | Life::Stopped | Life::Crashed => None,
+            Life::Active { phase: Phase::Booting { until }, .. } => {
+                Some(self.crash_at.map_or(until, |crash_at| crash_at.min(until)))
+            }
+            Life::Active { phase: Phase::ShuttingDown { until }, .. } => Some(until),
+            Life::Active { phase: Phase::Running, .. } => self.crash_at,
+            Life::Active { phase: Phase::Paused, .. } | Life::Stopped | Life::Crashed => None,
         }
     }
 
@@ -179,9 +191,12 @@ impl Domain {
     pub(super) fn end_phase(&mut self, uptime: u64) {
         if let Life::Active { phase, .. } = &mut self.life {
             match *phase {
+                Phase::Booting { .. } | Phase::Running if self.crash_at.is_some_and(|at| at <= uptime) => {
+                    self.life = Life::Crashed;
+                }
                 Phase::Booting { until } if until <= uptime => *phase = Phase::Running,
                 Phase::ShuttingDown { until } if until <= uptime => self.life = Life::Stopped,
-                Phase::Booting { .. } | Phase::Running | Phase::ShuttingDown { .. } => {}
+                Phase::Booting { .. } | Phase::Running | Phase::Paused | Phase::ShuttingDown { .. } => {}
             }
         }
     }
@@ -194,6 +209,7 @@ impl Domain {
                 let state = match phase {
                     Phase::Booting { .. } => DomainState::Booting,
                     Phase::Running => DomainState::Running,
+                    Phase::Paused => DomainState::Paused,
                     Phase::ShuttingDown { .. } => DomainState::ShuttingDown,
                 };
                 (state, *vcpus, *memory_bytes, interfaces.as_slice())
@@ -220,6 +236,7 @@ impl Domain {
             cap_percent: self.cap_percent,
             adopted: self.adopted.iter().cloned().collect(),
             kept: self.kept.clone(),
+            restarts: None,
         }
     }
 }

@@ -30,6 +30,8 @@ pub enum Operation {
     Start,
     /// [`Hypervisor::stop`].
     Stop,
+    /// [`Hypervisor::suspend`].
+    Suspend,
     /// [`Hypervisor::remove`].
     Remove,
     /// [`Hypervisor::keep`].
@@ -42,7 +44,7 @@ pub enum Operation {
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Facts,
         Self::Domains,
         Self::Domain,
@@ -51,6 +53,7 @@ impl Operation {
         Self::Define,
         Self::Start,
         Self::Stop,
+        Self::Suspend,
         Self::Remove,
         Self::Keep,
         Self::SetCpu,
@@ -68,6 +71,7 @@ impl Operation {
             Self::Define => "defining the domain",
             Self::Start => "starting the domain",
             Self::Stop => "stopping the domain",
+            Self::Suspend => "suspending the domain",
             Self::Remove => "removing the domain",
             Self::Keep => "keeping volumes of the domain",
             Self::SetCpu => "setting the CPU weight",
@@ -243,6 +247,10 @@ impl<H: Hypervisor> Hypervisor for Faulty<H> {
 
     fn stop(&self, name: &str, grace_ms: u64, now: Timestamp) -> Result<bool, HypervisorError> {
         self.call(Operation::Stop, |host| host.stop(name, grace_ms, now))
+    }
+
+    fn suspend(&self, name: &str, now: Timestamp) -> Result<bool, HypervisorError> {
+        self.call(Operation::Suspend, |host| host.suspend(name, now))
     }
 
     fn remove(&self, name: &str, now: Timestamp) -> Result<bool, HypervisorError> {

@@ -233,10 +233,15 @@ impl State {
         const OPERATION: &str = "starting the domain";
         let uptime = self.host.clock.uptime;
         let boot_micros = self.host.config.boot_time.micros();
+        let crash_after = self.host.config.crash_after.map(TimeSpan::micros);
         let free = self.free_memory_bytes();
         let domain = self.own(name)?;
-        match &domain.life {
+        match &mut domain.life {
             Life::Active { phase: Phase::Booting { .. } | Phase::Running, .. } => return Ok(false),
+            Life::Active { phase: phase @ Phase::Paused, .. } => {
+                *phase = Phase::Running;
+                return Ok(true);
+            }
             Life::Active { phase: Phase::ShuttingDown { .. }, .. } => {
                 let reason = format!("`{name}` is still shutting down");
                 return Err(HypervisorError::Failed { operation: OPERATION.into(), reason });
@@ -255,6 +260,7 @@ impl State {
         fits(ResourceKind::Memory, free, memory_bytes)?;
         let phase = Phase::Booting { until: uptime.saturating_add(boot_micros) };
         domain.life = Life::Active { phase, vcpus, memory_bytes, interfaces };
+        domain.crash_at = crash_after.map(|micros| uptime.saturating_add(micros.max(1)));
         domain.end_phase(uptime);
         Ok(true)
     }
@@ -277,6 +283,24 @@ impl State {
         };
         domain.end_phase(uptime);
         Ok(was_asked_to)
+    }
+
+    pub(super) fn suspend(&mut self, name: &str) -> Result<bool> {
+        const OPERATION: &str = "suspending the domain";
+        let failed = |reason: String| Err(HypervisorError::Failed { operation: OPERATION.into(), reason });
+        match &mut self.own_defined(name)?.life {
+            Life::Active { phase: Phase::Paused, .. } => Ok(false),
+            Life::Active { phase: phase @ Phase::Running, .. } => {
+                *phase = Phase::Paused;
+                Ok(true)
+            }
+            Life::Active { phase: Phase::Booting { .. }, .. } => failed(format!("`{name}` is still booting")),
+            Life::Active { phase: Phase::ShuttingDown { .. }, .. } => failed(format!("`{name}` is shutting down")),
+            Life::Stopped | Life::Crashed => {
+                let reason = format!("`{name}` does not run");
+                Err(HypervisorError::Refused { operation: OPERATION.into(), reason })
+            }
+        }
     }
 
     pub(super) fn remove(&mut self, name: &str) -> Result<bool> {
@@ -431,7 +455,7 @@ fn fits(kind: ResourceKind, available: u64, asked: u64) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Boot, CloudInit, KeepVolumes};
+    use crate::spec::{Boot, CloudInit, KeepVolumes, RunRules};
     use tycoon_market::{AccountId, PublicKey};
 
     #[test]
@@ -448,6 +472,7 @@ mod tests {
             nics: vec![],
             cloud_init: CloudInit::default(),
             keep_volumes: KeepVolumes::default(),
+            rules: RunRules::default(),
         };
         let owner = |byte| Ownership {
             account: AccountId::of(&key(byte)),

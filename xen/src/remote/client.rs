@@ -66,7 +66,7 @@ impl Patience {
             | Call::Define { .. }
             | Call::SetCpu { .. }
             | Call::SetMemory { .. } => self.short,
-            Call::Start { .. } | Call::Remove { .. } | Call::Keep { .. } => self.long,
+            Call::Start { .. } | Call::Suspend { .. } | Call::Remove { .. } | Call::Keep { .. } => self.long,
             Call::Stop { grace_ms, .. } => self.long.saturating_add(Duration::from_millis(*grace_ms)),
             Call::EnsureImage { .. } | Call::EnsureVolumes { .. } => self.copying,
         }
@@ -366,6 +366,10 @@ impl Hypervisor for RemoteHypervisor {
 
     fn stop(&self, name: &str, grace_ms: u64, now: Timestamp) -> Result<bool, HypervisorError> {
         self.ensure(&Call::Stop { name: name.to_owned(), grace_ms, now })
+    }
+
+    fn suspend(&self, name: &str, now: Timestamp) -> Result<bool, HypervisorError> {
+        self.ensure(&Call::Suspend { name: name.to_owned(), now })
     }
 
     fn remove(&self, name: &str, now: Timestamp) -> Result<bool, HypervisorError> {

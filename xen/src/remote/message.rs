@@ -182,6 +182,13 @@ pub enum Call {
         /// The time.
         now: Timestamp,
     },
+    /// [`crate::hypervisor::Hypervisor::suspend`].
+    Suspend {
+        /// The hypervisor's name of the domain.
+        name: String,
+        /// The time.
+        now: Timestamp,
+    },
     /// [`crate::hypervisor::Hypervisor::remove`].
     Remove {
         /// The hypervisor's name of the domain.
@@ -232,6 +239,7 @@ impl Call {
             Self::Define { .. } => "defining the domain",
             Self::Start { .. } => "starting the domain",
             Self::Stop { .. } => "stopping the domain",
+            Self::Suspend { .. } => "suspending the domain",
             Self::Remove { .. } => "removing the domain",
             Self::Keep { .. } => "keeping volumes of the domain",
             Self::SetCpu { .. } => "setting the CPU weight",

@@ -307,6 +307,7 @@ fn perform(host: &dyn Hypervisor, call: &Call) -> Result<Reply, HypervisorError>
         Call::Start { name, now } => Reply::Ensured(host.start(name, *now)?),
         Call::Stop { name, grace_ms, now } => Reply::Ensured(host.stop(name, *grace_ms, *now)?),
         Call::Keep { name, kept, now } => Reply::Ensured(host.keep(name, kept, *now)?),
+        Call::Suspend { name, now } => Reply::Ensured(host.suspend(name, *now)?),
         Call::Remove { name, now } => Reply::Ensured(host.remove(name, *now)?),
         Call::SetCpu { name, weight, cap_percent, now } => {
             host.set_cpu(name, *weight, *cap_percent, *now)?;

@@ -67,6 +67,7 @@ fn every_call(name: &str) -> Vec<Call> {
         Call::Define { spec, ownership, now },
         Call::Start { name: name.clone(), now },
         Call::Stop { name: name.clone(), grace_ms: 0, now },
+        Call::Suspend { name: name.clone(), now },
         Call::Remove { name: name.clone(), now },
         Call::Keep {
             name: name.clone(),
@@ -87,6 +88,7 @@ fn every_call(name: &str) -> Vec<Call> {
             | Call::Define { .. }
             | Call::Start { .. }
             | Call::Stop { .. }
+            | Call::Suspend { .. }
             | Call::Remove { .. }
             | Call::Keep { .. }
             | Call::SetCpu { .. }
@@ -108,6 +110,7 @@ fn done(gate: &AccountGate, call: &Call) -> Result<Vec<String>, HypervisorError>
         Call::Define { spec, ownership, now } => gate.define(spec, ownership, *now).map(nothing),
         Call::Start { name, now } => gate.start(name, *now).map(nothing),
         Call::Stop { name, grace_ms, now } => gate.stop(name, *grace_ms, *now).map(nothing),
+        Call::Suspend { name, now } => gate.suspend(name, *now).map(nothing),
         Call::Remove { name, now } => gate.remove(name, *now).map(nothing),
         Call::Keep { name, kept, now } => gate.keep(name, kept, *now).map(nothing),
         Call::SetCpu { name, weight, cap_percent, now } => {

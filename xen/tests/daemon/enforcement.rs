@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use tycoon_market::auctioneer::{AccountState, Reason};
-use tycoon_market::{Credits, TimeSpan, Timestamp};
+use tycoon_market::bid::{Amount, Bid, Preference};
+use tycoon_market::{Credits, Quantity, ResourceKind, TimeSpan, Timestamp};
 use tycoon_xen::hypervisor::Hypervisor;
 use tycoon_xen::memory::{Fault, FaultPlan, Faulty, Operation};
-use tycoon_xen::protocol::HostError;
+use tycoon_xen::protocol::{HostError, Request};
+use tycoon_xen::spec::{DomainSpec, RunRules};
 use tycoon_xen::status::DomainState;
 
 use super::scene::*;
@@ -216,5 +218,88 @@ fn a_dead_hypervisor_does_not_make_the_bank_believe_that_the_host_is_dead() {
     assert_eq!(code(scene.close(ALICE, "hello")), "host.hypervisor");
     let escrow = scene.account(ALICE, "hello").unwrap().escrows[0].escrow;
     assert_eq!(scene.escrow(escrow).end, None);
+    scene.check_money();
+}
+
+/// A domain that is not to burst stays within its share of an idle machine, and the cap follows the share.
+#[test]
+fn a_cap_holds_where_nobody_else_wants_the_cpu_and_follows_the_share() {
+    let scene = Scene::new();
+    let capped = |name: &str, is_capped| {
+        let rules = RunRules { is_capped, ..RunRules::default() };
+        DomainSpec { rules, vcpus: 2, ..spec(name) }
+    };
+    scene.fund(ALICE, "hello", "200");
+    scene.bid(ALICE, "hello", bid(100 * HOUR, 1)).unwrap();
+    scene.start(ALICE, "hello", &capped("web.0", true));
+    scene.pass(10);
+    let share = || scene.account(ALICE, "hello").unwrap().allocation[&ResourceKind::Cpu].amount();
+    let used_in_an_hour = || {
+        let before = scene.domain(ALICE, "hello").unwrap().cpu_time.micros();
+        scene.pass(HOUR);
+        scene.domain(ALICE, "hello").unwrap().cpu_time.micros() - before
+    };
+    let cap = || u64::from(scene.domain(ALICE, "hello").unwrap().cap_percent) * 10_000;
+    // The most that the bid takes: one CPU of its two.
+    assert_eq!((share(), cap()), (1_000_000, 1_000_000));
+    assert_eq!(used_in_an_hour(), HOUR * 1_000_000, "it wants two CPUs, and has one");
+
+    // Bob takes nearly everything.
+    scene.fund(BOB, "hello", "900");
+    let mut much = bid(10 * HOUR, 1);
+    much = with_cpus(much, 4);
+    scene.bid(BOB, "hello", much).unwrap();
+    scene.pass(10);
+    let less = share();
+    assert!(less < 900_000 && less > cap() - 1 && less - cap() < 10_000, "{less} {}", cap());
+    assert_eq!(used_in_an_hour(), HOUR * cap(), "Bob has nothing that runs, and Alice no more than her share");
+
+    // What changes its mind bursts from the next interval on.
+    let request = making("hello", &capped("web.0", false)).remove(2);
+    scene.ask(ALICE, request).unwrap();
+    scene.pass(10);
+    assert_eq!(cap(), 0);
+    assert_eq!(used_in_an_hour(), HOUR * 2_000_000);
+    scene.check_money();
+}
+
+/// The same bid for up to so many CPUs.
+fn with_cpus(bid: Bid, cpus: u64) -> Bid {
+    let mut preferences = bid.preferences().clone();
+    let all = Amount::Quantity(Quantity::from_cpus(cpus));
+    preferences.insert(ResourceKind::Cpu, Preference::new(100.0, Amount::Quantity(Quantity::new(100_000)), all));
+    Bid::new(bid.duration(), preferences).unwrap()
+}
+
+/// What is suspended uses no CPU, so that the rest of its account has all of the share, and the money lasts longer.
+#[test]
+fn a_suspended_domain_leaves_its_cpu_to_the_others_and_costs_less() {
+    let scene = Scene::new();
+    scene.fund(ALICE, "hello", "100");
+    scene.bid(ALICE, "hello", bid(100 * HOUR, 2)).unwrap();
+    scene.start(ALICE, "hello", &spec("web.0"));
+    scene.start(ALICE, "hello", &spec("web.1"));
+    let charged_in_an_hour = || {
+        let before = scene.account(ALICE, "hello").unwrap().charged;
+        scene.pass(HOUR);
+        scene.account(ALICE, "hello").unwrap().charged.checked_sub(before).unwrap()
+    };
+    let weight = |path: &str| {
+        let found = scene.domains().into_iter().find(|domain| domain.name.contains(path)).unwrap();
+        (found.state, found.weight)
+    };
+    let busy = charged_in_an_hour();
+    let half = weight("web.0").1;
+    let request =
+        |path: &str| Request::EnsureSuspended { pool: pool("hello"), generation: 1, path: path.parse().unwrap() };
+    scene.ask(ALICE, request("web.1")).unwrap();
+    assert_eq!(weight("web.1").0, DomainState::Paused);
+    assert!(weight("web.0").1.abs_diff(2 * half) <= 1, "{} {half}", weight("web.0").1);
+    scene.ask(ALICE, request("web.0")).unwrap();
+    scene.pass(10);
+    let idle = charged_in_an_hour();
+    assert!(idle < busy && idle > Credits::ZERO, "memory and disk are paid for: {idle} after {busy}");
+    scene.ask(ALICE, making("hello", &spec("web.0")).pop().unwrap()).unwrap();
+    assert_eq!(weight("web.0").0, DomainState::Running);
     scene.check_money();
 }

@@ -6,6 +6,7 @@ mod description;
 mod enforcement;
 mod enforcer;
 mod entry;
+mod keep;
 mod kept;
 mod keys;
 mod market_data;

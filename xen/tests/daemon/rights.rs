@@ -25,6 +25,7 @@ fn every_request(generation: u64) -> Vec<Request> {
         Request::EnsureDomain { pool: pool.clone(), generation, spec },
         Request::EnsureRunning { pool: pool.clone(), generation, path: path.clone() },
         Request::EnsureStopped { pool: pool.clone(), generation, path: path.clone(), grace_ms: 0 },
+        Request::EnsureSuspended { pool: pool.clone(), generation, path: path.clone() },
         Request::EnsureAbsent { pool: pool.clone(), generation, path: path.clone(), keep: vec!["root".into()] },
         Request::EnsureNothingKept { pool, path },
     ];
@@ -37,6 +38,7 @@ fn every_request(generation: u64) -> Vec<Request> {
             | Request::EnsureDomain { .. }
             | Request::EnsureRunning { .. }
             | Request::EnsureStopped { .. }
+            | Request::EnsureSuspended { .. }
             | Request::EnsureAbsent { .. }
             | Request::EnsureNothingKept { .. } => {}
         }
@@ -150,6 +152,10 @@ impl Hypervisor for Colliding {
 
     fn stop(&self, name: &str, grace_ms: u64, now: Timestamp) -> Result<bool, HypervisorError> {
         self.inner.stop(&self.touch(name), grace_ms, now)
+    }
+
+    fn suspend(&self, name: &str, now: Timestamp) -> Result<bool, HypervisorError> {
+        self.inner.suspend(&self.touch(name), now)
     }
 
     fn remove(&self, name: &str, now: Timestamp) -> Result<bool, HypervisorError> {

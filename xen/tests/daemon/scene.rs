@@ -26,7 +26,7 @@ use tycoon_xen::hypervisor::Hypervisor;
 use tycoon_xen::market::{AccountReport, BidRequest, CloseReport, RefundRequest};
 use tycoon_xen::memory::{Demand, MemoryHost, MemoryHostConfig};
 use tycoon_xen::protocol::{Answer, HostError, Request};
-use tycoon_xen::spec::{Boot, CloudInit, DomainPath, DomainSpec, KeepVolumes, NicSpec, VolumeSpec};
+use tycoon_xen::spec::{Boot, CloudInit, DomainPath, DomainSpec, KeepVolumes, NicSpec, RunRules, VolumeSpec};
 use tycoon_xen::status::DomainStatus;
 
 pub const GIB: u64 = 1 << 30;
@@ -460,6 +460,7 @@ pub fn spec(path: &str) -> DomainSpec {
         nics: vec![NicSpec::dhcp("eth0")],
         cloud_init: CloudInit::default(),
         keep_volumes: KeepVolumes::default(),
+        rules: RunRules::default(),
     }
 }
 

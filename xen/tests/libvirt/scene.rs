@@ -9,7 +9,7 @@ use tycoon_market::{AccountId, PublicKey, Timestamp};
 use tycoon_xen::hypervisor::{Hypervisor, HypervisorError};
 use tycoon_xen::libvirt::LibvirtHost;
 use tycoon_xen::machine::Machine;
-use tycoon_xen::spec::{Boot, CloudInit, DomainSpec, KeepVolumes, NicSpec, Ownership, VolumeSpec};
+use tycoon_xen::spec::{Boot, CloudInit, DomainSpec, KeepVolumes, NicSpec, Ownership, RunRules, VolumeSpec};
 
 use super::folder_storage::FolderStorage;
 
@@ -87,6 +87,7 @@ pub fn spec(path: &str) -> DomainSpec {
         nics: vec![NicSpec::dhcp("eth0")],
         cloud_init: CloudInit::default(),
         keep_volumes: KeepVolumes::default(),
+        rules: RunRules::default(),
     }
 }
 

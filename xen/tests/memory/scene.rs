@@ -3,7 +3,7 @@
 use tycoon_market::{AccountId, PublicKey, Timestamp};
 use tycoon_xen::hypervisor::Hypervisor;
 use tycoon_xen::memory::{Demand, MemoryHost, MemoryHostConfig};
-use tycoon_xen::spec::{Boot, CloudInit, DomainSpec, KeepVolumes, NicSpec, Ownership, VolumeSpec};
+use tycoon_xen::spec::{Boot, CloudInit, DomainSpec, KeepVolumes, NicSpec, Ownership, RunRules, VolumeSpec};
 
 pub const GIB: u64 = 1 << 30;
 pub const MIB: u64 = 1 << 20;
@@ -59,6 +59,7 @@ pub fn spec(path: &str) -> DomainSpec {
         nics: vec![NicSpec::dhcp("eth0")],
         cloud_init: CloudInit::default(),
         keep_volumes: KeepVolumes::default(),
+        rules: RunRules::default(),
     }
 }
 

@@ -81,6 +81,10 @@ impl Hypervisor for Gate {
         no_domain(name)
     }
 
+    fn suspend(&self, name: &str, _: Timestamp) -> Result<bool, HypervisorError> {
+        no_domain(name)
+    }
+
     fn remove(&self, _: &str, _: Timestamp) -> Result<bool, HypervisorError> {
         Ok(false)
     }

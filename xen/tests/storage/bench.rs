@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tycoon_market::{AccountId, PublicKey};
 use tycoon_xen::machine::{AddressRange, BridgeExport, DiskFormat, ImageExport, Machine, StoreExport, StoreKind};
-use tycoon_xen::spec::{Boot, CloudInit, DomainSpec, KeepVolumes, NicSpec, Ownership, VolumeSpec};
+use tycoon_xen::spec::{Boot, CloudInit, DomainSpec, KeepVolumes, NicSpec, Ownership, RunRules, VolumeSpec};
 use tycoon_xen::storage::MachineStorage;
 
 pub const MIB: u64 = 1 << 20;
@@ -118,6 +118,7 @@ pub fn spec(path: &str) -> DomainSpec {
         nics: vec![NicSpec::dhcp("eth0")],
         cloud_init: CloudInit::default(),
         keep_volumes: KeepVolumes::default(),
+        rules: RunRules::default(),
     }
 }
 

@@ -1,0 +1,101 @@
+//! What a host keeps alive, lets stand still and holds within its share, on real Xen.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::lab::{Lab, hello_of};
+
+/// The only domain of the pool, as `status` tells it.
+fn web(lab: &Lab) -> Value {
+    lab.json(&["status", "hello"])["domains"][0].clone()
+}
+
+/// Waits until the domain is as it should be.
+fn wait_for(lab: &Lab, what: &str, is_there: impl Fn(&Value) -> bool) -> Value {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        let web = web(lab);
+        if is_there(&web) {
+            return web;
+        }
+        assert!(Instant::now() < deadline, "{what} does not come: {web}");
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// A panic inside is a crash, which the next command mends as the policy says; and no oftener.
+#[test]
+#[ignore = "needs the lab: `make test`"]
+fn a_domain_that_panics_is_started_again_and_given_up_in_the_end() {
+    let lab = Lab::prepared(1, "fast");
+    let kept = "memory \"128MiB\"\n        restart on-failure times=1 within=\"1h\" backoff=\"1s\"";
+    lab.write("hello.kdl", &hello_of(1).replace("memory \"128MiB\"", kept));
+    lab.tycoon(&["up", "hello.kdl"]).ok();
+    lab.is_up("hello", 1);
+    // The shell answers before the kernel ends.
+    let panic = "(sleep 1; echo c > /proc/sysrq-trigger) > /dev/null 2>&1 < /dev/null &";
+    lab.tycoon(&["ssh", "hello/web.0", panic]).ok();
+    let again = wait_for(&lab, "the restart", |web| web["restarts"]["count"] == 1);
+    assert_eq!(again["restarts"]["given_up"], false, "{again}");
+    lab.is_up("hello", 1);
+    lab.tycoon(&["ssh", "hello/web.0", panic]).ok();
+    let left = wait_for(&lab, "the end of patience", |web| web["restarts"]["given_up"] == true);
+    assert_eq!(left["state"], "crashed", "{left}");
+    lab.tycoon(&["host", "history", "all"]).ok().says(&["ended", "restarted", "gave-up"]);
+    lab.tycoon(&["up", "hello.kdl"]).ok();
+    lab.is_up("hello", 1);
+    lab.tycoon(&["down", "hello"]).ok();
+    lab.settled_balance();
+}
+
+/// What stands still uses no CPU and goes on with all that was in its memory; a cap holds on an idle machine.
+#[test]
+#[ignore = "needs the lab: `make test`"]
+fn a_domain_stands_still_and_goes_on_and_stays_within_its_cap() {
+    let lab = Lab::prepared(1, "fast");
+    let capped = "memory \"128MiB\"\n        burst #false";
+    lab.write("hello.kdl", &hello_of(1).replace("memory \"128MiB\"", capped));
+    lab.tycoon(&["up", "hello.kdl"]).ok();
+    lab.is_up("hello", 1);
+    let cpu = "xl sched-credit2 2>/dev/null | awk '/hello/ { print $NF }'; xl sched-credit 2>/dev/null | awk '/hello/ { print $NF }'";
+    let cap = lab.on(1, cpu);
+    assert!(cap.split_whitespace().any(|cap| cap.parse::<u32>().is_ok_and(|cap| cap > 0)), "it has no cap: {cap:?}");
+
+    lab.tycoon(&["ssh", "hello/web.0", "echo kept > /dev/shm/note 2>/dev/null || echo kept > /tmp/note"]).ok();
+    lab.tycoon(&["suspend", "hello/web.0"]).ok().says(&["suspended"]);
+    assert!(lab.on(1, "virsh list | grep hello").contains("paused"));
+    lab.tycoon(&["status", "hello"]).ok().says(&["suspended"]);
+    let used = "virsh domstats --cpu-total $(virsh list --name | grep hello) | awk -F= '/cpu.time/ { print $2 }'";
+    let before = lab.on(1, used);
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(lab.on(1, used), before, "it uses CPU while it is suspended");
+    lab.tycoon(&["plan", "hello.kdl"]).ok().says(&["suspended"]);
+    lab.tycoon(&["resume", "hello"]).ok();
+    lab.is_up("hello", 1);
+    lab.tycoon(&["ssh", "hello/web.0", "cat /dev/shm/note 2>/dev/null || cat /tmp/note"]).ok().says(&["kept"]);
+    lab.tycoon(&["suspend", "hello"]).ok();
+    lab.tycoon(&["down", "hello"]).ok();
+    lab.settled_balance();
+}
+
+/// Who has shut a domain down from inside enters it again with one command.
+#[test]
+#[ignore = "needs the lab: `make test`"]
+fn a_stopped_or_suspended_domain_is_started_by_whoever_enters_it() {
+    let lab = Lab::prepared(1, "fast");
+    lab.write("hello.kdl", &hello_of(1));
+    lab.tycoon(&["up", "hello.kdl"]).ok();
+    lab.is_up("hello", 1);
+    let off = "(sleep 1; poweroff -f) > /dev/null 2>&1 < /dev/null &";
+    lab.tycoon(&["ssh", "hello/web.0", off]).ok();
+    wait_for(&lab, "its end", |web| web["state"] == "stopped");
+    lab.tycoon(&["ssh", "hello/web.0", "hostname"]).ended(1).says(&["is stopped", "--start"]);
+    let entered = lab.tycoon(&["ssh", "--start", "hello/web.0", "hostname"]).ok();
+    assert_eq!(entered.stdout.trim(), "web-0");
+    lab.tycoon(&["suspend", "hello/web.0"]).ok();
+    let entered = lab.tycoon(&["ssh", "--start", "hello/web.0", "hostname"]).ok();
+    assert_eq!(entered.stdout.trim(), "web-0");
+    lab.tycoon(&["down", "hello"]).ok();
+    lab.settled_balance();
+}
