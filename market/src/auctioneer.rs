@@ -12,6 +12,7 @@
 mod account;
 mod accounts;
 mod advance;
+mod by_kind;
 mod calls;
 mod charge;
 mod config;
@@ -44,6 +45,7 @@ use crate::{Credits, EscrowId, HostAccountId, Quantity, Rate, ResourceKind, Time
 use self::account::Account;
 pub use self::account::{AccountState, Reason, ReceiptTotals};
 use self::accounts::Accounts;
+use self::by_kind::ByKind;
 use self::charge::Lines;
 pub use self::charge::{ChargeFor, ChargeLine, add_line};
 pub use self::config::{ConfigError, HostConfig, UniqueSale};
@@ -106,7 +108,7 @@ struct ClosedReceipt {
 /// What of an account is compared before and after an event.
 #[derive(Default)]
 struct Before {
-    shares: BTreeMap<ResourceKind, Quantity>,
+    shares: ByKind<Quantity>,
     charged: Credits,
     oldest_open: usize,
 }
@@ -114,7 +116,7 @@ struct Before {
 impl Before {
     fn of(account: &Account) -> Self {
         let (charged, oldest_open) = (account.money.charged(), account.money.oldest_open());
-        Self { shares: account.shares.clone(), charged, oldest_open }
+        Self { shares: account.shares, charged, oldest_open }
     }
 }
 
@@ -184,7 +186,7 @@ impl Auctioneer {
             if let Some(account) = self.accounts.get(id)
                 && account.shares != old.shares
             {
-                effects.push(Effect::Allocate { account: id.clone(), shares: account.shares.clone() });
+                effects.push(Effect::Allocate { account: id.clone(), shares: account.shares.to_map() });
             }
         }
         for effect in effects.iter_mut() {
@@ -209,7 +211,7 @@ impl Auctioneer {
         Ok(match event {
             Event::Open { account } => self.accounts.contains_key(account),
             Event::Fund { account, receipt, amount, .. } => self.is_credited(account, *receipt, *amount)?,
-            Event::Bid { account, bid } => self.account_of(account)?.bid.as_ref() == Some(bid),
+            Event::Bid { account, bid } => self.account_of(account)?.bid.as_deref() == Some(bid),
             Event::ReleaseQuote { account } => !self.quotes.contains_key(account),
             Event::SetBasePrice { kind, rate } => self.config.base_price.get(kind) == Some(rate),
             Event::SetCapacity { kind, capacity } => self.config.capacity.get(kind) == Some(capacity),

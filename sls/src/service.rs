@@ -21,14 +21,14 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tycoon_market::{HostId, PublicKey, TimeSpan, Timestamp};
 use tycoon_rpc::events::{self, LAST_EVENT_ID};
 use tycoon_rpc::{
-    Call, Clock, Limits, PeerAddress, Problem, Receiver, ReplayPolicy, Service, Signer, receiver, routes,
+    Begun, Call, Clock, Limits, PeerAddress, Problem, Receiver, ReplayPolicy, Service, Signer, receiver, routes,
 };
 
 use crate::fields::Field;
@@ -566,6 +566,14 @@ impl Service for SlsService {
     fn handle(&self, request: Request<Vec<u8>>) -> Response<Vec<u8>> {
         let knows = |key: &PublicKey| self.read().registry.get(&HostId::of(key)).is_some();
         self.receiver.serve(request, knows, |call| self.answer(call))
+    }
+
+    /// Who registers or withdraws is answered at once. What is asked may have to look at every host.
+    fn begin(self: Arc<Self>, request: Request<Vec<u8>>) -> Begun {
+        if request.method() == Method::GET {
+            return Begun::Waits(request);
+        }
+        Begun::Answering(Box::pin(async move { self.handle(request) }))
     }
 }
 

@@ -1,10 +1,11 @@
 //! One host account.
 
-use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::by_kind::ByKind;
 use super::money::Money;
 use super::unique_lots::UniqueBids;
 use crate::fine::{FineCredits, decimal};
@@ -99,9 +100,10 @@ pub(super) struct Account {
     /// that was saved before there was this.
     #[serde(default)]
     pub(super) settled_at: Option<Timestamp>,
-    pub(super) bid: Option<Bid>,
+    /// Shared by all copies of the account: it changes less often than what it brings.
+    pub(super) bid: Option<Arc<Bid>>,
     /// b_r of each resource: fixed when bid, funding or refund change it.
-    pub(super) rates: BTreeMap<ResourceKind, Rate>,
+    pub(super) rates: ByKind<Rate>,
     /// Its bids on unique resources, and what it holds.
     #[serde(default)]
     pub(super) unique: UniqueBids,
@@ -110,13 +112,13 @@ pub(super) struct Account {
     /// The account spends no faster than this.
     pub(super) highest_rate: Option<Rate>,
     /// Reserved resources that are kept for it, whatever the auction says.
-    pub(super) held: BTreeMap<ResourceKind, Quantity>,
+    pub(super) held: ByKind<Quantity>,
     /// The result of the last auction.
-    pub(super) shares: BTreeMap<ResourceKind, Quantity>,
+    pub(super) shares: ByKind<Quantity>,
     /// What it pays for its shares when it uses them: its bid, or more where it was topped up.
-    pub(super) paid: BTreeMap<ResourceKind, Rate>,
+    pub(super) paid: ByKind<Rate>,
     /// What CPU and network cost since the last tick, if they were fully used.
-    pub(super) unmeasured: BTreeMap<ResourceKind, Unmeasured>,
+    pub(super) unmeasured: ByKind<Unmeasured>,
     /// What was spent since the last tick all the same, in fine credits, and in what time: the escrows limit both
     /// together.
     #[serde(default, with = "decimal")]
@@ -124,7 +126,7 @@ pub(super) struct Account {
     #[serde(default)]
     pub(super) meanwhile: TimeSpan,
     /// Memory and disk that its domains had at the last tick.
-    pub(super) in_use: BTreeMap<ResourceKind, Quantity>,
+    pub(super) in_use: ByKind<Quantity>,
 }
 
 /// Time and money since the last tick for which the use is not known yet.
@@ -153,17 +155,17 @@ impl Account {
             money: Money::default(),
             settled_at: Some(now),
             bid: None,
-            rates: BTreeMap::new(),
+            rates: ByKind::new(),
             unique: UniqueBids::default(),
             expires_at: None,
             highest_rate: None,
-            held: BTreeMap::new(),
-            shares: BTreeMap::new(),
-            paid: BTreeMap::new(),
-            unmeasured: BTreeMap::new(),
+            held: ByKind::new(),
+            shares: ByKind::new(),
+            paid: ByKind::new(),
+            unmeasured: ByKind::new(),
             spent_meanwhile: 0,
             meanwhile: TimeSpan::ZERO,
-            in_use: BTreeMap::new(),
+            in_use: ByKind::new(),
         }
     }
 
@@ -174,7 +176,7 @@ impl Account {
 
     /// b of one resource.
     pub(super) fn rate_of(&self, kind: ResourceKind) -> Rate {
-        self.rates.get(&kind).copied().unwrap_or_default()
+        self.rates.of(kind)
     }
 
     /// Σ b over all resources.
@@ -183,11 +185,11 @@ impl Account {
     }
 
     pub(super) fn held_of(&self, kind: ResourceKind) -> Quantity {
-        self.held.get(&kind).copied().unwrap_or_default()
+        self.held.of(kind)
     }
 
     pub(super) fn share_of(&self, kind: ResourceKind) -> Quantity {
-        self.shares.get(&kind).copied().unwrap_or_default()
+        self.shares.of(kind)
     }
 
     /// What the account may owe for the time since the last tick.
@@ -227,13 +229,13 @@ impl Account {
         self.money.contingency = aside;
         let duration = bid.duration();
         self.unique.restart();
-        self.bid = Some(bid);
+        self.bid = Some(Arc::new(bid));
         self.spread(duration, now);
     }
 
     /// Spreads the money over the bid's own duration again, after funds came or went.
     pub(super) fn spread_over_bid(&mut self, now: Timestamp) {
-        match self.bid.as_ref().map(Bid::duration) {
+        match self.bid.as_ref().map(|bid| bid.duration()) {
             Some(duration) => self.spread(duration, now),
             None => self.highest_rate = self.money.highest_rate(),
         }

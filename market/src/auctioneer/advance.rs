@@ -24,11 +24,17 @@ pub(super) struct Measure<'a> {
     pub(super) only_listed: bool,
 }
 
-/// What an account spends, in fine credits per microsecond.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Drain {
+/// How fast an account spends, in fine credits per microsecond.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pace {
     pub(super) bid: u128,
     pub(super) top_up: u128,
+}
+
+/// What an account spends, and on what.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Drain {
+    pub(super) pace: Pace,
     /// What both are made of: those of topping up first.
     pub(super) parts: Vec<Part>,
 }
@@ -64,11 +70,13 @@ impl Drain {
             let sum = if matches!(part.item, ChargeFor::TopUp(_)) { &mut top_up } else { &mut bid };
             *sum = sum.saturating_add(part.pace);
         }
-        Self { bid, top_up, parts }
+        Self { pace: Pace { bid, top_up }, parts }
     }
+}
 
+impl Pace {
     /// When an account that is settled up to `from` has used up what it bids with, or what it has set aside.
-    fn end(&self, account: &Account, from: Timestamp) -> Option<Timestamp> {
+    fn end(self, account: &Account, from: Timestamp) -> Option<Timestamp> {
         let (bid, aside) = (account.money.bid.units(), account.money.contingency.units());
         let on_bid = if aside == 0 { self.bid.saturating_add(self.top_up) } else { self.bid };
         let runs_out = |(funds, pace): (u128, u128)| {
@@ -233,7 +241,7 @@ impl Auctioneer {
             None => None,
         };
         let mut parts = Vec::with_capacity(8);
-        for (&kind, &paid) in &account.paid {
+        for (&kind, &paid) in account.paid.iter() {
             let bid = account.rate_of(kind).min(paid).picos_per_second();
             let top_up = paid.picos_per_second() - bid;
             let share = account.share_of(kind);
@@ -267,6 +275,21 @@ impl Auctioneer {
         Drain::of(parts, account.highest_rate.map(whole))
     }
 
+    /// How fast an account spends as long as it is not known what it uses: what [`Auctioneer::drain`] says then.
+    fn pace(&self, account: &Account) -> Pace {
+        let full = |rate: Rate| u128::from(rate.picos_per_second()) * u128::from(PPM);
+        let (mut bid, mut top_up) = (full(account.unique.paid), 0_u128);
+        for (&kind, &paid) in account.paid.iter().filter(|(kind, _)| kind.is_reserved()) {
+            let own = account.rate_of(kind).min(paid);
+            bid = bid.saturating_add(full(own));
+            top_up = top_up.saturating_add(full(paid).saturating_sub(full(own)));
+        }
+        // What tops up comes first.
+        let limit = account.highest_rate.map_or(u128::MAX, full);
+        let top_up = top_up.min(limit);
+        Pace { bid: bid.min(limit - top_up), top_up }
+    }
+
     /// max(0.1, min(used/share, 1)) in parts per million.
     pub(super) fn degree_of_use(&self, used: u128, share: u128) -> u32 {
         let degree = match used.saturating_mul(u128::from(PPM)).checked_div(share) {
@@ -288,8 +311,8 @@ impl Auctioneer {
     /// The next time at which something changes by itself, where the accounts spend as `drains` say.
     fn next_change(&self, drains: &[Drain]) -> Timestamp {
         let accounts = self.accounts.values().zip(drains);
-        let due =
-            accounts.filter_map(|(account, drain)| earlier(due_at(account), drain.end(account, self.accounted_at)));
+        let due = accounts
+            .filter_map(|(account, drain)| earlier(due_at(account), drain.pace.end(account, self.accounted_at)));
         let losers = self.accounts.values().filter_map(|account| self.next_withdrawal(account));
         let next = due.chain(losers).min().unwrap_or(Timestamp::from_micros(i64::MAX));
         next.min(self.next_change_beside_accounts()).max(self.accounted_at)
@@ -302,7 +325,7 @@ impl Auctioneer {
     }
 
     /// When an account changes by itself, if nothing else changes.
-    pub(super) fn due_of(&self, id: &HostAccountId, account: &Account) -> Option<Timestamp> {
+    pub(super) fn due_of(&self, account: &Account) -> Option<Timestamp> {
         let settled_at = account.settled_at.unwrap_or(self.accounted_at);
         if has_run_dry(account) || self.is_out_of_funds(account) {
             return Some(settled_at);
@@ -310,7 +333,7 @@ impl Auctioneer {
         let spent = if account.paid.is_empty() && account.unique.paid == Rate::ZERO {
             None
         } else {
-            self.drain(id, account, None).end(account, settled_at)
+            self.pace(account).end(account, settled_at)
         };
         earlier(earlier(due_at(account), spent), self.next_withdrawal(account))
     }
@@ -352,7 +375,7 @@ impl Auctioneer {
                 AccountState::Warned { reason, stop_at } if stop_at <= now => {
                     let delete_at = stop_at.plus(self.config.disk_grace);
                     account.state = AccountState::Stopped { reason, delete_at };
-                    account.held.retain(|kind, _| *kind == ResourceKind::Disk);
+                    account.held.retain(|kind| kind == ResourceKind::Disk);
                     effects.push(Effect::Stop { account: id.clone(), reason, delete_at });
                 }
                 AccountState::Stopped { reason, delete_at } if delete_at <= now => {

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::account::{self, Account, AccountState, Reason};
+use super::by_kind::ByKind;
 use super::event::Effect;
 use super::one_bid::Demand;
 use super::quote::Quote;
@@ -36,7 +37,7 @@ impl Auctioneer {
         check_amount(amount)?;
         let receipts_max = self.config.receipts_max;
         let account = self.account_mut(id)?;
-        let (demand, shares) = (Demand::of(account), account.shares.clone());
+        let (demand, shares) = (Demand::of(account), account.shares);
         if account.evicted {
             return Err(Refusal::Evicted);
         }
@@ -69,7 +70,7 @@ impl Auctioneer {
         if draining && before != AccountState::Active {
             return Err(Refusal::Draining);
         }
-        let (demand, shares) = (Demand::of(account), account.shares.clone());
+        let (demand, shares) = (Demand::of(account), account.shares);
         account.set_bid(bid, now);
         let entitled = self.resolve_for(id, &demand, now, effects)?;
         self.check_admitted(id, before, entitled)?;
@@ -116,7 +117,7 @@ impl Auctioneer {
         if amount > refundable {
             return Err(Refusal::NotSoMuch { amount, refundable });
         }
-        let (demand, shares) = (Demand::of(account), account.shares.clone());
+        let (demand, shares) = (Demand::of(account), account.shares);
         let receipts = account.money.refund(amount);
         account.spread_over_bid(now);
         effects.push(Effect::Refunded { account: id.clone(), amount, receipts });
@@ -194,11 +195,11 @@ impl Auctioneer {
     }
 
     /// A call must not take memory or disk away that the caller's own domains have.
-    fn check_in_use(&self, id: &HostAccountId, before: &BTreeMap<ResourceKind, Quantity>) -> Result<(), Refusal> {
+    fn check_in_use(&self, id: &HostAccountId, before: &ByKind<Quantity>) -> Result<(), Refusal> {
         let account = self.account_of(id)?;
-        for (&kind, &used) in &account.in_use {
+        for (&kind, &used) in account.in_use.iter() {
             let share = account.share_of(kind);
-            let had = before.get(&kind).copied().unwrap_or_default();
+            let had = before.of(kind);
             if share < used && share < had {
                 return Err(Refusal::BelowUse { kind, used, share });
             }

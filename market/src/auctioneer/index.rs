@@ -2,6 +2,7 @@
 //! state: it is not saved, and a market that was read from its state does the same without it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::Auctioneer;
 use super::account::{Account, AccountState};
@@ -13,7 +14,7 @@ use crate::{HostAccountId, ResourceKind, Timestamp};
 pub(super) struct Index {
     is_made: bool,
     /// Who may bid on each resource, or hold something of it.
-    bidders: BTreeMap<ResourceKind, BTreeSet<HostAccountId>>,
+    bidders: BTreeMap<ResourceKind, Arc<BTreeSet<HostAccountId>>>,
     /// True where nobody can come or go because of what others do: whoever can pay has what she asks for, and nothing
     /// is held beyond what there is.
     pub(super) is_calm: bool,
@@ -31,7 +32,7 @@ impl PartialEq for Index {
 impl Index {
     /// Who may bid on `kind`, or hold something of it, in the order of ids.
     pub(super) fn bidders(&self, kind: ResourceKind) -> impl Iterator<Item = &HostAccountId> {
-        self.bidders.get(&kind).into_iter().flatten()
+        self.bidders.get(&kind).into_iter().flat_map(|bidders| bidders.iter())
     }
 
     /// True where `id` is one of them.
@@ -44,7 +45,7 @@ impl Index {
         for kind in kinds_of(account) {
             let bidders = self.bidders.entry(kind).or_default();
             if !bidders.contains(id) {
-                bidders.insert(id.clone());
+                Arc::make_mut(bidders).insert(id.clone());
             }
         }
     }
@@ -52,14 +53,14 @@ impl Index {
     /// Forgets an account that bids on `kind` no longer.
     pub(super) fn remove_from(&mut self, kind: ResourceKind, id: &HostAccountId) {
         if let Some(bidders) = self.bidders.get_mut(&kind) {
-            bidders.remove(id);
+            Arc::make_mut(bidders).remove(id);
         }
     }
 
     /// Forgets an account.
     pub(super) fn remove(&mut self, id: &HostAccountId) {
-        for bidders in self.bidders.values_mut() {
-            bidders.remove(id);
+        for bidders in self.bidders.values_mut().filter(|bidders| bidders.contains(id)) {
+            Arc::make_mut(bidders).remove(id);
         }
     }
 
@@ -106,13 +107,13 @@ impl Auctioneer {
 
     /// When the first account changes by itself.
     pub(super) fn first_due(&self) -> Timestamp {
-        let due = self.accounts.iter().filter_map(|(id, account)| self.due_of(id, account)).min();
+        let due = self.accounts.values().filter_map(|account| self.due_of(account)).min();
         due.unwrap_or(Timestamp::from_micros(i64::MAX))
     }
 }
 
 /// The resources that an account bids on, or holds something of.
 pub(super) fn kinds_of(account: &Account) -> BTreeSet<ResourceKind> {
-    let bid = account.bid.iter().flat_map(|bid| bid.preferences().keys());
-    bid.chain(account.held.keys()).chain(account.shares.keys()).chain(account.paid.keys()).copied().collect()
+    let bid = account.bid.iter().flat_map(|bid| bid.preferences().keys().copied());
+    bid.chain(account.held.keys().chain(account.shares.keys()).chain(account.paid.keys()).copied()).collect()
 }

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::account::{Account, AccountState, total};
+use super::by_kind::ByKind;
 use super::event::Effect;
 use super::index::kinds_of;
 use super::plan::{Role, Verdict, exceeds, minimum, solvent};
@@ -76,7 +77,7 @@ impl Auctioneer {
         // Nothing is due of addresses and ports, so that who holds them stays.
         self.forget_long_free(now);
         for id in change.verdicts.keys() {
-            let due = self.accounts.get(id).and_then(|account| self.due_of(id, account));
+            let due = self.accounts.get(id).and_then(|account| self.due_of(account));
             self.index.note_due(due);
         }
         Ok(can_pay)
@@ -91,9 +92,9 @@ impl Auctioneer {
         let verdict_of = |account: &Account, role| Verdict {
             entitled: role == Role::Active,
             role,
-            held: account.held.clone(),
-            shares: account.shares.clone(),
-            paid: account.paid.clone(),
+            held: account.held,
+            shares: account.shares,
+            paid: account.paid,
         };
         let mut change = Change { prices: Vec::new(), verdicts: BTreeMap::new(), gone: Vec::new() };
         match (account.state, self.can_pay(account)) {
@@ -119,8 +120,7 @@ impl Auctioneer {
                 without.remove(taker);
                 let rate = self.rate_to_pay(taker, kind, role, bidder, rate);
                 let account = self.accounts.get(taker)?;
-                let is_same =
-                    account.share_of(kind) == share && account.paid.get(&kind).copied().unwrap_or_default() == rate;
+                let is_same = account.share_of(kind) == share && account.paid.of(kind) == rate;
                 if is_same && !change.verdicts.contains_key(taker) {
                     continue;
                 }
@@ -155,8 +155,8 @@ impl Auctioneer {
         id: &HostAccountId,
         account: &Account,
         kinds: &BTreeSet<ResourceKind>,
-    ) -> Option<BTreeMap<ResourceKind, Quantity>> {
-        let mut held = account.held.clone();
+    ) -> Option<ByKind<Quantity>> {
+        let mut held = account.held;
         for &kind in kinds {
             let capacity = self.config.capacity_of(kind);
             let wanted = minimum(account, kind, capacity);
@@ -200,7 +200,7 @@ impl Auctioneer {
         for taker in self.index.bidders(kind) {
             let account = self.accounts.get(taker)?;
             let (role, held) = match verdicts.get(taker) {
-                Some(own) if taker == id => (own.role, own.held.get(&kind).copied().unwrap_or_default()),
+                Some(own) if taker == id => (own.role, own.held.of(kind)),
                 _ => (Role::of(account.state), account.held_of(kind)),
             };
             if let Some(bidder) = self.bidder(account, kind, role, held) {
@@ -227,13 +227,9 @@ impl Auctioneer {
     }
 }
 
-fn set_or_remove<T>(map: &mut BTreeMap<ResourceKind, T>, kind: ResourceKind, value: Option<T>) {
+fn set_or_remove<T: Copy + Default>(map: &mut ByKind<T>, kind: ResourceKind, value: Option<T>) {
     match value {
-        Some(value) => {
-            map.insert(kind, value);
-        }
-        None => {
-            map.remove(&kind);
-        }
+        Some(value) => map.insert(kind, value),
+        None => map.remove(&kind),
     }
 }

@@ -13,6 +13,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::account::{Account, AccountState, Reason, total};
+use super::by_kind::ByKind;
 use super::event::Effect;
 use super::quote::cost_at;
 use super::{Auctioneer, auction_of};
@@ -57,18 +58,18 @@ struct Seat<'a> {
     account: &'a Account,
     entitled: bool,
     role: Role,
-    held: BTreeMap<ResourceKind, Quantity>,
-    shares: BTreeMap<ResourceKind, Quantity>,
-    paid: BTreeMap<ResourceKind, Rate>,
+    held: ByKind<Quantity>,
+    shares: ByKind<Quantity>,
+    paid: ByKind<Rate>,
 }
 
 /// What an account gets by the plan.
 pub(super) struct Verdict {
     pub(super) entitled: bool,
     pub(super) role: Role,
-    pub(super) held: BTreeMap<ResourceKind, Quantity>,
-    pub(super) shares: BTreeMap<ResourceKind, Quantity>,
-    pub(super) paid: BTreeMap<ResourceKind, Rate>,
+    pub(super) held: ByKind<Quantity>,
+    pub(super) shares: ByKind<Quantity>,
+    pub(super) paid: ByKind<Rate>,
 }
 
 impl Auctioneer {
@@ -132,9 +133,9 @@ impl Auctioneer {
             _ => {}
         }
         account.state = state;
-        account.held.clone_from(&verdict.held);
-        account.shares.clone_from(&verdict.shares);
-        account.paid.clone_from(&verdict.paid);
+        account.held = verdict.held;
+        account.shares = verdict.shares;
+        account.paid = verdict.paid;
     }
 
     /// The prices, what each account gets, and whether more is held than there is.
@@ -156,9 +157,9 @@ impl Auctioneer {
             account,
             entitled: !account.evicted && solvent(&self.config.capacity, account),
             role: Role::of_outsider(account.state),
-            held: account.held.clone(),
-            shares: BTreeMap::new(),
-            paid: BTreeMap::new(),
+            held: account.held,
+            shares: ByKind::new(),
+            paid: ByKind::new(),
         }
     }
 
@@ -184,7 +185,7 @@ impl Auctioneer {
         if entitled.iter().all(|&index| seats[index].account.highest_rate.is_none()) {
             return None;
         }
-        let mut paid: BTreeMap<usize, Vec<Rate>> = BTreeMap::new();
+        let mut paid = vec![Rate::ZERO; seats.len()];
         for (&kind, &capacity) in &self.config.capacity {
             let mut takers = Vec::new();
             let mut bidders = Vec::new();
@@ -197,12 +198,13 @@ impl Auctioneer {
             }
             let outcome = self.auction(kind, &bidders);
             for ((index, bidder), rate) in takers.into_iter().zip(bidders).zip(outcome.rates) {
-                paid.entry(index).or_default().push(self.at_most_quoted(seats[index].id, kind, bidder, rate));
+                let rate = self.at_most_quoted(seats[index].id, kind, bidder, rate);
+                paid[index] = total([&paid[index], &rate]);
             }
         }
         let too_dear = entitled.into_iter().filter(|index| {
             let account = seats[*index].account;
-            let paid = total(paid.get(index).into_iter().flatten().chain(account.unique.rates.values()));
+            let paid = total([&paid[*index]].into_iter().chain(account.unique.rates.values()));
             paid > account.rate() && account.highest_rate.is_some_and(|highest| paid > highest)
         });
         too_dear.min_by_key(|&index| (seats[index].account.rate(), Reverse(seats[index].account.sequence)))
@@ -475,10 +477,10 @@ fn reason_of(account: &Account, solvent: bool) -> Reason {
 }
 
 fn held(seat: &Seat<'_>, kind: ResourceKind) -> Quantity {
-    seat.held.get(&kind).copied().unwrap_or_default()
+    seat.held.of(kind)
 }
 
-fn set(held: &mut BTreeMap<ResourceKind, Quantity>, kind: ResourceKind, quantity: Quantity) {
+fn set(held: &mut ByKind<Quantity>, kind: ResourceKind, quantity: Quantity) {
     if quantity > Quantity::ZERO {
         held.insert(kind, quantity);
     } else {

@@ -47,17 +47,17 @@ impl Auctioneer {
 
     /// Settles all accounts.
     pub(super) fn settle_all(&mut self) {
-        self.settle_where(|_, _, account, now| !account.unsettled(now).is_zero());
+        self.settle_where(|_, account, now| !account.unsettled(now).is_zero());
     }
 
     /// Settles the accounts that change by themselves by now.
     pub(super) fn settle_due(&mut self) {
-        self.settle_where(|market, id, account, now| market.due_of(id, account).is_some_and(|due| due <= now));
+        self.settle_where(|market, account, now| market.due_of(account).is_some_and(|due| due <= now));
     }
 
-    fn settle_where(&mut self, which: impl Fn(&Self, &HostAccountId, &Account, Timestamp) -> bool) {
+    fn settle_where(&mut self, which: impl Fn(&Self, &Account, Timestamp) -> bool) {
         let now = self.accounted_at;
-        let chosen = self.accounts.iter().filter(|(id, account)| which(self, id, account, now));
+        let chosen = self.accounts.iter().filter(|(_, account)| which(self, account, now));
         let ids: Vec<HostAccountId> = chosen.map(|(id, _)| id.clone()).collect();
         for id in ids {
             self.settle(&id);
@@ -86,7 +86,7 @@ impl Auctioneer {
             let usage = measure.usage.get(&id).copied().unwrap_or_default();
             let Some(account) = self.accounts.get(&id) else { continue };
             let mut parts = Vec::new();
-            for (&kind, unmeasured) in &account.unmeasured {
+            for (&kind, unmeasured) in account.unmeasured.iter() {
                 let time = u128::from(unmeasured.time.micros());
                 let part = used(&usage, kind).saturating_mul(time) / gap;
                 let over = part.saturating_sub(unmeasured.share);
@@ -156,19 +156,19 @@ pub(super) fn spend(
 /// Notes what the CPU and network of a stretch cost if they were fully used.
 fn note_unmeasured(account: &mut Account, span: TimeSpan, drain: &Drain) {
     let micros = u128::from(span.micros());
-    let spent = drain.bid.saturating_add(drain.top_up).saturating_mul(micros);
+    let spent = drain.pace.bid.saturating_add(drain.pace.top_up).saturating_mul(micros);
     account.spent_meanwhile = account.spent_meanwhile.saturating_add(spent);
     account.meanwhile = TimeSpan::from_micros(account.meanwhile.micros().saturating_add(span.micros()));
     // CPU counts for whoever runs, also without a bid on it: what is used beyond the share has its price.
     let runs = Role::of(account.state) != Role::Out;
     for kind in ResourceKind::ALL.into_iter().filter(|kind| !kind.is_reserved()) {
-        let paid = account.paid.get(&kind).copied().unwrap_or_default();
+        let paid = account.paid.of(kind);
         if paid == Rate::ZERO && !(runs && kind == ResourceKind::Cpu) {
             continue;
         }
         let bid = account.rate_of(kind).min(paid).picos_per_second();
         let share = account.share_of(kind).amount();
-        let noted = account.unmeasured.entry(kind).or_default();
+        let noted = account.unmeasured.entry(kind);
         noted.bid = noted.bid.saturating_add(u128::from(bid) * micros);
         noted.top_up = noted.top_up.saturating_add(u128::from(paid.picos_per_second() - bid) * micros);
         noted.share = noted.share.saturating_add(u128::from(share) * micros);

@@ -120,7 +120,7 @@ impl Auctioneer {
 
     /// What an account bids.
     pub fn bid_of(&self, id: &HostAccountId) -> Option<&Bid> {
-        self.accounts.get(id)?.bid.as_ref()
+        self.accounts.get(id)?.bid.as_deref()
     }
 
     /// One account, or `None` where it is not open.
@@ -136,11 +136,11 @@ impl Auctioneer {
             refundable: self.as_if_settled(id, account).refundable(),
             contingency: money.contingency.whole(),
             rate: account.rate(),
-            rates: account.rates.clone(),
-            paid: account.paid.clone(),
+            rates: account.rates.to_map(),
+            paid: account.paid.to_map(),
             unique: account.unique.held.clone(),
-            bid: account.bid.clone(),
-            allocation: account.shares.clone(),
+            bid: account.bid.as_deref().cloned(),
+            allocation: account.shares.to_map(),
             expires_at: account.expires_at,
             receipts: money.receipts(),
         })
@@ -224,7 +224,7 @@ impl Auctioneer {
             let receipt = market.unused_receipt();
             market.fund(id, receipt, extra_funds, None, now, &mut effects)?;
         }
-        if market.account_of(id)?.bid.as_ref() != Some(&bid) {
+        if market.account_of(id)?.bid.as_deref() != Some(&bid) {
             market.bid(id, bid, now, &mut effects)?;
         }
         let is_active =

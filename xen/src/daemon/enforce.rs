@@ -150,7 +150,7 @@ impl HostDaemon {
             |(id, notes): (&HostAccountId, &super::state::ClosedNotes)| notes.is_removed == found.contains_key(id);
         if state.closed.iter().any(is_news) {
             self.store.leave_behind();
-            for (id, notes) in &mut state.closed {
+            for (id, notes) in state.closed.iter_mut() {
                 notes.is_removed = !found.contains_key(id);
             }
         }

@@ -33,7 +33,7 @@ use crate::status::{DomainState, DomainStatus};
 /// What is remembered of a domain with a policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Kept {
+pub(super) struct KeptAlive {
     /// Whose it is.
     owner: HostAccountId,
     path: DomainPath,
@@ -51,7 +51,7 @@ pub(super) struct Kept {
     has_given_up: bool,
 }
 
-impl Kept {
+impl KeptAlive {
     fn new(own: &Ownership, now: Timestamp) -> Self {
         Self {
             owner: HostAccountId::new(own.account, own.pool.clone()),
@@ -155,9 +155,9 @@ impl State {
         for status in domains {
             let Some(own) = &status.ownership else { continue };
             let (policy, end) = (policy_of(status), end_of(status.state));
-            let Some(kept) = self.kept.get_mut(&status.name) else {
+            let Some(kept) = self.kept_alive.get_mut(&status.name) else {
                 if policy.is_some() && end.is_none() && status.state != DomainState::ShuttingDown {
-                    self.kept.insert(status.name.clone(), Kept::new(own, now));
+                    self.kept_alive.insert(status.name.clone(), KeptAlive::new(own, now));
                 }
                 continue;
             };
@@ -178,13 +178,13 @@ impl State {
 
     /// Forgets the domains that are not there any more.
     pub(super) fn forget_kept(&mut self, is_there: impl Fn(&str) -> bool, looked_at: Timestamp) {
-        self.kept.retain(|name, kept| is_there(name) || kept.since >= looked_at);
+        self.kept_alive.retain(|name, kept| is_there(name) || kept.since >= looked_at);
     }
 
     /// How a domain fared with its policy.
     pub(super) fn restart_report(&self, status: &DomainStatus, now: Timestamp) -> Option<RestartReport> {
         let policy = policy_of(status)?;
-        self.kept.get(&status.name).map(|kept| kept.report(&policy, now))
+        self.kept_alive.get(&status.name).map(|kept| kept.report(&policy, now))
     }
 }
 
@@ -193,7 +193,7 @@ impl HostDaemon {
     pub(super) fn note_wanted(&self, status: &DomainStatus) {
         let Some(own) = status.ownership.as_ref().filter(|_| policy_of(status).is_some()) else { return };
         let noted = self.change(|state, now| {
-            let kept = state.kept.entry(status.name.clone()).or_insert_with(|| Kept::new(own, now));
+            let kept = state.kept_alive.entry(status.name.clone()).or_insert_with(|| KeptAlive::new(own, now));
             kept.set_wanted(true, now);
             Ok(())
         });
@@ -217,11 +217,11 @@ impl HostDaemon {
     }
 
     fn set_unwanted(&self, name: &str) -> Result<(), MarketError> {
-        if !self.lock().kept.get(name).is_some_and(|kept| kept.is_wanted || kept.due.is_some()) {
+        if !self.lock().kept_alive.get(name).is_some_and(|kept| kept.is_wanted || kept.due.is_some()) {
             return Ok(());
         }
         self.change(|state, now| {
-            if let Some(kept) = state.kept.get_mut(name) {
+            if let Some(kept) = state.kept_alive.get_mut(name) {
                 kept.set_wanted(false, now);
             }
             Ok(())
@@ -249,8 +249,8 @@ impl HostDaemon {
             let now = self.clock.now();
             let due = {
                 let state = self.lock();
-                let is_due = |kept: &Kept| kept.is_wanted && kept.due.is_some_and(|due| due <= now);
-                state.kept.iter().find(|(_, kept)| is_due(kept)).map(|(name, kept)| (name.clone(), kept.clone()))
+                let is_due = |kept: &KeptAlive| kept.is_wanted && kept.due.is_some_and(|due| due <= now);
+                state.kept_alive.iter().find(|(_, kept)| is_due(kept)).map(|(name, kept)| (name.clone(), kept.clone()))
             };
             let Some((name, kept)) = due else { return };
             self.restart(&name, &kept);
@@ -258,17 +258,17 @@ impl HostDaemon {
     }
 
     /// Starts one domain again. Whatever comes of it, it is not due any more.
-    fn restart(&self, name: &str, kept: &Kept) {
+    fn restart(&self, name: &str, kept: &KeptAlive) {
         let _nobody_stops_it = alone(&self.restarting);
         let (account, pool) = (kept.owner.account, kept.owner.pool.clone());
         let found = self.hypervisor.domain(name, self.clock.now());
-        let is_wanted = self.lock().kept.get(name).is_some_and(|kept| kept.is_wanted && kept.due.is_some());
+        let is_wanted = self.lock().kept_alive.get(name).is_some_and(|kept| kept.is_wanted && kept.due.is_some());
         if !is_wanted {
             return;
         }
         let ended = matches!(&found, Ok(Some(status)) if end_of(status.state).is_some());
         let begun = self.change(|state, now| {
-            if let Some(kept) = state.kept.get_mut(name) {
+            if let Some(kept) = state.kept_alive.get_mut(name) {
                 kept.due = None;
                 // What is found to run was started by somebody else; what cannot be looked at counts as an attempt.
                 if ended || found.is_err() {
@@ -290,7 +290,7 @@ impl HostDaemon {
         match started {
             Ok(_) => {
                 let told = self.change(|state, now| {
-                    let number = state.kept.get(name).map_or(0, |kept| kept.restarts.len());
+                    let number = state.kept_alive.get(name).map_or(0, |kept| kept.restarts.len());
                     let restarts = u32::try_from(number).unwrap_or(u32::MAX);
                     state.tell(&kept.owner, now, Happening::Restarted { domain: kept.path.clone(), restarts });
                     Ok(())
@@ -310,8 +310,8 @@ impl State {
     fn may_have_news(&self, all: &[DomainStatus], running: &[&DomainStatus]) -> bool {
         let names: BTreeMap<&str, DomainState> =
             all.iter().map(|status| (status.name.as_str(), status.state)).collect();
-        self.kept.keys().any(|name| !names.contains_key(name.as_str()))
-            || running.iter().any(|status| match (self.kept.get(&status.name), end_of(status.state)) {
+        self.kept_alive.keys().any(|name| !names.contains_key(name.as_str()))
+            || running.iter().any(|status| match (self.kept_alive.get(&status.name), end_of(status.state)) {
                 (Some(kept), Some(_)) => kept.has_news_of_end(),
                 (Some(kept), None) => kept.has_news_of_run(),
                 (None, None) => policy_of(status).is_some(),

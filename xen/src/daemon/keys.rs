@@ -112,12 +112,15 @@ impl KeyBook {
         self.told.insert(terms.payer, told);
     }
 
-    /// Forgets all accounts but these. True where there were others.
-    pub(super) fn retain(&mut self, accounts: &BTreeSet<AccountId>) -> bool {
-        let known = (self.accounts_of_keys.len(), self.told.len());
+    /// True where it knows of other accounts than these.
+    pub(super) fn has_others(&self, accounts: &BTreeSet<AccountId>) -> bool {
+        self.accounts_of_keys.values().chain(self.told.keys()).any(|account| !accounts.contains(account))
+    }
+
+    /// Forgets all accounts but these.
+    pub(super) fn retain(&mut self, accounts: &BTreeSet<AccountId>) {
         self.accounts_of_keys.retain(|_, account| accounts.contains(account));
         self.told.retain(|account, _| accounts.contains(account));
-        known != (self.accounts_of_keys.len(), self.told.len())
     }
 }
 

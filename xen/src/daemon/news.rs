@@ -227,7 +227,10 @@ impl State {
     /// that is taken for told.
     fn is_clearly_other(&mut self, id: &HostAccountId, shares: &BTreeMap<ResourceKind, Quantity>) -> bool {
         let now = cpu_of(shares);
-        let told = *self.told_shares.entry(id.clone()).or_insert(now);
+        let Some(told) = self.told_shares.get(id).copied() else {
+            self.told_shares.insert(id.clone(), now);
+            return false;
+        };
         told.abs_diff(now).saturating_mul(100) > told.saturating_mul(CLEAR_PERCENT)
     }
 }

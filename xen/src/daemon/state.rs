@@ -8,8 +8,9 @@ use tycoon_market::ids::EscrowId;
 use tycoon_market::{AccountId, Credits, HostAccountId, TimeSpan, Timestamp};
 
 use super::charges::ChargeBook;
-use super::keep::Kept;
+use super::keep::KeptAlive;
 use super::keys::KeyBook;
+use super::shared::Shared;
 use super::statements::StatementNotes;
 use crate::events::HostEvent;
 use crate::policy::OwnerPolicy;
@@ -33,19 +34,19 @@ pub(super) struct State {
     /// The market.
     pub(super) auctioneer: Auctioneer,
     /// What is remembered of each host account beside its money.
-    pub(super) accounts: BTreeMap<HostAccountId, AccountNotes>,
+    pub(super) accounts: Shared<BTreeMap<HostAccountId, AccountNotes>>,
     /// Accounts that were closed: what came of them, so that closing again has the same answer.
-    pub(super) closed: BTreeMap<HostAccountId, ClosedNotes>,
+    pub(super) closed: Shared<BTreeMap<HostAccountId, ClosedNotes>>,
     /// Whose keys are whose.
-    pub(super) keys: KeyBook,
+    pub(super) keys: Shared<KeyBook>,
     /// The CPU time of each domain, by its hypervisor name, when it was last charged; `None` before the first look,
     /// when nobody knows what was used since when.
     pub(super) cpu_marks: Option<BTreeMap<String, TimeSpan>>,
     /// What the bank is to be told of each escrow.
-    pub(super) statements: BTreeMap<EscrowId, StatementNotes>,
+    pub(super) statements: Shared<BTreeMap<EscrowId, StatementNotes>>,
     /// Domains that are started again when they end, by the hypervisor's names for them.
     #[serde(default)]
-    pub(super) kept: BTreeMap<String, Kept>,
+    pub(super) kept_alive: BTreeMap<String, KeptAlive>,
     /// What the owner has set by command.
     #[serde(default)]
     pub(super) policy: OwnerPolicy,
@@ -66,7 +67,7 @@ pub(super) struct State {
     pub(super) news: Vec<HostEvent>,
     /// The CPU of each account when it was told last. Not kept.
     #[serde(skip)]
-    pub(super) told_shares: BTreeMap<HostAccountId, u64>,
+    pub(super) told_shares: Shared<BTreeMap<HostAccountId, u64>>,
 }
 
 /// What is remembered of a host account beside its money.
@@ -103,19 +104,19 @@ impl State {
             version: VERSION,
             founded_at: now,
             auctioneer,
-            accounts: BTreeMap::new(),
-            closed: BTreeMap::new(),
-            keys: KeyBook::default(),
+            accounts: Shared::default(),
+            closed: Shared::default(),
+            keys: Shared::default(),
             cpu_marks: None,
-            statements: BTreeMap::new(),
-            kept: BTreeMap::new(),
+            statements: Shared::default(),
+            kept_alive: BTreeMap::new(),
             policy: OwnerPolicy::default(),
             banned: BTreeSet::new(),
             earned: Credits::ZERO,
             last_event: 0,
             charges: ChargeBook::default(),
             news: Vec::new(),
-            told_shares: BTreeMap::new(),
+            told_shares: Shared::default(),
         }
     }
 
@@ -128,12 +129,14 @@ impl State {
     /// Notes that a plan of this generation has changed the pool. Of a pool of which nothing is remembered nothing is
     /// noted: else anybody could fill the memory with names.
     pub(super) fn note_generation(&mut self, id: &HostAccountId, generation: u64) {
-        let known = match (self.accounts.get_mut(id), self.closed.get_mut(id)) {
-            (Some(notes), _) => &mut notes.generation,
-            (None, Some(notes)) => &mut notes.generation,
-            (None, None) => return,
-        };
-        *known = generation.max(*known);
+        if self.generation(id).is_none_or(|known| generation <= known) {
+            return;
+        }
+        if let Some(notes) = self.accounts.get_mut(id) {
+            notes.generation = generation;
+        } else if let Some(notes) = self.closed.get_mut(id) {
+            notes.generation = generation;
+        }
     }
 
     /// True where the bank knows all of an escrow that it has to know, or does not want to know more.
@@ -179,7 +182,10 @@ impl State {
             }
         }
         let here: BTreeSet<AccountId> = self.accounts.keys().chain(self.closed.keys()).map(|id| id.account).collect();
-        let has_forgotten_keys = self.keys.retain(&here);
+        let has_forgotten_keys = self.keys.has_others(&here);
+        if has_forgotten_keys {
+            self.keys.retain(&here);
+        }
         has_forgotten_keys || self.closed.len() != known
     }
 }

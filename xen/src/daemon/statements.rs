@@ -190,7 +190,7 @@ impl State {
     pub(super) fn make_statements(&mut self, now: Timestamp) -> Vec<MadeStatement> {
         self.note_charges();
         let mut made = Vec::new();
-        for (escrow, notes) in &mut self.statements {
+        for (escrow, notes) in self.statements.iter_mut() {
             if notes.make(now, false) {
                 made.push(MadeStatement { escrow: *escrow, sequence: notes.sequence, stated: notes.stated });
             }

@@ -27,8 +27,8 @@ use serde::{Deserialize, Serialize};
 use tycoon_market::auctioneer::{Auctioneer, HostConfig, Part, PartChange};
 use tycoon_market::{AccountId, Credits, EscrowId, HostAccountId, HostName, TimeSpan, Timestamp};
 
-use super::charges::{ChargeBook, Charges};
-use super::keep::Kept;
+use super::charges::{ChargeBook, Charges, Versions};
+use super::keep::KeptAlive;
 use super::keys::{AccountKeys, KeyBook};
 use super::log::Entry;
 use super::state::{AccountNotes, ClosedNotes, State, VERSION};
@@ -46,7 +46,7 @@ const ACCOUNT: &str = "account/";
 const CLOSED: &str = "closed/";
 const STATEMENT: &str = "escrow/";
 const KEYS: &str = "keys/";
-const KEPT: &str = "kept/";
+const KEPT_ALIVE: &str = "kept-alive/";
 /// What the keys of the charges of an interval begin with; the number of the interval follows.
 const CHARGES: &[u8] = b"charges/";
 /// What the keys of events begin with; their number follows.
@@ -79,7 +79,7 @@ enum Records {
 struct OnDisk {
     records: Records,
     /// The charges that are there.
-    charges: ChargeBook,
+    charges: Versions,
     /// The numbers of the log's entries: from the first to before the second.
     log: (u64, u64),
     ticks: u64,
@@ -195,8 +195,7 @@ impl Writing<'_> {
 
 impl Store {
     pub(super) fn new(host: HostName, tree: sled::Tree) -> Self {
-        let on_disk =
-            OnDisk { records: Records::ToBeWhole, charges: ChargeBook::default(), log: (0, 0), ticks: 0, bytes: 0 };
+        let on_disk = OnDisk { records: Records::ToBeWhole, charges: Versions::new(), log: (0, 0), ticks: 0, bytes: 0 };
         Self { host, tree, on_disk: Mutex::new(on_disk), hook: None }
     }
 
@@ -230,7 +229,7 @@ impl Store {
             }
         }
         state.charges = ChargeBook::of(charges);
-        on_disk.charges = state.charges.clone();
+        on_disk.charges = state.charges.versions();
         for entry in self.tree.scan_prefix(BIDS) {
             let (_, value) = entry.map_err(|source| self.failed("read", source))?;
             state.take_entry(Entry::Bid(self.parsed(&value)?));
@@ -292,12 +291,12 @@ impl Store {
         let keys = self.scan_by::<AccountId, AccountKeys>(KEYS)?;
         let mut state = State::new(auctioneer, now);
         state.founded_at = once.founded_at;
-        state.accounts = self.scan_by::<HostAccountId, AccountNotes>(ACCOUNT)?;
-        state.closed = self.scan_by::<HostAccountId, ClosedNotes>(CLOSED)?;
-        state.keys = KeyBook::of(keys);
+        state.accounts = self.scan_by::<HostAccountId, AccountNotes>(ACCOUNT)?.into();
+        state.closed = self.scan_by::<HostAccountId, ClosedNotes>(CLOSED)?.into();
+        state.keys = KeyBook::of(keys).into();
         state.cpu_marks = once.cpu_marks;
-        state.statements = self.scan_by::<EscrowId, StatementNotes>(STATEMENT)?;
-        state.kept = self.scan_by::<String, Kept>(KEPT)?;
+        state.statements = self.scan_by::<EscrowId, StatementNotes>(STATEMENT)?.into();
+        state.kept_alive = self.scan_by::<String, KeptAlive>(KEPT_ALIVE)?;
         state.policy = once.policy;
         state.banned = once.banned;
         state.earned = once.earned;
@@ -349,7 +348,9 @@ impl Store {
         let mut writing = Writing { store: self, batch: sled::Batch::default() };
         if known.is_none() {
             // What is there still is written below.
-            for prefix in [MARKET, ACCOUNT, CLOSED, STATEMENT, KEYS, KEPT].map(str::as_bytes).iter().chain([&BIDS]) {
+            for prefix in
+                [MARKET, ACCOUNT, CLOSED, STATEMENT, KEYS, KEPT_ALIVE].map(str::as_bytes).iter().chain([&BIDS])
+            {
                 for key in self.tree.scan_prefix(prefix).keys() {
                     writing.batch.remove(key.map_err(|source| self.failed("read", source))?);
                 }
@@ -363,10 +364,10 @@ impl Store {
                 PartChange::Gone(name) => writing.batch.remove(key(MARKET, &name)),
             }
         }
-        writing.put_changes(ACCOUNT, &state.accounts, known.map(|before| &before.accounts))?;
-        writing.put_changes(CLOSED, &state.closed, known.map(|before| &before.closed))?;
-        writing.put_changes(STATEMENT, &state.statements, known.map(|before| &before.statements))?;
-        writing.put_changes(KEPT, &state.kept, known.map(|before| &before.kept))?;
+        writing.put_changes(ACCOUNT, &state.accounts, known.map(|before| &*before.accounts))?;
+        writing.put_changes(CLOSED, &state.closed, known.map(|before| &*before.closed))?;
+        writing.put_changes(STATEMENT, &state.statements, known.map(|before| &*before.statements))?;
+        writing.put_changes(KEPT_ALIVE, &state.kept_alive, known.map(|before| &before.kept_alive))?;
         if known.is_none_or(|before| before.keys != state.keys) {
             let before = known.map(|before| before.keys.by_account());
             writing.put_changes(KEYS, &state.keys.by_account(), before.as_ref())?;
@@ -384,7 +385,7 @@ impl Store {
             writing.batch.remove([LOG, &number.to_be_bytes()].concat());
         }
         self.write(writing.batch)?;
-        let (charges, next) = (state.charges.clone(), on_disk.log.1.saturating_add(1));
+        let (charges, next) = (state.charges.versions(), on_disk.log.1.saturating_add(1));
         *on_disk = OnDisk { records: Records::Current, charges, log: (next, next), ticks: 0, bytes: 0 };
         Ok(())
     }

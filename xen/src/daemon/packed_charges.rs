@@ -1,0 +1,163 @@
+//! The charges of an interval that is over, in a small space: a host of a thousand accounts keeps tens of thousands of
+//! them, and is seldom asked for any.
+//!
+//! A line is written as its item, whether it is a mean, and six numbers, seven bits to a byte: as most are small, in a
+//! third of the space.
+
+use tycoon_market::auctioneer::{ChargeFor, ChargeLine};
+use tycoon_market::{Credits, HostAccountId, Quantity, Rate, ResourceKind, TimeSpan, Timestamp};
+
+use super::charges::Charges;
+
+const KINDS: usize = ResourceKind::ALL.len();
+/// Marks a line that is a mean.
+const AVERAGE: u8 = 0x80;
+
+/// The charges of one interval.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct PackedCharges {
+    /// Whose they are, in order, and where in `lines` they end.
+    accounts: Box<[(HostAccountId, u32)]>,
+    lines: Box<[u8]>,
+}
+
+impl PackedCharges {
+    /// `None` where they are too many to be counted.
+    pub(super) fn of(charges: &Charges) -> Option<Self> {
+        let mut lines = Vec::new();
+        let mut accounts = Vec::with_capacity(charges.len());
+        for (id, its) in charges {
+            its.iter().for_each(|line| put_line(&mut lines, line));
+            accounts.push((id.clone(), u32::try_from(lines.len()).ok()?));
+        }
+        Some(Self { accounts: accounts.into(), lines: lines.into() })
+    }
+
+    /// As they were.
+    pub(super) fn unpacked(&self) -> Charges {
+        (0..self.accounts.len()).map(|place| (self.accounts[place].0.clone(), self.lines_at(place))).collect()
+    }
+
+    /// The lines of an account; `None` where it was not charged.
+    pub(super) fn get(&self, id: &HostAccountId) -> Option<Vec<ChargeLine>> {
+        let place = self.accounts.binary_search_by(|(other, _)| other.cmp(id)).ok()?;
+        Some(self.lines_at(place))
+    }
+
+    fn lines_at(&self, place: usize) -> Vec<ChargeLine> {
+        let begin = place.checked_sub(1).map_or(0, |before| self.accounts[before].1 as usize);
+        let mut rest = self.lines.get(begin..self.accounts[place].1 as usize).unwrap_or_default();
+        // What was packed here can be read, to its end.
+        std::iter::from_fn(|| take_line(&mut rest)).collect()
+    }
+}
+
+fn put_line(out: &mut Vec<u8>, line: &ChargeLine) {
+    out.push(code_of(line.item) | if line.is_average { AVERAGE } else { 0 });
+    // In two's complement, so that whatever was kept comes back.
+    let (until, amount) = (line.until.micros().cast_unsigned(), line.amount.micros().cast_unsigned());
+    let (rate, time) = (line.rate.picos_per_second(), line.time.micros());
+    for number in [until, time, rate, line.share.amount(), line.used.amount(), amount] {
+        put_number(out, number);
+    }
+}
+
+fn take_line(from: &mut &[u8]) -> Option<ChargeLine> {
+    let (first, rest) = from.split_first()?;
+    *from = rest;
+    Some(ChargeLine {
+        item: item_of(first & !AVERAGE)?,
+        until: Timestamp::from_micros(take_number(from)?.cast_signed()),
+        time: TimeSpan::from_micros(take_number(from)?),
+        rate: Rate::from_picos_per_second(take_number(from)?),
+        share: Quantity::new(take_number(from)?),
+        used: Quantity::new(take_number(from)?),
+        amount: Credits::from_micros(take_number(from)?.cast_signed()),
+        is_average: first & AVERAGE != 0,
+    })
+}
+
+fn put_number(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+fn take_number(from: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..u64::BITS).step_by(7) {
+        let (byte, rest) = from.split_first()?;
+        *from = rest;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+fn code_of(item: ChargeFor) -> u8 {
+    let code = match item {
+        ChargeFor::Bid(kind) => kind as usize,
+        ChargeFor::TopUp(kind) => KINDS + kind as usize,
+        ChargeFor::BeyondShare => 2 * KINDS,
+        ChargeFor::Unique => 2 * KINDS + 1,
+        ChargeFor::Closing => 2 * KINDS + 2,
+    };
+    code as u8
+}
+
+fn item_of(code: u8) -> Option<ChargeFor> {
+    let code = usize::from(code);
+    Some(match code.checked_sub(2 * KINDS) {
+        None if code < KINDS => ChargeFor::Bid(ResourceKind::ALL[code]),
+        None => ChargeFor::TopUp(ResourceKind::ALL[code - KINDS]),
+        Some(0) => ChargeFor::BeyondShare,
+        Some(1) => ChargeFor::Unique,
+        Some(2) => ChargeFor::Closing,
+        Some(_) => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(item: ChargeFor, number: u64) -> ChargeLine {
+        ChargeLine {
+            item,
+            until: Timestamp::from_micros(number.cast_signed()),
+            time: TimeSpan::from_micros(number / 2),
+            rate: Rate::from_picos_per_second(number / 3),
+            share: Quantity::new(number),
+            used: Quantity::new(number / 7),
+            amount: Credits::from_micros(number.cast_signed()),
+            is_average: number.is_multiple_of(2),
+        }
+    }
+
+    #[test]
+    fn what_is_packed_comes_back_as_it_was() {
+        let kinds = ResourceKind::ALL.into_iter();
+        let items: Vec<ChargeFor> = kinds
+            .flat_map(|kind| [ChargeFor::Bid(kind), ChargeFor::TopUp(kind)])
+            .chain([ChargeFor::BeyondShare, ChargeFor::Unique, ChargeFor::Closing])
+            .collect();
+        let numbers = [0, 1, 127, 128, 300, u64::from(u32::MAX), i64::MAX.cast_unsigned(), u64::MAX];
+        let id = |number: usize| format!("{number:032x}/pool{number}").parse::<HostAccountId>().unwrap();
+        let mut charges: Charges = numbers
+            .iter()
+            .enumerate()
+            .map(|(place, number)| (id(place), items.iter().map(|item| line(*item, *number)).collect()))
+            .collect();
+        charges.insert(id(77), Vec::new());
+        let packed = PackedCharges::of(&charges).unwrap();
+        assert_eq!(packed.unpacked(), charges);
+        assert_eq!(packed.get(&id(3)), charges.get(&id(3)).cloned());
+        assert_eq!(packed.get(&id(77)), Some(Vec::new()));
+        assert_eq!(packed.get(&id(99)), None);
+        assert!(PackedCharges::default().unpacked().is_empty());
+    }
+}
