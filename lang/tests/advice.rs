@@ -71,10 +71,13 @@ fn what_stands_in_the_wrong_place_is_shown_its_own() {
     turns_into(MEMORY, "cpu 2", "vcpus 2");
     turns_into(MEMORY, "require \"host.cpus > 2\"", "place { require \"host.cpus > 2\"; }");
     turns_into(DOMAIN, "ram \"1GiB\"", "memory \"1GiB\"");
-    // Several parts have one.
+    // Several parts have one, and two have the same.
     let found = refused(&MEMORY.replace("HERE", "backoff \"1s\"; within \"1m\"; misses 2"));
     let help: Vec<&str> = found.iter().filter_map(|error| error.help.as_deref()).collect();
-    assert_eq!(help, ["write `restart backoff=…`", "write `ready within=…`", "write `liveness misses=…`"]);
+    assert_eq!(
+        help,
+        ["write `restart backoff=…`", "`within` belongs to `restart` or `ready`", "write `liveness misses=…`"]
+    );
 }
 
 #[test]

@@ -48,6 +48,13 @@ impl ServedBank {
         Self::start_listening(environment, &[], store, listen, &[])
     }
 
+    /// The same, and it ends itself at the `point`th point of its writes as if it were killed.
+    pub fn start_to_crash(environment: &Environment, store: &str, listen: &str, point: u64) -> Self {
+        let mut command = live(environment, &["bank", "serve", "--store", store, "--listen", listen]);
+        command.env("TYCOON_CRASH_AFTER", format!("bank:{point}"));
+        Self::open(command)
+    }
+
     fn start_listening(environment: &Environment, before: &[&str], store: &str, listen: &str, more: &[&str]) -> Self {
         let mut arguments = vec!["bank", "serve", "--store", store, "--listen", listen];
         arguments.extend(more);

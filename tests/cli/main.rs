@@ -9,6 +9,7 @@ mod network;
 mod bad_files;
 mod bad_input;
 mod bank;
+mod bank_crashes;
 mod bank_disks;
 mod bank_kills;
 mod bank_service;

@@ -66,6 +66,11 @@ impl<K> Served<K> {
         self.child.id()
     }
 
+    /// True where it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("it can be asked").is_some()
+    }
+
     /// Ends it as a power cut would.
     pub fn kill(&mut self) {
         self.child.kill().expect("it can be killed");

@@ -84,6 +84,11 @@ impl KeptAlive {
         (self.is_left, self.has_given_up) = (false, false);
     }
 
+    /// It is not to be started again, as far as was known at `now`: what was seen before says nothing about it.
+    fn no_longer_due(&mut self, now: Timestamp) {
+        (self.due, self.since) = (None, now);
+    }
+
     /// True where it has ended and nothing was done about that yet.
     const fn has_news_of_end(&self) -> bool {
         self.is_wanted && self.due.is_none() && !self.is_left
@@ -245,19 +250,20 @@ impl HostDaemon {
 
     /// Starts the domains again whose time has come. What cannot be started is tried again, as often as its policy allows.
     pub fn restart_due(&self) {
-        loop {
-            let now = self.clock.now();
-            let due = {
-                let state = self.lock();
-                let is_due = |kept: &KeptAlive| kept.is_wanted && kept.due.is_some_and(|due| due <= now);
-                state.kept_alive.iter().find(|(_, kept)| is_due(kept)).map(|(name, kept)| (name.clone(), kept.clone()))
-            };
-            let Some((name, kept)) = due else { return };
+        let now = self.clock.now();
+        let is_due = |kept: &KeptAlive| kept.is_wanted && kept.due.is_some_and(|due| due <= now);
+        let due: Vec<(String, KeptAlive)> = {
+            let state = self.lock();
+            let due = state.kept_alive.iter().filter(|(_, kept)| is_due(kept));
+            due.map(|(name, kept)| (name.clone(), kept.clone())).collect()
+        };
+        for (name, kept) in due {
             self.restart(&name, &kept);
         }
     }
 
-    /// Starts one domain again. Whatever comes of it, it is not due any more.
+    /// Starts one domain again. It is due until that is over, so that a look meanwhile takes it for no second end; whatever
+    /// comes of it, it is not due any more then.
     fn restart(&self, name: &str, kept: &KeptAlive) {
         let _nobody_stops_it = alone(&self.restarting);
         let (account, pool) = (kept.owner.account, kept.owner.pool.clone());
@@ -269,12 +275,13 @@ impl HostDaemon {
         let ended = matches!(&found, Ok(Some(status)) if end_of(status.state).is_some());
         let begun = self.change(|state, now| {
             if let Some(kept) = state.kept_alive.get_mut(name) {
-                kept.due = None;
                 // What is found to run was started by somebody else; what cannot be looked at counts as an attempt.
                 if ended || found.is_err() {
                     kept.restarts.push(now);
                 }
-                kept.since = now;
+                if !ended {
+                    kept.no_longer_due(now);
+                }
             }
             Ok(())
         });
@@ -287,18 +294,19 @@ impl HostDaemon {
             let started = self.hypervisor.start(name, self.clock.now());
             started.map_err(|error| session::failed("starting the domain again", error))
         });
-        match started {
-            Ok(_) => {
-                let told = self.change(|state, now| {
-                    let number = state.kept_alive.get(name).map_or(0, |kept| kept.restarts.len());
-                    let restarts = u32::try_from(number).unwrap_or(u32::MAX);
-                    state.tell(&kept.owner, now, Happening::Restarted { domain: kept.path.clone(), restarts });
-                    Ok(())
-                });
-                self.note_failed("telling that a domain was started again", told);
-                // It has the usual weight now, and wants that of its account.
-                self.enforce();
+        let told = self.change(|state, now| {
+            let Some(of_now) = state.kept_alive.get_mut(name) else { return Ok(()) };
+            of_now.no_longer_due(now);
+            let restarts = u32::try_from(of_now.restarts.len()).unwrap_or(u32::MAX);
+            if started.is_ok() {
+                state.tell(&kept.owner, now, Happening::Restarted { domain: kept.path.clone(), restarts });
             }
+            Ok(())
+        });
+        self.note_failed("noting that a domain was started again", told);
+        match started {
+            // It has the usual weight now, and wants that of its account.
+            Ok(_) => self.enforce(),
             Err(error) => self.faults.note(self.clock.now(), &format!("starting {name} again"), &error),
         }
     }
