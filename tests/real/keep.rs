@@ -35,11 +35,11 @@ fn a_domain_that_panics_is_started_again_and_given_up_in_the_end() {
     lab.is_up("hello", 1);
     // The shell answers before the kernel ends.
     let panic = "(sleep 1; echo c > /proc/sysrq-trigger) > /dev/null 2>&1 < /dev/null &";
-    lab.tycoon(&["ssh", "hello/web.0", panic]).ok();
+    lab.inside("hello/web.0", panic).ok();
     let again = wait_for(&lab, "the restart", |web| web["restarts"]["count"] == 1);
     assert_eq!(again["restarts"]["given_up"], false, "{again}");
     lab.is_up("hello", 1);
-    lab.tycoon(&["ssh", "hello/web.0", panic]).ok();
+    lab.inside("hello/web.0", panic).ok();
     let left = wait_for(&lab, "the end of patience", |web| web["restarts"]["given_up"] == true);
     assert_eq!(left["state"], "crashed", "{left}");
     lab.tycoon(&["host", "history", "all"]).ok().says(&["ended", "restarted", "gave-up"]);
@@ -63,7 +63,7 @@ fn a_domain_stands_still_and_goes_on_and_stays_within_its_cap() {
     let cap = lab.on(1, cpu);
     assert!(cap.split_whitespace().any(|cap| cap.parse::<u32>().is_ok_and(|cap| cap > 0)), "it has no cap: {cap:?}");
 
-    lab.tycoon(&["ssh", "hello/web.0", "echo kept > /dev/shm/note 2>/dev/null || echo kept > /tmp/note"]).ok();
+    lab.inside("hello/web.0", "echo kept > /dev/shm/note 2>/dev/null || echo kept > /tmp/note").ok();
     lab.tycoon(&["suspend", "hello/web.0"]).ok().says(&["suspended"]);
     assert!(lab.on(1, "virsh list | grep hello").contains("paused"));
     lab.tycoon(&["status", "hello"]).ok().says(&["suspended"]);
@@ -74,11 +74,11 @@ fn a_domain_stands_still_and_goes_on_and_stays_within_its_cap() {
     lab.tycoon(&["plan", "hello.kdl"]).ok().says(&["suspended"]);
     lab.tycoon(&["resume", "hello"]).ok();
     lab.is_up("hello", 1);
-    lab.tycoon(&["ssh", "hello/web.0", "cat /dev/shm/note 2>/dev/null || cat /tmp/note"]).ok().says(&["kept"]);
+    lab.inside("hello/web.0", "cat /dev/shm/note 2>/dev/null || cat /tmp/note").ok().says(&["kept"]);
 
     // Who has shut it down from inside enters it again with one command.
     let off = "(sleep 1; poweroff -f) > /dev/null 2>&1 < /dev/null &";
-    lab.tycoon(&["ssh", "hello/web.0", off]).ok();
+    lab.inside("hello/web.0", off).ok();
     wait_for(&lab, "its end", |web| web["state"] == "stopped");
     lab.tycoon(&["ssh", "hello/web.0", "hostname"]).ended(1).says(&["is stopped", "--start"]);
     let entered = lab.tycoon(&["ssh", "--start", "hello/web.0", "hostname"]).ok();

@@ -22,7 +22,7 @@ fn hello_lives_on_one_host() {
         );
     }
     // What its seed says: the name, and who may log in.
-    let ssh = lab.tycoon(&["ssh", "hello/web.1", "hostname"]).ok();
+    let ssh = lab.inside("hello/web.1", "hostname").ok();
     assert_eq!(ssh.stdout.trim(), "web-1");
 
     let runs = "virsh list | sort";
@@ -63,12 +63,12 @@ fn volumes_outlive_their_domain(lab: &Lab) {
     };
     lab.write("shop.kdl", &pool("16MiB"));
     lab.tycoon(&["up", "shop.kdl"]).ok();
-    lab.tycoon(&["ssh", "shop/db", "echo mine | dd of=/dev/xvdb conv=fsync"]).ok();
+    lab.inside("shop/db", "echo mine | dd of=/dev/xvdb conv=fsync").ok();
     lab.tycoon(&["down", "shop"]).ok().says(&["KEPT VOLUMES", "data (16 MiB)"]);
     lab.write("shop.kdl", &pool("32MiB"));
     lab.tycoon(&["plan", "shop.kdl"]).ok().says(&["with what was kept of it: root, data", "16 MiB → 32 MiB"]);
     lab.tycoon(&["up", "shop.kdl"]).ok();
-    let read = lab.tycoon(&["ssh", "shop/db", "head -c 4 /dev/xvdb; echo; cat /sys/block/xvdb/size"]).ok();
+    let read = lab.inside("shop/db", "head -c 4 /dev/xvdb; echo; cat /sys/block/xvdb/size").ok();
     assert_eq!(read.stdout.split_whitespace().collect::<Vec<_>>(), ["mine", "65536"]);
     lab.tycoon(&["down", "shop"]).ok();
     lab.tycoon(&["volumes", "remove", "shop"]).ok().says(&["root, data removed"]);

@@ -52,6 +52,11 @@ pub struct ChargeLine {
 }
 
 impl ChargeLine {
+    /// What the price of a second follows from. It does not grow evenly with the use, so that a mean of that explains nothing.
+    const fn terms(&self) -> (Rate, Quantity, Quantity) {
+        (self.rate, self.share, self.used)
+    }
+
     /// Takes in a line of the same item, as a mean over both times.
     fn take_in(&mut self, next: &Self) {
         let (one, two) = (u128::from(self.time.micros()), u128::from(next.time.micros()));
@@ -60,7 +65,7 @@ impl ChargeLine {
             // A mean is at most the larger of both.
             u64::try_from(sum.checked_div(one + two).unwrap_or_default()).unwrap_or(u64::MAX)
         };
-        self.is_average |= next.is_average || (self.rate, self.share) != (next.rate, next.share);
+        self.is_average |= next.is_average || self.terms() != next.terms();
         self.rate = Rate::from_picos_per_second(mean(self.rate.picos_per_second(), next.rate.picos_per_second()));
         self.share = Quantity::new(mean(self.share.amount(), next.share.amount()));
         self.used = Quantity::new(mean(self.used.amount(), next.used.amount()));
@@ -70,13 +75,13 @@ impl ChargeLine {
     }
 }
 
-/// Adds a line to those of an account: to the last of its item where nothing but time and use has changed, or where there
-/// are many already.
+/// Adds a line to those of an account: to the last of its item where nothing but time has changed, or where there are many
+/// already.
 pub fn add_line(lines: &mut Vec<ChargeLine>, line: ChargeLine) {
     let is_full = lines.len() >= LINES_MAX;
     let last = lines.iter_mut().rev().find(|last| last.item == line.item);
     match last {
-        Some(last) if is_full || (last.rate, last.share) == (line.rate, line.share) => last.take_in(&line),
+        Some(last) if is_full || last.terms() == line.terms() => last.take_in(&line),
         // There are fewer items than lines, so that this ends too.
         _ => lines.push(line),
     }
