@@ -1,7 +1,7 @@
 //! Streams over a local socket: how the market of a host (`tycoon host serve`, which has no rights on the machine) has
 //! domains made by `tycoon host enforce`, which is root.
 //!
-//! Who may connect, [`LocalSocket`] decides.
+//! Who may connect is decided twice: by the rights of the socket's folder, and by the credentials of the process at the other end.
 //!
 //! A stream may also be that of one account, whose SSH session ends here ([`super::binding`]). Then it is served what is
 //! that account's. Strangers have places of their own, a few each, so that they cannot take those of the market.
