@@ -107,7 +107,16 @@ fn nic(nic: &pool::Nic) -> Result<NicSpec, PlanError> {
     let mac = nic.mac.as_ref().map(|mac| mac.parse()).transpose();
     let mac =
         mac.map_err(|error| unsound(format!("{error}"), "or leave it out, and the host chooses one", nic.span))?;
-    Ok(NicSpec { name: nic.name.clone(), address, mac, bridge: nic.bridge.as_deref().map(exported_name) })
+    if nic.bandwidth.is_some_and(|bits| bits < NicSpec::BANDWIDTH_MIN) {
+        let problem = format!("`{}` has a bandwidth below 8 kbit/s, with which nothing works", nic.name);
+        return Err(unsound(
+            problem,
+            "ask for more, such as \"10Mbit/s\", or leave it out: then there is no limit",
+            nic.span,
+        ));
+    }
+    let bridge = nic.bridge.as_deref().map(exported_name);
+    Ok(NicSpec { name: nic.name.clone(), address, mac, bridge, bandwidth: nic.bandwidth })
 }
 
 /// What is known of the first start now. Files and commands with values that are known only while the pool runs wait.

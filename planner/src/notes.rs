@@ -27,7 +27,6 @@ pub fn not_carried_out(pool: &Pool) -> Vec<String> {
     note("a live value in `cloud-init`", of(|domain| domain.cloud_init.as_ref().is_some_and(is_live)));
     note("`ready`", of(|domain| domain.ready.is_some()));
     note("`read-only` of a volume", of(|domain| domain.volumes.iter().any(|volume| volume.read_only)));
-    note("`bandwidth` of an interface", of(|domain| domain.nics.iter().any(|nic| nic.bandwidth.is_some())));
     note("`workflow`", pool.workflows.iter().map(|workflow| workflow.path.as_str()).collect());
     note("`need`", pool.needs.iter().map(|need| need.component.as_str()).collect());
     if pool.bid.is_some() {

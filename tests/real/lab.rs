@@ -123,7 +123,7 @@ impl Lab {
         self.on(
             host,
             "virsh list --all --name | sort; lvs --noheadings -o lv_name; losetup -n -O NAME,BACK-FILE; \
-             find /var/lib/tycoon -type f ! -path '*/locks/*' ! -path '*/libvirt/runs*' | sort; ls /var/lib/tycoon/locks 2>/dev/null | grep -v '^shared$' || true",
+             find /var/lib/tycoon -type f ! -path '*/locks/*' ! -path '*/libvirt/runs*' ! -name 'network.*' | sort; ls /var/lib/tycoon/locks 2>/dev/null | grep -v '^shared$' || true",
         )
     }
 

@@ -1,5 +1,7 @@
 //! A pool's whole life on real hosts.
 
+use std::time::{Duration, Instant};
+
 use crate::lab::{Lab, hello_of};
 
 /// One host: up, again, changed, down; beside a foreign domain that nobody touches.
@@ -47,6 +49,7 @@ fn hello_lives_on_one_host() {
     lab.tycoon(&["down", "hello"]).ok();
     assert_eq!(lab.traces(1), before, "everything of the pool is gone");
     volumes_outlive_their_domain(&lab);
+    an_interface_keeps_to_its_addresses_and_its_bandwidth(&lab);
     assert_eq!(lab.traces(1), before, "what was kept is gone when it is given up");
     assert_eq!(lab.on(1, foreign), foreign_before, "the foreign domain was not touched");
     let left = lab.settled_balance();
@@ -72,6 +75,48 @@ fn volumes_outlive_their_domain(lab: &Lab) {
     assert_eq!(read.stdout.split_whitespace().collect::<Vec<_>>(), ["mine", "65536"]);
     lab.tycoon(&["down", "shop"]).ok();
     lab.tycoon(&["volumes", "remove", "shop"]).ok().says(&["root, data removed"]);
+}
+
+/// Root of a domain takes another address and another hardware address, and gets nowhere with them; with its own it goes at its
+/// bandwidth, both ways.
+fn an_interface_keeps_to_its_addresses_and_its_bandwidth(lab: &Lab) {
+    let pool = "pool mask {\n    budget 10 for=\"1h\"\n    domain one {\n        image \"std:tiny\"\n        memory \
+                \"128MiB\"\n        nic eth0 bandwidth=\"1Mbit/s\"\n    }\n}\n";
+    lab.write("mask.kdl", pool);
+    lab.tycoon(&["up", "mask.kdl"]).ok();
+    let domain = lab.is_up("mask", 1).remove(0);
+    let host = lab.on(1, "ip -4 -o addr show xenbr0 | awk '{ sub(\"/.*\", \"\", $4); print $4 }'");
+    let (host, own) = (host.trim(), &domain.address);
+    let as_another = format!(
+        "ip addr add 10.77.0.99/32 dev eth0; ping -c 2 -W 2 -I 10.77.0.99 {host} >/dev/null; r=$?; \
+         ip addr del 10.77.0.99/32 dev eth0; exit $r"
+    );
+    lab.inside("mask/one", &as_another).ended(1);
+    // It comes back to its own before it answers.
+    let with_another_card = format!(
+        "own=$(cat /sys/class/net/eth0/address); ip link set eth0 down; ip link set eth0 address 00:16:3e:99:99:99; \
+         ip link set eth0 up; ping -c 2 -W 2 {host} >/dev/null; r=$?; ip link set eth0 down; \
+         ip link set eth0 address $own; ip link set eth0 up; exit $r"
+    );
+    lab.inside("mask/one", &with_another_card).ended(1);
+    lab.inside("mask/one", &format!("ping -c 2 -W 5 -I {own} {host}")).ok();
+    // Nothing but the rules is in the way.
+    lab.on(1, "nft delete table bridge tycoon");
+    lab.inside("mask/one", &as_another).ok();
+    lab.tycoon(&["status", "mask"]).ok();
+    lab.inside("mask/one", &as_another).ended(1);
+
+    // 512 KiB at 125 kB a second, of which 128 KiB come at once, last three seconds.
+    let least = Duration::from_secs(3);
+    let begin = Instant::now();
+    let out = lab.inside("mask/one", "head -c 524288 /dev/zero | tr '\\0' x").ok();
+    assert!(out.stdout.len() >= 524_288 && begin.elapsed() >= least, "out in {:?}", begin.elapsed());
+    lab.on(1, "head -c 524288 /dev/zero >/tmp/half; setsid busybox nc -l -p 9999 </tmp/half >/dev/null 2>&1 &");
+    let begin = Instant::now();
+    let came = lab.inside("mask/one", &format!("sleep 1; nc {host} 9999 </dev/null | wc -c")).ok();
+    assert_eq!(came.stdout.trim(), "524288");
+    assert!(begin.elapsed() >= least, "in within {:?}", begin.elapsed());
+    lab.tycoon(&["down", "mask"]).ok();
 }
 
 /// A name that a foreign domain has is not taken from it, and nothing half-made stays.

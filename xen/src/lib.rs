@@ -31,6 +31,8 @@ pub mod enforcer;
 #[cfg(feature = "host")]
 pub mod entry;
 #[cfg(feature = "host")]
+pub mod guard;
+#[cfg(feature = "host")]
 pub mod hypervisor;
 #[cfg(feature = "libvirt")]
 pub mod libvirt;

@@ -39,12 +39,14 @@ use tycoon_market::Timestamp;
 
 pub use events::{DomainEvent, DomainEventKind, Subscription, Waited};
 
+use crate::guard::Guard;
 use crate::hypervisor::{ConsoleStream, HostFacts, Hypervisor, HypervisorError};
 use crate::machine::Machine;
 use crate::spec::{DomainSpec, Ownership};
 use crate::status::{DomainStatus, Kept};
 use crate::storage::Storage;
 use connection::Connection;
+use document::Kind;
 use runs::RunsFile;
 use shutdown::Shutdowns;
 
@@ -64,6 +66,8 @@ struct Host {
     runs: RunsFile,
     reserved_memory_bytes: u64,
     console_logs: PathBuf,
+    /// What binds interfaces on a real host; the simulated ones of libvirt's test driver have none.
+    guard: Option<Guard>,
     busy: Busy,
 }
 
@@ -73,12 +77,15 @@ impl LibvirtHost {
     /// # Errors
     /// What is missing, with its remedy: Xen, libvirt, its driver for Xen, the right to use it.
     pub fn open(machine: &Machine, storage: Arc<dyn Storage>) -> Result<Self, HypervisorError> {
+        let connection = Connection::open(&machine.hypervisor)?;
+        let guard = (connection.kind() == Kind::Xen).then(|| Guard::new(&machine.folder));
         let host = Arc::new(Host {
-            connection: Connection::open(&machine.hypervisor)?,
+            connection,
             storage,
             runs: RunsFile::open(&machine.folder.join("libvirt"))?,
             reserved_memory_bytes: machine.reserved_memory_bytes,
             console_logs: PathBuf::from(CONSOLE_LOGS),
+            guard,
             busy: Busy::default(),
         });
         let shutdowns = Shutdowns::begin(&host)?;

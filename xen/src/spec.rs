@@ -78,6 +78,9 @@ impl DomainSpec {
             field("address", &nic.address.to_string());
             field("mac", &nic.mac.map(|mac| mac.to_string()).unwrap_or_default());
             field("bridge", nic.bridge.as_deref().unwrap_or_default());
+            if let Some(bits) = nic.bandwidth {
+                field("bandwidth", &bits.to_string());
+            }
         }
         for package in &self.cloud_init.packages {
             field("package", package);
@@ -249,12 +252,19 @@ pub struct NicSpec {
     /// The bridge it is on, by its exported name; the host's default where there is none.
     #[serde(default)]
     pub bridge: Option<String>,
+    /// The most that may pass in each direction, in bits per second; no limit where there is none. Hosts that know of
+    /// none need not hear of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bandwidth: Option<u64>,
 }
 
 impl NicSpec {
+    /// The least bandwidth that can be asked for, in bits per second: with less, hardly an ARP answer comes through.
+    pub const BANDWIDTH_MIN: u64 = 8_000;
+
     /// An interface that takes what the host gives it.
     pub fn dhcp(name: &str) -> Self {
-        Self { name: name.to_owned(), address: Addressing::Dhcp, mac: None, bridge: None }
+        Self { name: name.to_owned(), address: Addressing::Dhcp, mac: None, bridge: None, bandwidth: None }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Limits on what a session may ask for, whatever it pays: counts, lengths, and names that end up in files and in
 //! the hypervisor's own descriptions.
 
-use crate::spec::{DomainSpec, VolumeSpec};
+use crate::spec::{DomainSpec, NicSpec, VolumeSpec};
 use crate::status::Kept;
 
 /// Disks of one domain.
@@ -51,6 +51,10 @@ pub fn check(spec: &DomainSpec) -> Result<(), String> {
         if !is_device_name(name) {
             return wrong("disk or interface", name, "a short name of letters, digits, `-` and `_`");
         }
+    }
+    if let Some(nic) = spec.nics.iter().find(|nic| nic.bandwidth.is_some_and(|bits| bits < NicSpec::BANDWIDTH_MIN)) {
+        let least = NicSpec::BANDWIDTH_MIN;
+        return refused(format!("the bandwidth of `{}` of `{}` is less than {least} bit/s", nic.name, spec.path));
     }
     let is_argument = |text: &String| text.len() <= KERNEL_ARG_BYTES_MAX && text.bytes().all(|b| b.is_ascii_graphic());
     if let Some(fault) = spec.rules.restart.and_then(|restart| restart.fault()) {

@@ -14,6 +14,7 @@ mod images;
 mod iso;
 mod loopback;
 mod lvm;
+mod machine_addresses;
 mod machine_storage;
 mod overlay;
 mod qcow2;
@@ -28,6 +29,7 @@ use std::path::PathBuf;
 
 pub use account_images::AccountImages;
 pub use command::Interrupt;
+pub(crate) use machine_addresses::addresses_of_the_machine;
 pub use machine_storage::MachineStorage;
 
 use crate::hypervisor::HypervisorError;
@@ -109,6 +111,8 @@ pub struct Interface {
     pub bridge: String,
     /// Its address; `None` where the DHCP server of the network gives one.
     pub address: Option<Ipv4Addr>,
+    /// The most that may pass in each direction, in bits per second.
+    pub bandwidth: Option<u64>,
 }
 
 /// A disk ready to be attached to a domain.

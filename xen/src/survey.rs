@@ -13,7 +13,7 @@ use crate::storage::command::Command;
 const PROGRAM_FOLDERS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// The programs a host needs, the packages they are in, and what for.
-const PROGRAMS: [(&str, &str, &str); 10] = [
+const PROGRAMS: [(&str, &str, &str); 11] = [
     ("libvirtd", "libvirt-daemon-system", "runs domains"),
     ("lvs", "lvm2", "keeps volumes in volume groups"),
     ("losetup", "mount", "keeps volumes in files"),
@@ -22,6 +22,7 @@ const PROGRAMS: [(&str, &str, &str); 10] = [
     ("mkfs.ext4", "e2fsprogs", "makes file systems"),
     ("mkfs.xfs", "xfsprogs", "makes file systems"),
     ("ip", "iproute2", "looks at bridges and addresses"),
+    ("nft", "nftables", "binds interfaces to their addresses"),
     ("busybox", "busybox-static", "is in the image std:tiny"),
     ("dropbear", "dropbear-bin", "is in the image std:tiny"),
 ];

@@ -14,6 +14,7 @@ use super::look::{Seen, find};
 use super::marks::{DEFAULT_WEIGHT, Marks, NAMESPACE, PREFIX, SPEC_BYTES_MAX};
 use super::runs::{Entry, uptime_ms};
 use super::xml::Unwritable;
+use crate::guard;
 use crate::hypervisor::HypervisorError;
 use crate::memory::fault_of;
 use crate::spec::{DomainSpec, Ownership};
@@ -75,6 +76,7 @@ impl Host {
                 let xml = definition.write().map_err(|error| unwritable(OPERATION, error))?;
                 connect.define_domain_xml(&xml)?;
             }
+            self.bind_interfaces()?;
             if let (Some(seen), Some(kib)) = (&seen, balloon) {
                 seen.domain.set_memory_flags(kib, sys::VIR_DOMAIN_MEM_LIVE)?;
             }
@@ -101,6 +103,7 @@ impl Host {
             let record = self.storage.record(name)?.ok_or_else(|| HypervisorError::NoDomain(name.to_owned()))?;
             check_volumes(&marks.spec, &record, OPERATION)?;
             self.put_control_domain_first(connect)?;
+            self.bind_interfaces()?;
             let started = self.attach_and_start(connect, &seen, marks.clone(), &record.interfaces);
             if let Err(fault) = started {
                 // Over a broken connection nobody can say that it did not start after all.
@@ -114,6 +117,10 @@ impl Host {
                 return Err(failed(OPERATION, format!("`{name}` is gone")).into());
             };
             if let Some(id) = seen.id {
+                if let Some(Err(unbound)) = self.guard.as_ref().map(|_| guard::check_devices(&record.interfaces)) {
+                    self.end(connect, name, id)?;
+                    return Err(unbound.into());
+                }
                 self.runs.change(|runs| {
                     let entry = runs.domains.entry(name.to_owned()).or_default();
                     *entry = Entry::started(id, entry);
@@ -122,6 +129,16 @@ impl Host {
             }
             Ok(true)
         })
+    }
+
+    /// Has the rules for interfaces be those of all domains there are.
+    fn bind_interfaces(&self) -> Result<(), HypervisorError> {
+        self.guard.as_ref().map_or(Ok(()), |guard| guard.put(|| self.interfaces()))
+    }
+
+    /// The interfaces of all domains.
+    pub(super) fn interfaces(&self) -> Result<Vec<Interface>, HypervisorError> {
+        Ok(self.storage.records()?.into_iter().flat_map(|record| record.interfaces).collect())
     }
 
     /// Defines the domain with its disks as they are now, and starts it.

@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::marks::Marks;
 use super::xml::{Element, Unwritable};
+use crate::guard::device_name;
 use crate::storage::{BootFiles, Interface};
 
 /// What kind of host libvirt drives.
@@ -95,10 +96,15 @@ impl Definition<'_> {
             if disk.is_read_only { element.child(Element::new("readonly")) } else { element }
         });
         let interfaces = self.interfaces.iter().map(|interface| {
-            Element::new("interface")
+            let element = Element::new("interface")
                 .attribute("type", "bridge")
                 .child(Element::new("mac").attribute("address", interface.mac.to_string()))
-                .child(Element::new("source").attribute("bridge", &interface.bridge))
+                .child(Element::new("source").attribute("bridge", &interface.bridge));
+            match self.kind {
+                // The rules for what it may send know it by this name.
+                Kind::Xen => element.child(Element::new("target").attribute("dev", device_name(interface.mac))),
+                Kind::Test => element,
+            }
         });
         let console = Element::new("console")
             .attribute("type", "pty")
@@ -139,7 +145,13 @@ mod tests {
     }
 
     fn interfaces() -> Vec<Interface> {
-        vec![Interface { name: "eth0".into(), mac: MacAddress::of_xen(7), bridge: "xenbr0".into(), address: None }]
+        vec![Interface {
+            name: "eth0".into(),
+            mac: MacAddress::of_xen(7),
+            bridge: "xenbr0".into(),
+            address: None,
+            bandwidth: None,
+        }]
     }
 
     #[test]
@@ -169,7 +181,7 @@ mod tests {
         assert_eq!((text("on_poweroff"), text("on_reboot")), ("destroy".into(), "restart".into()));
         assert_eq!(text("on_crash"), "destroy", "who watches the domain restarts it");
         let targets: Vec<_> = all("target").iter().filter_map(|node| node.attribute("dev")).collect();
-        assert_eq!(targets, ["xvda", "xvdb"]);
+        assert_eq!(targets, ["xvda", "xvdb", "ty-00163e000007"]);
         let sources: Vec<_> = all("source").iter().filter_map(|node| node.attribute("dev")).collect();
         assert_eq!(sources, ["/dev/vg1/root & co", "/dev/loop7"]);
         assert_eq!(all("readonly").len(), 1);

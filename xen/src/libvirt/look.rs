@@ -170,6 +170,10 @@ impl Host {
 
     pub(super) fn domains(&self) -> Result<Vec<DomainStatus>, HypervisorError> {
         let records = self.storage.records()?;
+        // What was in force stays where this fails, and no domain starts until it works again.
+        if let Some(Err(error)) = self.guard.as_ref().map(|guard| guard.keep(|| self.interfaces())) {
+            tracing::warn!(%error, "cannot see to the rules for interfaces");
+        }
         let all = self.connection.with("listing the domains", |connect| self.all(connect))?;
         let runs = self.note(&all)?;
         let neighbours = Neighbours::read();

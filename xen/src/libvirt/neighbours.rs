@@ -55,6 +55,7 @@ mod tests {
             mac: MacAddress::of_xen(number),
             bridge: "xenbr0".into(),
             address: None,
+            bandwidth: None,
         };
         assert_eq!(table.address_of(&interface(1)), Some(Ipv4Addr::new(10, 77, 0, 2)));
         assert_eq!(table.address_of(&interface(2)), None);

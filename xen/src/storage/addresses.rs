@@ -78,6 +78,7 @@ pub(super) fn assign(
             bridge: bridge.device.clone(),
             address,
             is_lease,
+            bandwidth: nic.bandwidth,
         });
     }
     Ok(interfaces)

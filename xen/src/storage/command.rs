@@ -191,6 +191,7 @@ fn package_of(program: &str) -> &str {
         "mkswap" => "util-linux",
         "mkfs.ext4" | "mke2fs" => "e2fsprogs",
         "mkfs.xfs" => "xfsprogs",
+        "nft" => "nftables",
         "qemu-img" | "qemu-nbd" => "qemu-utils",
         "ldd" => "libc-bin",
         "chroot" => "coreutils",

@@ -11,13 +11,12 @@
 //! Who needs both locks takes that of the domain first.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::net::Ipv4Addr;
 
 use super::account_images::AccountImages;
 use super::cache::{self, Cache};
 use super::command::Interrupt;
 use super::folder::{Held, Locks, make_folder, read_bounded, remove_file, write_whole};
+use super::machine_addresses::own_addresses;
 use super::record::{Place, Records, StoredDomain, StoredVolume, VolumeState};
 use super::seed::Seed;
 use super::{
@@ -495,35 +494,5 @@ fn checked_name(spec: &DomainSpec, ownership: &Ownership, operation: &'static st
     match fault {
         Some(reason) => Err(refused(operation, reason)),
         None => Ok(ownership.hypervisor_name()),
-    }
-}
-
-/// The addresses of the machine itself, on any of its devices.
-fn own_addresses() -> Result<BTreeSet<Ipv4Addr>, HypervisorError> {
-    let wrong = |error: std::io::Error| failed("looking at the addresses of this host", error.to_string());
-    let table = match fs::read_to_string("/proc/net/fib_trie") {
-        Ok(table) => table,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
-        Err(error) => return Err(wrong(error)),
-    };
-    Ok(local_addresses(&table))
-}
-
-/// The addresses that the kernel's table calls its own.
-fn local_addresses(table: &str) -> BTreeSet<Ipv4Addr> {
-    let lines: Vec<&str> = table.lines().map(str::trim).collect();
-    let pairs = lines.windows(2).filter(|pair| pair[1].contains("/32 host LOCAL"));
-    pairs.filter_map(|pair| pair[0].strip_prefix("|-- ")?.parse().ok()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_addresses_of_the_host_are_read_from_the_kernel_s_table() {
-        let table = "Local:\n  +-- 0.0.0.0/0 2 0 2\n     |-- 10.77.0.1\n        /32 host LOCAL\n     |-- 10.77.0.255\n        \
-                     /32 link BROADCAST\n";
-        assert_eq!(local_addresses(table), BTreeSet::from([Ipv4Addr::new(10, 77, 0, 1)]));
     }
 }

@@ -92,6 +92,9 @@ pub(super) struct StoredInterface {
     pub(super) address: Option<std::net::Ipv4Addr>,
     /// True where the host gave the address.
     pub(super) is_lease: bool,
+    /// The most in each direction, in bits per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) bandwidth: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -137,8 +140,13 @@ impl StoredVolume {
 impl From<StoredDomain> for DomainRecord {
     fn from(stored: StoredDomain) -> Self {
         let is_whole = |volume: &StoredVolume| volume.state != VolumeState::Making;
-        let interface =
-            |it: StoredInterface| Interface { name: it.name, mac: it.mac, bridge: it.bridge, address: it.address };
+        let interface = |it: StoredInterface| Interface {
+            name: it.name,
+            mac: it.mac,
+            bridge: it.bridge,
+            address: it.address,
+            bandwidth: it.bandwidth,
+        };
         let adopted = stored.volumes.iter().filter(|volume| is_whole(volume) && volume.is_adopted);
         Self {
             adopted: adopted.map(|volume| volume.name.clone()).collect(),

@@ -122,6 +122,7 @@ impl Storage for FolderStorage {
                 mac: MacAddress::of_xen(u32::from(address)),
                 bridge: "xenbr0".into(),
                 address: Some(address),
+                bandwidth: None,
             });
         }
         record.ownership = ownership.clone();
@@ -146,7 +147,7 @@ impl Storage for FolderStorage {
         type Interfaces = Vec<(String, MacAddress, String, Option<Ipv4Addr>)>;
         type Parts = (Ownership, Option<DomainSpec>, Vec<(String, u64)>, Interfaces, Vec<String>, Option<Kept>);
         let (ownership, spec, volumes, interfaces, adopted, kept): Parts = serde_json::from_str(&text).unwrap();
-        let interface = |(name, mac, bridge, address)| Interface { name, mac, bridge, address };
+        let interface = |(name, mac, bridge, address)| Interface { name, mac, bridge, address, bandwidth: None };
         let interfaces = interfaces.into_iter().map(interface).collect();
         Ok(Some(DomainRecord { name: name.to_owned(), ownership, spec, volumes, interfaces, adopted, kept }))
     }
