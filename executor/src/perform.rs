@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use tycoon_market::HostId;
 use tycoon_market::auctioneer::AccountState;
+use tycoon_planner::late::domain_of;
 use tycoon_planner::plan::{Action, Plan, Step};
 use tycoon_xen::market::{BidRequest, RefundRequest};
 use tycoon_xen::protocol::{Answer, Request};
-use tycoon_xen::spec::DomainPath;
+use tycoon_xen::spec::{DomainPath, DomainSpec};
 use tycoon_xen::status::{DomainState, DomainStatus};
 
 use crate::engine::{Performer, StepError};
@@ -77,7 +78,8 @@ impl SitePerformer {
                 ensured(host, Request::EnsureVolumes { pool, generation, spec: spec.clone() })
             }
             Action::EnsureDomain { spec } => {
-                ensured(host, Request::EnsureDomain { pool, generation, spec: spec.clone() })
+                let spec = self.with_late_values(plan, host, spec)?;
+                ensured(host, Request::EnsureDomain { pool, generation, spec })
             }
             Action::EnsureRunning { path } => {
                 let changed = ensured(host, Request::EnsureRunning { pool, generation, path: path.clone() })?;
@@ -95,6 +97,28 @@ impl SitePerformer {
                 ensured(host, Request::EnsureAbsent { pool, generation, path: path.clone(), keep })
             }
         }
+    }
+
+    /// The spec with the addresses of other domains in its gaps, as their hosts tell them now. Its own the host knows.
+    fn with_late_values(&self, plan: &Plan, host: &SiteHost, spec: &DomainSpec) -> Result<DomainSpec, LinkError> {
+        let mut filled = spec.clone();
+        let mut looks: BTreeMap<HostId, Vec<DomainStatus>> = BTreeMap::new();
+        for (path, value) in &mut filled.cloud_init.late {
+            let Some(domain) = domain_of(path).filter(|domain| *domain != spec.path) else { continue };
+            let place = plan.domains.iter().find(|planned| planned.path == domain).map_or(host.id, |other| other.host);
+            if let (None, Some(there)) = (looks.get(&place), self.hosts.get(&place)) {
+                looks.insert(place, domains(there, Some(&plan.pool))?);
+            }
+            let is_it = |status: &&DomainStatus| status.ownership.as_ref().is_some_and(|own| own.path == domain);
+            let status = looks.get(&place).and_then(|all| all.iter().find(is_it));
+            let Some(address) = status.and_then(|status| status.address) else {
+                let message = format!("`{}` is to be told the address of `{domain}`, which has none", spec.path);
+                let help = "see what `tycoon status` says of it, and run the command again once it runs";
+                return Err(LinkError::refused("late.unknown", message, Some(help)));
+            };
+            *value = Some(address.to_string());
+        }
+        Ok(filled)
     }
 
     /// Waits until a domain is as it should be.

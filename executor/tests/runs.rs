@@ -47,6 +47,34 @@ fn life(world: &World, mut act: impl FnMut(&mut dyn FnMut(&tycoon_executor::run:
     assert_eq!(world.bank.books().unwrap().in_escrow, Credits::ZERO);
 }
 
+/// A head, and workers that are told where it is.
+fn cluster() -> Pool {
+    pool(
+        "pool cluster {\n    budget 10 for=\"1h\"\n    domain head { image \"std:tiny\"; memory \"512MiB\"; }\n    \
+         domain worker count=2 { image \"std:tiny\"; memory \"512MiB\"; cloud-init { file \"/head\" \
+         (f)\"${head.eth0.ip}\"; }; }\n}\n",
+    )
+}
+
+#[test]
+fn workers_are_told_the_address_of_their_head() {
+    let world = World::new(3);
+    let runner = world.runner(ALICE, &Arc::default(), None);
+    let run = runner.up(&cluster(), &mut |_| true).unwrap().unwrap();
+    assert!(run.report.succeeded(), "{:?}", failures(run));
+    world.check_up(ALICE, &cluster());
+    let domains = world.domains(ALICE);
+    let of =
+        |path: &str| domains.iter().find(|domain| domain.ownership.as_ref().unwrap().path.as_str() == path).unwrap();
+    let address = of("head").address.unwrap().to_string();
+    for worker in ["worker.0", "worker.1"] {
+        let late = &of(worker).spec.as_ref().unwrap().cloud_init.late;
+        assert_eq!(late.get("head.eth0.ip"), Some(&Some(address.clone())), "{worker}");
+    }
+    let again = runner.up(&cluster(), &mut |_| true).unwrap().unwrap();
+    assert!(again.plan.is_empty(), "{:?}", again.plan.steps);
+}
+
 #[test]
 fn a_pool_comes_up_changes_and_goes_down() {
     let world = World::new(3);

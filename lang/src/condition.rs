@@ -69,6 +69,15 @@ pub enum Residue {
     List(Vec<Residue>),
 }
 
+/// A piece of a text of which a part is known only once the pool runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// This.
+    Text(String),
+    /// The live value of this path: `hello.web.0.eth0.ip`.
+    Read(Arc<str>),
+}
+
 /// The world as a condition sees it when it is judged.
 pub trait Environment {
     /// The present value of a path such as `host.memory` or `web.0.eth0.ip`; `None` where it is not known (yet).
@@ -138,6 +147,19 @@ impl Residue {
             }
         });
         paths
+    }
+
+    /// It as a text with gaps where live values go; `None` where more than filling in is left to be computed.
+    pub fn pieces(&self) -> Option<Vec<Piece>> {
+        match self {
+            Self::Constant(value) => Some(vec![Piece::Text(value.to_fill()?)]),
+            Self::Read { path, .. } => Some(vec![Piece::Read(Arc::clone(path))]),
+            Self::Call(Function::Fill, parts) => {
+                let pieces: Option<Vec<Vec<Piece>>> = parts.iter().map(Self::pieces).collect();
+                pieces.map(|pieces| pieces.concat())
+            }
+            _ => None,
+        }
     }
 
     pub(crate) fn visit<'a>(&'a self, visitor: &mut impl FnMut(&'a Self)) {

@@ -11,17 +11,18 @@ use tycoon_xen::spec::{
 };
 
 use crate::error::PlanError;
+use crate::late::{Addresses, Late};
 
 /// The user that the account's keys log in as.
 const LOGIN_USER: &str = "root";
 /// The length of the prefix of an address that has no netmask.
 const DEFAULT_PREFIX: u8 = 24;
 
-/// The spec of one domain of a pool, to which `keys` may log in.
+/// The spec of one domain of the pool with these addresses, to which `keys` may log in.
 ///
 /// # Errors
 /// [`PlanError::Unsound`] where the description asks for something that no host can be asked for.
-pub fn spec_of(domain: &pool::Domain, keys: &[PublicKey]) -> Result<DomainSpec, PlanError> {
+pub fn spec_of(domain: &pool::Domain, addresses: &Addresses<'_>, keys: &[PublicKey]) -> Result<DomainSpec, PlanError> {
     let path = domain.path.parse().map_err(|error| {
         unsound(format!("{error}"), "give the component or its rows a shorter, plainer name", domain.span)
     })?;
@@ -38,7 +39,7 @@ pub fn spec_of(domain: &pool::Domain, keys: &[PublicKey]) -> Result<DomainSpec, 
         },
         volumes: domain.volumes.iter().map(volume).collect::<Result<_, _>>()?,
         nics: domain.nics.iter().map(nic).collect::<Result<_, _>>()?,
-        cloud_init: cloud_init(domain.cloud_init.as_ref(), keys),
+        cloud_init: cloud_init(domain.cloud_init.as_ref(), addresses, keys),
         keep_volumes: match domain.keep_volumes {
             pool::KeepVolumes::Always => KeepVolumes::Always,
             pool::KeepVolumes::Never => KeepVolumes::Never,
@@ -119,21 +120,25 @@ fn nic(nic: &pool::Nic) -> Result<NicSpec, PlanError> {
     Ok(NicSpec { name: nic.name.clone(), address, mac, bridge, bandwidth: nic.bandwidth })
 }
 
-/// What is known of the first start now. Files and commands with values that are known only while the pool runs wait.
-fn cloud_init(seed: Option<&pool::CloudInit>, keys: &[PublicKey]) -> CloudInit {
+/// What is done at the first start, with gaps where addresses of the pool's domains go.
+fn cloud_init(seed: Option<&pool::CloudInit>, addresses: &Addresses<'_>, keys: &[PublicKey]) -> CloudInit {
     let own_keys = keys.iter().map(|key| SshKey { user: LOGIN_USER.to_owned(), key: key.to_string() });
     let Some(seed) = seed else { return CloudInit { ssh_keys: own_keys.collect(), ..CloudInit::default() } };
-    let text = |value: &Value| value.as_text().map(str::to_owned);
-    let file = |file: &pool::CloudFile| {
+    let mut late = Late::of(addresses);
+    let mut files = Vec::new();
+    for file in &seed.files {
         let (path, mode, owner) = (file.path.clone(), file.mode.clone(), file.owner.clone());
-        Some(SeedFile { path, content: text(&file.content)?, mode, owner })
-    };
+        files.extend(late.text(&file.content).map(|content| SeedFile { path, content, mode, owner }));
+    }
+    let command = |words: &Vec<Value>| words.iter().map(|word| late.text(word)).collect();
+    let commands = seed.commands.iter().filter_map(command).collect();
     let described = seed.ssh_keys.iter().map(|(user, key)| SshKey { user: user.clone(), key: key.clone() });
     CloudInit {
         packages: seed.packages.clone(),
-        files: seed.files.iter().filter_map(file).collect(),
-        commands: seed.commands.iter().filter_map(|words| words.iter().map(text).collect()).collect(),
+        files,
+        commands,
         ssh_keys: own_keys.chain(described).collect(),
+        late: late.into_gaps(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What differs between a domain as it is and as it should be.
 
 use tycoon_market::resource::show_bytes;
+use tycoon_market::{Quantity, ResourceKind};
 use tycoon_xen::spec::{DomainSpec, Filesystem, NicSpec, VolumeSpec};
 
 use crate::plan::{Change, FieldChange};
@@ -98,6 +99,9 @@ impl Difference {
             self.option(&format!("{} bridge", nic.name), &before.bridge, &nic.bridge, Effect::Restart);
             let mac = |nic: &NicSpec| nic.mac.map(|mac| mac.to_string());
             self.option(&format!("{} mac", nic.name), &mac(before), &mac(nic), Effect::Restart);
+            let bandwidth =
+                |nic: &NicSpec| nic.bandwidth.map(|bits| ResourceKind::NetworkOut.show(Quantity::new(bits)));
+            self.option(&format!("{} bandwidth", nic.name), &bandwidth(before), &bandwidth(nic), Effect::Live);
         }
         for old in &now.nics {
             if !wanted.nics.iter().any(|nic| nic.name == old.name) {
@@ -108,7 +112,7 @@ impl Difference {
 
     /// What is done at the first start is part of what a domain should be, and changes nothing where it has started.
     fn cloud_init(&mut self, now: &DomainSpec, wanted: &DomainSpec) {
-        if now.cloud_init != wanted.cloud_init {
+        if now.cloud_init.with_gaps() != wanted.cloud_init.with_gaps() {
             self.value("cloud-init", "as it was", "as described, for its next first start", Effect::Live);
         }
     }

@@ -17,6 +17,7 @@ pub mod down;
 pub mod error;
 pub mod facts;
 pub mod fit;
+pub mod late;
 pub mod lint;
 pub mod notes;
 pub mod placement;

@@ -2,11 +2,7 @@
 
 use tycoon_lang::pool::{CloudInit, Pool, WhenSpent};
 
-/// True where a file or a command is known only while the pool runs: it is left out of the first start.
-fn is_live(seed: &CloudInit) -> bool {
-    let words = seed.files.iter().map(|file| &file.content).chain(seed.commands.iter().flatten());
-    words.into_iter().any(|value| value.as_text().is_none())
-}
+use crate::late::{self, Addresses};
 
 /// A sentence for each thing in the description that is checked and has no effect yet.
 pub fn not_carried_out(pool: &Pool) -> Vec<String> {
@@ -20,13 +16,16 @@ pub fn not_carried_out(pool: &Pool) -> Vec<String> {
             notes.push(format!("{what} of `{first}`{others} is checked, and not carried out yet"));
         }
     };
-    let of = |asks: fn(&tycoon_lang::pool::Domain) -> bool| {
+    let of = |asks: &dyn Fn(&tycoon_lang::pool::Domain) -> bool| {
         pool.domains.iter().filter(|domain| asks(domain)).map(|domain| domain.path.as_str()).collect()
     };
-    note("`save-image`", of(|domain| domain.save_image.is_some()));
-    note("a live value in `cloud-init`", of(|domain| domain.cloud_init.as_ref().is_some_and(is_live)));
-    note("`ready`", of(|domain| domain.ready.is_some()));
-    note("`read-only` of a volume", of(|domain| domain.volumes.iter().any(|volume| volume.read_only)));
+    note("`save-image`", of(&|domain| domain.save_image.is_some()));
+    let addresses = Addresses::of(pool);
+    let is_left_out = |seed: &CloudInit| !late::can_wait(&addresses, seed);
+    let left_out = of(&|domain| domain.cloud_init.as_ref().is_some_and(is_left_out));
+    note("what in `cloud-init` is live, and no address of a first interface,", left_out);
+    note("`ready`", of(&|domain| domain.ready.is_some()));
+    note("`read-only` of a volume", of(&|domain| domain.volumes.iter().any(|volume| volume.read_only)));
     note("`workflow`", pool.workflows.iter().map(|workflow| workflow.path.as_str()).collect());
     note("`need`", pool.needs.iter().map(|need| need.component.as_str()).collect());
     if pool.bid.is_some() {

@@ -65,6 +65,10 @@ pub struct Startable {
     host: HostId,
     path: DomainPath,
     needs: Vec<StepId>,
+    /// What it is to be, where that is said only now: after those whose addresses it waits for.
+    define: Option<DomainSpec>,
+    /// False where it is only to be defined.
+    starts: bool,
 }
 
 /// What one host still waits for after its domains are made.
@@ -127,15 +131,11 @@ fn prepare_domain(
     match domain.change {
         Change::Keep | Change::Remove => return,
         Change::Start { .. } => {
-            prepared.startable.push(Startable { host, path: spec.path.clone(), needs });
+            prepared.startable.push(Startable { host, path: spec.path.clone(), needs, define: None, starts: true });
             return;
         }
         Change::Update { restart: false, .. } => {
-            let defined = steps.add(host, Action::EnsureDomain { spec: spec.clone() }, &needs);
-            prepared.done.push(defined);
-            if domain.is_suspended && domain.starts {
-                prepared.startable.push(Startable { host, path: spec.path.clone(), needs: vec![defined] });
-            }
+            define(steps, host, spec, needs, domain.is_suspended && domain.starts, prepared);
             return;
         }
         Change::Update { restart: true, .. } => {
@@ -149,15 +149,32 @@ fn prepare_domain(
         }
     }
     let volumes = steps.add(host, Action::EnsureVolumes { spec: spec.clone() }, &needs);
-    let defined = steps.add(host, Action::EnsureDomain { spec: spec.clone() }, &[volumes]);
+    define(steps, host, spec, vec![volumes], domain.starts, prepared);
+}
+
+/// Adds the definition of a domain, or puts it off where it waits for others.
+fn define(
+    steps: &mut Steps,
+    host: HostId,
+    spec: &DomainSpec,
+    needs: Vec<StepId>,
+    starts: bool,
+    prepared: &mut Prepared,
+) {
+    let path = spec.path.clone();
+    if !spec.cloud_init.late.is_empty() {
+        prepared.startable.push(Startable { host, path, needs, define: Some(spec.clone()), starts });
+        return;
+    }
+    let defined = steps.add(host, Action::EnsureDomain { spec: spec.clone() }, &needs);
     prepared.done.push(defined);
-    if domain.starts {
-        prepared.startable.push(Startable { host, path: spec.path.clone(), needs: vec![defined] });
+    if starts {
+        prepared.startable.push(Startable { host, path, needs: vec![defined], define: None, starts });
     }
 }
 
 /// Adds the starts of all hosts, in an order in which each domain comes after those it starts after. `starts_after`
-/// names them: only domains that are started in this plan are waited for. Returns each domain's start.
+/// names them: only domains that are started in this plan are waited for. Returns each domain's last step.
 ///
 /// # Errors
 /// The domains that wait for each other in a circle.
@@ -176,14 +193,23 @@ pub fn start_all(
         };
         let (now, later): (Vec<_>, Vec<_>) = waiting.into_iter().partition(can_start);
         if now.is_empty() {
-            return Err(later.into_iter().map(|domain| domain.path).collect());
+            let mut circle: Vec<DomainPath> = later.into_iter().map(|domain| domain.path).collect();
+            circle.sort();
+            return Err(circle);
         }
         let mut round = Vec::new();
         for domain in now {
             let mut needs = domain.needs.clone();
             needs.extend(before(&domain.path).iter().filter_map(|first| started.get(first)));
-            let step = steps.add(domain.host, Action::EnsureRunning { path: domain.path.clone() }, &needs);
-            round.push((domain.path, step));
+            let mut last = None;
+            if let Some(spec) = domain.define {
+                let defined = steps.add(domain.host, Action::EnsureDomain { spec }, &needs);
+                (needs, last) = (vec![defined], Some(defined));
+            }
+            if domain.starts {
+                last = Some(steps.add(domain.host, Action::EnsureRunning { path: domain.path.clone() }, &needs));
+            }
+            round.extend(last.map(|step| (domain.path, step)));
         }
         started.extend(round);
         waiting = later;

@@ -18,6 +18,7 @@ use crate::difference::{self, Shrinking};
 use crate::down::removal;
 use crate::error::{Cure, PlanError, rate_of};
 use crate::fit::{Candidate, Misfit, Room, Rules, need_of, too_little};
+use crate::late::Addresses;
 use crate::lint;
 use crate::notes;
 use crate::placement::{NoHost, added_rate, best, place};
@@ -34,8 +35,9 @@ pub fn plan_up(pool: &pool::Pool, world: &World) -> Result<Plan, PlanError> {
     let budget =
         pool.budget.as_ref().ok_or_else(|| PlanError::NoBudget { pool: pool.name.to_string(), span: pool.span })?;
     let rules = Rules::of(pool);
+    let addresses = Addresses::of(pool);
     let wanted = pool.domains.iter().map(|domain| {
-        let spec = spec_of(domain, &world.keys)?;
+        let spec = spec_of(domain, &addresses, &world.keys)?;
         Ok(rules.candidate(domain, as_found(spec, world)))
     });
     let wanted = wanted.collect::<Result<Vec<_>, PlanError>>()?;

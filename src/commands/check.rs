@@ -8,6 +8,7 @@ use tycoon_lang::tree::Component;
 use tycoon_lang::{CheckedPool, Diagnostic, Severity, Sources};
 use tycoon_planner::PlanError;
 use tycoon_planner::desired::spec_of;
+use tycoon_planner::late::Addresses;
 
 use crate::cli::{DescriptionArgs, ReadingArgs};
 use crate::description;
@@ -113,7 +114,9 @@ fn check(arguments: &DescriptionArgs, output: &Output) -> Result<Value, Failure>
 
 /// Refuses what no host can do, whichever it is.
 fn possible(pool: &Pool, sources: &Sources) -> Result<(), Failure> {
-    let errors: Vec<PlanError> = pool.domains.iter().filter_map(|domain| spec_of(domain, &[]).err()).collect();
+    let addresses = Addresses::of(pool);
+    let refused = pool.domains.iter().filter_map(|domain| spec_of(domain, &addresses, &[]).err());
+    let errors: Vec<PlanError> = refused.collect();
     if errors.is_empty() { Ok(()) } else { Err(Failure::from_plans(&errors, sources)) }
 }
 

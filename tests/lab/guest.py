@@ -68,7 +68,7 @@ def _ramdisk(tree, release):
     archive.file("etc/group", b"root:x:0:\n")
     archive.file("etc/shells", b"/bin/sh\n")
     archive.file("etc/profile", b"export PATH=/sbin:/bin\n")
-    for name in ("inittab", "start", "network", "flatten.awk"):
+    for name in ("inittab", "start", "network", "flatten.awk", "first-start.awk"):
         archive.file(f"etc/{name}", (cache.TINY / name).read_bytes())
     archive.program("etc/dhcp", (cache.TINY / "dhcp").read_bytes())
     for group, names in MODULES.items():

@@ -1,5 +1,6 @@
 //! What a domain should be: the part of a plan that a host carries out.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
@@ -94,6 +95,9 @@ impl DomainSpec {
         for command in &self.cloud_init.commands {
             field("command", &command.len().to_string());
             command.iter().for_each(|word| field("word", word));
+        }
+        for path in self.cloud_init.late.keys() {
+            field("late", path);
         }
         for key in &self.cloud_init.ssh_keys {
             field("user", &key.user);
@@ -335,6 +339,23 @@ pub struct CloudInit {
     pub commands: Vec<Vec<String>>,
     /// Public keys that may log in.
     pub ssh_keys: Vec<SshKey>,
+    /// What stands in gaps of files and commands: values that are known only when the domain is made, such as the address
+    /// of another one (`head.eth0.ip`). They are no part of what the domain is: the same gaps, the same domain.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub late: BTreeMap<String, Option<String>>,
+}
+
+impl CloudInit {
+    /// The gap for the value of a path.
+    pub fn gap(path: &str) -> String {
+        format!("{{{{{path}}}}}")
+    }
+
+    /// The same with nothing in its gaps.
+    #[must_use]
+    pub fn with_gaps(&self) -> Self {
+        Self { late: self.late.keys().map(|path| (path.clone(), None)).collect(), ..self.clone() }
+    }
 }
 
 /// A file that is written at the first start.

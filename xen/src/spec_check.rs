@@ -18,6 +18,9 @@ const HOSTNAME_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
 /// Bytes of the name of a disk or an interface.
 const DEVICE_NAME_BYTES_MAX: usize = 32;
+/// Values that are put into the files and commands of a domain when it is made, and the bytes of each.
+const LATE_MAX: usize = 1024;
+const LATE_BYTES_MAX: usize = 256;
 /// Bytes of a name that the owner exports.
 const EXPORTED_NAME_BYTES_MAX: usize = 128;
 
@@ -55,6 +58,16 @@ pub fn check(spec: &DomainSpec) -> Result<(), String> {
     if let Some(nic) = spec.nics.iter().find(|nic| nic.bandwidth.is_some_and(|bits| bits < NicSpec::BANDWIDTH_MIN)) {
         let least = NicSpec::BANDWIDTH_MIN;
         return refused(format!("the bandwidth of `{}` of `{}` is less than {least} bit/s", nic.name, spec.path));
+    }
+    let is_bounded = |text: &str| (1..=LATE_BYTES_MAX).contains(&text.len());
+    let late = &spec.cloud_init.late;
+    if late.len() > LATE_MAX
+        || !late.iter().all(|(path, value)| is_bounded(path) && value.as_deref().is_none_or(is_bounded))
+    {
+        return refused(format!(
+            "`{}` has more than {LATE_MAX} late values, or one of more than {LATE_BYTES_MAX} bytes",
+            spec.path
+        ));
     }
     let is_argument = |text: &String| text.len() <= KERNEL_ARG_BYTES_MAX && text.bytes().all(|b| b.is_ascii_graphic());
     if let Some(fault) = spec.rules.restart.and_then(|restart| restart.fault()) {

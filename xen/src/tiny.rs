@@ -23,11 +23,12 @@ const NAME: &str = "std:tiny";
 const DISK_BYTES: u64 = 16 << 20;
 const TIMEOUT: Duration = Duration::from_secs(300);
 /// The files of ours, and where they are in the guest.
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     ("etc/inittab", include_str!("../tiny/inittab")),
     ("etc/start", include_str!("../tiny/start")),
     ("etc/network", include_str!("../tiny/network")),
     ("etc/flatten.awk", include_str!("../tiny/flatten.awk")),
+    ("etc/first-start.awk", include_str!("../tiny/first-start.awk")),
 ];
 const DHCP: &str = include_str!("../tiny/dhcp");
 const FOLDERS: [&str; 17] = [

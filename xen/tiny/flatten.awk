@@ -3,6 +3,7 @@
 #     eth0:
 #       addresses: [10.77.0.31/24]
 # Known are maps and lists by indentation, lists and maps in brackets (so JSON too, on one line), quotes, comments.
+# Escapes in double quotes stay as they are written: first-start.awk undoes them.
 # Not known are anchors, tags, and texts over several lines, which are passed over line by line.
 
 function trim(text) {
@@ -22,7 +23,9 @@ function uncomment(text,    place, sign, quote, before) {
     for (place = 1; place <= length(text); place++) {
         sign = substr(text, place, 1)
         before = place == 1 ? " " : substr(text, place - 1, 1)
-        if (quote == "" && (sign == "\"" || sign == "'") && before ~ /[ \t:,\[{]/)
+        if (quote == "\"" && sign == "\\")
+            place++
+        else if (quote == "" && (sign == "\"" || sign == "'") && before ~ /[ \t:,\[{]/)
             quote = sign
         else if (sign == quote)
             quote = ""
@@ -44,7 +47,10 @@ function emit(path, text,    inner, place, sign, quote, depth, part, count, key)
     for (place = 1; place <= length(inner); place++) {
         sign = substr(inner, place, 1)
         if (quote != "") {
-            if (sign == quote)
+            if (quote == "\"" && sign == "\\") {
+                part = part sign
+                sign = substr(inner, ++place, 1)
+            } else if (sign == quote)
                 quote = ""
         } else if (sign == "\"" || sign == "'")
             quote = sign

@@ -9,6 +9,7 @@ use super::Draft;
 use super::deals::Deal;
 use crate::error::PlanError;
 use crate::fit::Candidate;
+use crate::late::domain_of;
 use crate::plan::{Change, DomainPlan, Step};
 use crate::steps::{DomainWork, Removals, Steps, finish_host, prepare_host, start_all};
 
@@ -50,7 +51,7 @@ impl Draft<'_> {
             let names: Vec<String> = circle.iter().map(|path| format!("`{path}`")).collect();
             PlanError::Unsound {
                 problem: format!("{} start after each other: none can be the first", names.join(", ")),
-                help: "take one `start-after` away".into(),
+                help: "take one `start-after` away, or one of the addresses that they tell each other".into(),
                 span: None,
             }
         })?;
@@ -67,10 +68,10 @@ impl Draft<'_> {
         now.is_some_and(|status| status.state == DomainState::Paused)
     }
 
-    /// Which domains each domain starts after.
+    /// Which domains each domain starts after: those that its description names, and those whose addresses it gets told.
     fn start_order(&self) -> BTreeMap<DomainPath, Vec<DomainPath>> {
-        let ordered = self.wanted.iter().filter(|candidate| !candidate.domain.start_after.is_empty());
-        ordered
+        self.wanted
+            .iter()
             .map(|candidate| {
                 let named = |path: &DomainPath| {
                     candidate.domain.start_after.iter().any(|first| {
@@ -78,8 +79,11 @@ impl Draft<'_> {
                         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
                     })
                 };
-                let first = self.wanted.iter().map(path_of).filter(|path| named(path)).cloned();
-                (candidate.spec.path.clone(), first.collect())
+                let all: &[Candidate<'_>] = if candidate.domain.start_after.is_empty() { &[] } else { self.wanted };
+                let first = all.iter().map(path_of).filter(|path| named(path)).cloned();
+                let late = candidate.spec.cloud_init.late.keys().filter_map(|path| domain_of(path));
+                let others = late.filter(|other| *other != candidate.spec.path);
+                (candidate.spec.path.clone(), first.chain(others).collect())
             })
             .collect()
     }

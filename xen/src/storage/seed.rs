@@ -11,7 +11,7 @@ use super::record::StoredInterface;
 use super::{failed, refused};
 use crate::hypervisor::HypervisorError;
 use crate::machine::Machine;
-use crate::spec::{Addressing, DomainSpec};
+use crate::spec::{Addressing, CloudInit, DomainSpec};
 
 /// The most that a seed may hold, in bytes. cloud-init reads all of it into the domain's memory.
 const SEED_BYTES_MAX: usize = 8 << 20;
@@ -32,7 +32,8 @@ impl Seed {
         spec: &DomainSpec,
         interfaces: &[StoredInterface],
     ) -> Result<Self, HypervisorError> {
-        let user_data = format!("#cloud-config\n{}", lines(&user_data(spec))?);
+        let late = late_values(spec, interfaces)?;
+        let user_data = format!("#cloud-config\n{}", lines(&user_data(spec, &late))?);
         let network_config = lines(&network_config(machine, spec, interfaces))?;
         let size = user_data.len() + network_config.len();
         if size > SEED_BYTES_MAX {
@@ -65,7 +66,37 @@ impl Seed {
     }
 }
 
-fn user_data(spec: &DomainSpec) -> Vec<(&'static str, Value)> {
+/// The gaps of the texts of a domain, and what is to stand in them. Its own addresses nobody knows before its host.
+fn late_values(spec: &DomainSpec, interfaces: &[StoredInterface]) -> Result<Vec<(String, String)>, HypervisorError> {
+    let own = |path: &str| {
+        let part = path.strip_prefix(spec.path.as_str())?.strip_prefix('.')?.strip_suffix(".ip")?;
+        Some(interfaces.iter().find(|interface| interface.name == part)?.address?.to_string())
+    };
+    let value = |(path, value): (&String, &Option<String>)| match value.clone().or_else(|| own(path)) {
+        Some(value) => Ok((CloudInit::gap(path), value)),
+        None => {
+            Err(refused("writing the seed disk", format!("`{path}`, which its files or commands need, is not known")))
+        }
+    };
+    spec.cloud_init.late.iter().map(value).collect()
+}
+
+/// A text with its gaps filled. What was filled in has no gaps.
+fn filled(text: &str, late: &[(String, String)]) -> String {
+    let (mut filled, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(start) = rest.find("{{") {
+        let (before, from) = rest.split_at(start);
+        filled.push_str(before);
+        let here = late.iter().find(|(gap, _)| from.starts_with(gap.as_str()));
+        let (value, length) = here.map_or(("{", 1), |(gap, value)| (value.as_str(), gap.len()));
+        filled.push_str(value);
+        rest = &from[length..];
+    }
+    filled.push_str(rest);
+    filled
+}
+
+fn user_data(spec: &DomainSpec, late: &[(String, String)]) -> Vec<(&'static str, Value)> {
     let init = &spec.cloud_init;
     let mut lines = vec![("hostname", json!(spec.hostname)), ("preserve_hostname", json!(false))];
     if !init.ssh_keys.is_empty() {
@@ -98,14 +129,15 @@ fn user_data(spec: &DomainSpec) -> Vec<(&'static str, Value)> {
             // The owner may come with a package or a user, so such files wait for these.
             let is_deferred = !file.owner.starts_with("root");
             json!({
-                "path": file.path, "content": file.content, "permissions": file.mode, "owner": file.owner,
+                "path": file.path, "content": filled(&file.content, late), "permissions": file.mode, "owner": file.owner,
                 "defer": is_deferred,
             })
         });
         lines.push(("write_files", files.collect()));
     }
     if !init.commands.is_empty() {
-        lines.push(("runcmd", json!(init.commands)));
+        let words = |command: &Vec<String>| command.iter().map(|word| filled(word, late)).collect::<Vec<_>>();
+        lines.push(("runcmd", json!(init.commands.iter().map(words).collect::<Vec<_>>())));
     }
     lines
 }

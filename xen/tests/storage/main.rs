@@ -5,5 +5,6 @@ mod bench;
 mod images;
 mod lvm;
 mod records;
+mod seeds;
 mod sharing;
 mod volumes;
