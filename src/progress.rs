@@ -127,6 +127,7 @@ fn what(action: &Action) -> &'static str {
         Action::EnsureVolumes { .. } => "making its disks",
         Action::EnsureDomain { .. } => "defining",
         Action::EnsureRunning { .. } => "starting",
+        Action::EnsureListening { .. } => "waiting for",
         Action::EnsureStopped { .. } => "stopping",
         Action::EnsureAbsent { .. } => "removing",
         _ => "preparing",

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tycoon_market::HostId;
 use tycoon_market::auctioneer::AccountState;
+use tycoon_market::{HostId, TimeSpan};
 use tycoon_planner::late::domain_of;
 use tycoon_planner::plan::{Action, Plan, Step};
 use tycoon_xen::market::{BidRequest, RefundRequest};
-use tycoon_xen::protocol::{Answer, Request};
+use tycoon_xen::protocol::{Answer, HostError, Request};
 use tycoon_xen::spec::{DomainPath, DomainSpec};
 use tycoon_xen::status::{DomainState, DomainStatus};
 
@@ -86,6 +86,7 @@ impl SitePerformer {
                 self.wait(plan, host, path, is_up)?;
                 Ok(changed)
             }
+            Action::EnsureListening { path, port, within } => wait_for_listening(plan, host, path, *port, *within),
             Action::EnsureStopped { path } => {
                 let grace_ms = SHUTDOWN_GRACE_MS;
                 let changed = ensured(host, Request::EnsureStopped { pool, generation, path: path.clone(), grace_ms })?;
@@ -147,6 +148,32 @@ impl SitePerformer {
             std::thread::sleep(pause);
             pause = pause.saturating_mul(2).min(POLL.1);
         }
+    }
+}
+
+/// Asks the host again and again whether the domain listens.
+fn wait_for_listening(
+    plan: &Plan,
+    host: &SiteHost,
+    path: &DomainPath,
+    port: u16,
+    within: TimeSpan,
+) -> Result<bool, LinkError> {
+    let (started, mut pause) = (Instant::now(), POLL.0);
+    let patience = Duration::from_micros(within.micros());
+    loop {
+        let (pool, path) = (plan.pool.clone(), path.clone());
+        match ensured(host, Request::EnsureListening { pool, path: path.clone(), port }) {
+            Err(LinkError::Host(HostError::NotListening { .. })) if started.elapsed() < patience => {}
+            Err(LinkError::Host(HostError::NotListening { .. })) => {
+                let message = format!("nothing listens on TCP port {port} of `{path}` after {within}");
+                let help = "see with `tycoon console` what it does; `ready within=` gives it more time, and `up` again waits again";
+                return Err(LinkError::refused("not-ready", message, Some(help)));
+            }
+            done => return done,
+        }
+        std::thread::sleep(pause);
+        pause = pause.saturating_mul(2).min(POLL.1);
     }
 }
 

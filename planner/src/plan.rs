@@ -362,6 +362,15 @@ pub enum Action {
         /// The domain.
         path: DomainPath,
     },
+    /// Waits until something in the domain listens.
+    EnsureListening {
+        /// The domain.
+        path: DomainPath,
+        /// The TCP port.
+        port: u16,
+        /// The longest that may take.
+        within: TimeSpan,
+    },
     /// Has the domain stopped.
     EnsureStopped {
         /// The domain.
@@ -382,7 +391,10 @@ impl Action {
     pub const fn domain(&self) -> Option<&DomainPath> {
         match self {
             Self::EnsureVolumes { spec } | Self::EnsureDomain { spec } => Some(&spec.path),
-            Self::EnsureRunning { path } | Self::EnsureStopped { path } | Self::EnsureAbsent { path, .. } => Some(path),
+            Self::EnsureRunning { path }
+            | Self::EnsureListening { path, .. }
+            | Self::EnsureStopped { path }
+            | Self::EnsureAbsent { path, .. } => Some(path),
             _ => None,
         }
     }
@@ -399,6 +411,7 @@ impl Action {
             Self::EnsureVolumes { spec } => format!("making the disks of {}", spec.path),
             Self::EnsureDomain { spec } => format!("defining {}", spec.path),
             Self::EnsureRunning { path } => format!("starting {path}"),
+            Self::EnsureListening { path, port, .. } => format!("waiting for TCP port {port} of {path}"),
             Self::EnsureStopped { path } => format!("stopping {path}"),
             Self::EnsureAbsent { path, .. } => format!("removing {path}"),
         }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tycoon_lang::pool::Ready;
 use tycoon_market::HostId;
 use tycoon_market::bid::Bid;
 use tycoon_xen::spec::{DomainPath, DomainSpec};
@@ -40,6 +41,8 @@ pub struct DomainWork<'a> {
     pub starts: bool,
     /// True where it is suspended: whatever else is done, it goes on.
     pub is_suspended: bool,
+    /// When it is ready, where its description says.
+    pub ready: Option<&'a Ready>,
 }
 
 /// The steps that remove domains, over all hosts. They come before all others: a domain that moves is made elsewhere
@@ -60,8 +63,8 @@ impl Removals {
     }
 }
 
-/// A domain that is ready to be started, and the steps that made it so.
-pub struct Startable {
+/// A domain that can be started, and the steps that made it so.
+pub struct Startable<'a> {
     host: HostId,
     path: DomainPath,
     needs: Vec<StepId>,
@@ -69,14 +72,24 @@ pub struct Startable {
     define: Option<DomainSpec>,
     /// False where it is only to be defined.
     starts: bool,
+    /// When it is ready.
+    ready: Option<&'a Ready>,
 }
 
 /// What one host still waits for after its domains are made.
-pub struct Prepared {
+pub struct Prepared<'a> {
     /// The steps that must be done before its last ones, starts not counted.
     done: Vec<StepId>,
     /// The domains to be started.
-    pub startable: Vec<Startable>,
+    pub startable: Vec<Startable<'a>>,
+}
+
+/// A domain that must be up before another starts.
+pub struct Before {
+    /// It.
+    pub path: DomainPath,
+    /// True where it must be ready, too.
+    pub is_ready: bool,
 }
 
 /// Adds the steps of one host up to where its domains can be started, after all [`Removals`]:
@@ -87,13 +100,13 @@ pub struct Prepared {
 /// ```
 ///
 /// `first_bid` stands while domains change, where the final bid would be too small for that.
-pub fn prepare_host(
+pub fn prepare_host<'a>(
     steps: &mut Steps,
     host: &HostPlan,
-    work: &[DomainWork<'_>],
+    work: &[DomainWork<'a>],
     first_bid: Option<&Bid>,
     removals: &Removals,
-) -> Prepared {
+) -> Prepared<'a> {
     let mut paid = removals.by_host.get(&host.id).cloned().unwrap_or_default();
     if let Some(escrow) = host.escrow {
         let opened = steps.add(host.id, Action::OpenEscrow { escrow }, &[]);
@@ -118,24 +131,26 @@ pub fn prepare_host(
 }
 
 /// Adds the steps that make one domain startable; none for domains that stay or go.
-fn prepare_domain(
+fn prepare_domain<'a>(
     steps: &mut Steps,
     host: HostId,
-    domain: &DomainWork<'_>,
+    domain: &DomainWork<'a>,
     mut needs: Vec<StepId>,
     ready: &[StepId],
     images: &mut BTreeMap<String, StepId>,
-    prepared: &mut Prepared,
+    prepared: &mut Prepared<'a>,
 ) {
     let Some(spec) = domain.spec else { return };
     match domain.change {
         Change::Keep | Change::Remove => return,
         Change::Start { .. } => {
-            prepared.startable.push(Startable { host, path: spec.path.clone(), needs, define: None, starts: true });
+            let (path, ready) = (spec.path.clone(), domain.ready);
+            prepared.startable.push(Startable { host, path, needs, define: None, starts: true, ready });
             return;
         }
         Change::Update { restart: false, .. } => {
-            define(steps, host, spec, needs, domain.is_suspended && domain.starts, prepared);
+            let starts = domain.is_suspended && domain.starts;
+            define(steps, host, spec, needs, starts.then_some(domain.ready), prepared);
             return;
         }
         Change::Update { restart: true, .. } => {
@@ -149,47 +164,51 @@ fn prepare_domain(
         }
     }
     let volumes = steps.add(host, Action::EnsureVolumes { spec: spec.clone() }, &needs);
-    define(steps, host, spec, vec![volumes], domain.starts, prepared);
+    define(steps, host, spec, vec![volumes], domain.starts.then_some(domain.ready), prepared);
 }
 
-/// Adds the definition of a domain, or puts it off where it waits for others.
-fn define(
+/// Adds the definition of a domain, or puts it off where it waits for others. `starts` says when it is ready, where it starts.
+fn define<'a>(
     steps: &mut Steps,
     host: HostId,
     spec: &DomainSpec,
     needs: Vec<StepId>,
-    starts: bool,
-    prepared: &mut Prepared,
+    starts: Option<Option<&'a Ready>>,
+    prepared: &mut Prepared<'a>,
 ) {
     let path = spec.path.clone();
+    let (starts, ready) = (starts.is_some(), starts.flatten());
     if !spec.cloud_init.late.is_empty() {
-        prepared.startable.push(Startable { host, path, needs, define: Some(spec.clone()), starts });
+        prepared.startable.push(Startable { host, path, needs, define: Some(spec.clone()), starts, ready });
         return;
     }
     let defined = steps.add(host, Action::EnsureDomain { spec: spec.clone() }, &needs);
     prepared.done.push(defined);
     if starts {
-        prepared.startable.push(Startable { host, path, needs: vec![defined], define: None, starts });
+        prepared.startable.push(Startable { host, path, needs: vec![defined], define: None, starts, ready });
     }
 }
 
 /// Adds the starts of all hosts, in an order in which each domain comes after those it starts after. `starts_after`
-/// names them: only domains that are started in this plan are waited for. Returns each domain's last step.
+/// names them: those that are started in this plan are waited for, and those of `standing`, which run already, until they are
+/// ready. Returns each domain's last step.
 ///
 /// # Errors
 /// The domains that wait for each other in a circle.
 pub fn start_all(
     steps: &mut Steps,
-    startable: Vec<Startable>,
-    starts_after: &BTreeMap<DomainPath, Vec<DomainPath>>,
+    startable: Vec<Startable<'_>>,
+    starts_after: &BTreeMap<DomainPath, Vec<Before>>,
+    standing: &BTreeMap<&DomainPath, (HostId, &Ready)>,
 ) -> Result<BTreeMap<DomainPath, StepId>, Vec<DomainPath>> {
     let mut waiting = startable;
     let mut started: BTreeMap<DomainPath, StepId> = BTreeMap::new();
+    let mut ready: BTreeMap<DomainPath, StepId> = BTreeMap::new();
     while !waiting.is_empty() {
         let open: BTreeSet<DomainPath> = waiting.iter().map(|domain| domain.path.clone()).collect();
         let before = |path: &DomainPath| starts_after.get(path).map(Vec::as_slice).unwrap_or_default();
-        let can_start = |domain: &Startable| {
-            before(&domain.path).iter().all(|first| !open.contains(first) || *first == domain.path)
+        let can_start = |domain: &Startable<'_>| {
+            before(&domain.path).iter().all(|first| !open.contains(&first.path) || first.path == domain.path)
         };
         let (now, later): (Vec<_>, Vec<_>) = waiting.into_iter().partition(can_start);
         if now.is_empty() {
@@ -197,10 +216,21 @@ pub fn start_all(
             circle.sort();
             return Err(circle);
         }
-        let mut round = Vec::new();
+        let (mut round, mut listening_of) = (Vec::new(), Vec::new());
         for domain in now {
             let mut needs = domain.needs.clone();
-            needs.extend(before(&domain.path).iter().filter_map(|first| started.get(first)));
+            let is_up = |first: &Before, ready: &BTreeMap<DomainPath, StepId>| {
+                let listens = if first.is_ready { ready.get(&first.path) } else { None };
+                listens.or_else(|| started.get(&first.path)).copied()
+            };
+            for first in before(&domain.path).iter().filter(|first| first.is_ready) {
+                let Some((host, standing)) = standing.get(&first.path) else { continue };
+                if !ready.contains_key(&first.path) && !started.contains_key(&first.path) {
+                    let step = listening(steps, *host, &first.path, standing, &[]);
+                    ready.extend(step.map(|step| (first.path.clone(), step)));
+                }
+            }
+            needs.extend(before(&domain.path).iter().filter_map(|first| is_up(first, &ready)));
             let mut last = None;
             if let Some(spec) = domain.define {
                 let defined = steps.add(domain.host, Action::EnsureDomain { spec }, &needs);
@@ -209,17 +239,33 @@ pub fn start_all(
             if domain.starts {
                 last = Some(steps.add(domain.host, Action::EnsureRunning { path: domain.path.clone() }, &needs));
             }
-            round.extend(last.map(|step| (domain.path, step)));
+            let Some(last) = last else { continue };
+            let waited = domain.ready.and_then(|ready| listening(steps, domain.host, &domain.path, ready, &[last]));
+            listening_of.extend(waited.map(|step| (domain.path.clone(), step)));
+            round.push((domain.path, last));
         }
         started.extend(round);
+        ready.extend(listening_of);
         waiting = later;
     }
     Ok(started)
 }
 
+/// Adds the step that waits until a domain listens, where its being ready means that.
+fn listening(steps: &mut Steps, host: HostId, path: &DomainPath, ready: &Ready, needs: &[StepId]) -> Option<StepId> {
+    let (path, within) = (path.clone(), ready.within);
+    ready.tcp.map(|port| steps.add(host, Action::EnsureListening { path, port, within }, needs))
+}
+
 /// Adds the last steps of one host: the final bid, where another stood while domains changed, and the money that goes
 /// back.
-pub fn finish_host(steps: &mut Steps, host: &HostPlan, prepared: &Prepared, started: &[StepId], had_first_bid: bool) {
+pub fn finish_host(
+    steps: &mut Steps,
+    host: &HostPlan,
+    prepared: &Prepared<'_>,
+    started: &[StepId],
+    had_first_bid: bool,
+) {
     let mut done = prepared.done.clone();
     done.extend_from_slice(started);
     let final_bid = host.bid.as_ref().and_then(|planned| planned.bid.as_ref());

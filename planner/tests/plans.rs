@@ -533,10 +533,35 @@ fn domains_that_tell_each_other_their_addresses_are_refused() {
     let text = format!("pool ring {{\n budget 30 for=\"1h\"\n {}{} }}\n", one("a", "b"), one("b", "a"));
     match plan_up(&pool(&text), &three_hosts()) {
         Err(PlanError::Unsound { problem, help, .. }) => {
-            assert!(problem.contains("`a`, `b` start after each other") && help.contains("addresses"), "{problem}: {help}");
+            assert!(
+                problem.contains("`a`, `b` start after each other") && help.contains("addresses"),
+                "{problem}: {help}"
+            );
         }
         other => panic!("{other:?}"),
     }
+}
+
+/// Where the first runs already, in the plan that follows an interrupted one, it is waited for all the same.
+#[test]
+fn who_starts_after_a_ready_domain_waits_until_that_listens() {
+    let text = "pool ordered {\n budget 30 for=\"1h\"\n domain app { image \"std:tiny\"; memory \"64MiB\"; start-after db state=ready; }\n domain db { image \"std:tiny\"; memory \"64MiB\"; ready tcp=5432 within=\"2m\"; }\n}\n";
+    let plan = plan_up(&pool(text), &three_hosts()).expect("a plan");
+    let listens = |plan: &Plan| number_of(plan, |action| matches!(action, Action::EnsureListening { port: 5432, .. }));
+    let start = |plan: &Plan, name: &str| {
+        number_of(plan, |action| matches!(action, Action::EnsureRunning { path } if path.as_str() == name))
+    };
+    let needs = |plan: &Plan, step: usize| plan.steps[step].needs.clone();
+    assert_eq!(needs(&plan, listens(&plan)), [plan.steps[start(&plan, "db")].id]);
+    assert!(needs(&plan, start(&plan, "app")).contains(&plan.steps[listens(&plan)].id));
+
+    let mut half = after(&plan, three_hosts());
+    for host in &mut half.hosts {
+        host.domains.iter_mut().filter(|domain| domain.name == "app").for_each(|app| app.state = DomainState::Stopped);
+    }
+    let rest = plan_up(&pool(text), &half).expect("a plan");
+    assert!(needs(&rest, start(&rest, "app")).contains(&rest.steps[listens(&rest)].id));
+    assert_eq!(rest.steps.len(), 2, "{:?}", rest.steps);
 }
 
 #[test]
@@ -613,10 +638,10 @@ fn two_machines_with_one_address_are_refused() {
 
 #[test]
 fn what_is_not_carried_out_yet_is_said() {
-    let text = HELLO.replace("image \"std:tiny\"", "ready tcp=80; image \"std:tiny\"");
+    let text = HELLO.replace("image \"std:tiny\"", "volume data size=\"1GiB\" read-only=#true; image \"std:tiny\"");
     let plan = plan_up(&pool(&text), &three_hosts()).expect("a plan");
     assert!(
-        plan.report.notes.iter().any(|note| note.contains("`ready` of `web.0` and 2 more")),
+        plan.report.notes.iter().any(|note| note.contains("`read-only` of a volume of `web.0` and 2 more")),
         "{:?}",
         plan.report.notes
     );

@@ -156,6 +156,11 @@ impl Hypervisor for Enforcer {
         self.hypervisor.keep(name, kept, now)
     }
 
+    fn listens(&self, name: &str, port: u16, now: Timestamp) -> Result<bool, HypervisorError> {
+        self.own("looking whether the domain listens", name, now)?;
+        self.hypervisor.listens(name, port, now)
+    }
+
     fn set_cpu(&self, name: &str, weight: u16, cap_percent: u32, now: Timestamp) -> Result<(), HypervisorError> {
         if weight == 0 || cap_percent > CAP_PERCENT_MAX {
             let reason = format!("a weight of {weight} with a cap of {cap_percent} % is out of bounds");

@@ -122,6 +122,10 @@ pub trait Hypervisor: Send + Sync {
     /// Foreign domains are refused.
     fn keep(&self, name: &str, kept: &Kept, now: Timestamp) -> Result<bool, HypervisorError>;
 
+    /// True where the domain runs and something listens on this TCP port of its address, as seen from the host; on a simulated
+    /// host, where nothing listens anywhere, it has only to run.
+    fn listens(&self, name: &str, port: u16, now: Timestamp) -> Result<bool, HypervisorError>;
+
     /// Sets the scheduler weight (1 to 65535) and cap (percent of one CPU, 0 for none) of a domain, at once where it
     /// runs and for its next start where it does not.
     fn set_cpu(&self, name: &str, weight: u16, cap_percent: u32, now: Timestamp) -> Result<(), HypervisorError>;

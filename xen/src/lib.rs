@@ -37,6 +37,8 @@ pub mod hypervisor;
 #[cfg(feature = "libvirt")]
 pub mod libvirt;
 #[cfg(feature = "host")]
+mod listening;
+#[cfg(feature = "host")]
 mod local_socket;
 #[cfg(feature = "host")]
 pub mod memory;

@@ -41,6 +41,7 @@ pub use events::{DomainEvent, DomainEventKind, Subscription, Waited};
 
 use crate::guard::Guard;
 use crate::hypervisor::{ConsoleStream, HostFacts, Hypervisor, HypervisorError};
+use crate::listening::listens_here;
 use crate::machine::Machine;
 use crate::spec::{DomainSpec, Ownership};
 use crate::status::{DomainStatus, Kept};
@@ -153,6 +154,10 @@ impl Hypervisor for LibvirtHost {
 
     fn keep(&self, name: &str, kept: &Kept, _: Timestamp) -> Result<bool, HypervisorError> {
         self.host.keep(name, kept)
+    }
+
+    fn listens(&self, name: &str, port: u16, now: Timestamp) -> Result<bool, HypervisorError> {
+        listens_here(self, name, port, now)
     }
 
     fn set_cpu(&self, name: &str, weight: u16, cap_percent: u32, _: Timestamp) -> Result<(), HypervisorError> {

@@ -29,6 +29,7 @@ pub use faults::{Fault, FaultPlan, Faulty, Operation};
 
 use crate::hypervisor::{ConsoleStream, HostFacts, Hypervisor, HypervisorError};
 use crate::image::{ImageDigest, ImageManifest, ImagePart, UploadState};
+use crate::listening::listens_here;
 use crate::own_image;
 use crate::remote::image::{AccountImageStore, UploadTerms};
 use crate::spec::{DomainSpec, Ownership};
@@ -219,6 +220,10 @@ impl Hypervisor for MemoryHost {
 
     fn keep(&self, name: &str, kept: &Kept, now: Timestamp) -> Result<bool, HypervisorError> {
         self.change(Some(now), |state| state.keep(name, kept))
+    }
+
+    fn listens(&self, name: &str, port: u16, now: Timestamp) -> Result<bool, HypervisorError> {
+        listens_here(self, name, port, now)
     }
 
     fn set_cpu(&self, name: &str, weight: u16, cap_percent: u32, now: Timestamp) -> Result<(), HypervisorError> {

@@ -75,6 +75,15 @@ pub enum Request {
         /// The domain.
         path: DomainPath,
     },
+    /// Something in the domain listens. The host only looks; who asks, asks again.
+    EnsureListening {
+        /// The pool.
+        pool: PoolName,
+        /// The domain.
+        path: DomainPath,
+        /// The TCP port.
+        port: u16,
+    },
     /// The domain is gone, and its volumes but for those that are to be kept.
     EnsureAbsent {
         /// The pool.
@@ -182,6 +191,14 @@ pub enum HostError {
         /// The domain.
         path: DomainPath,
     },
+    /// Nothing in the domain listens yet.
+    #[error("nothing listens on TCP port {port} of `{path}` yet")]
+    NotListening {
+        /// The domain.
+        path: DomainPath,
+        /// The port.
+        port: u16,
+    },
     /// A domain that is not ours has the name.
     #[error("a domain named `{name}` exists on this host and is not Tycoon's; rename or remove it there")]
     NameTaken {
@@ -223,6 +240,6 @@ pub enum HostError {
 impl HostError {
     /// True where the same request may succeed later without any change.
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Failed { .. })
+        matches!(self, Self::Failed { .. } | Self::NotListening { .. })
     }
 }

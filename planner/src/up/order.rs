@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tycoon_lang::pool::{Ready, UpState};
 use tycoon_xen::spec::DomainPath;
 use tycoon_xen::status::DomainState;
 
@@ -11,7 +12,7 @@ use crate::error::PlanError;
 use crate::fit::Candidate;
 use crate::late::domain_of;
 use crate::plan::{Change, DomainPlan, Step};
-use crate::steps::{DomainWork, Removals, Steps, finish_host, prepare_host, start_all};
+use crate::steps::{Before, DomainWork, Removals, Steps, finish_host, prepare_host, start_all};
 
 impl Draft<'_> {
     /// The steps, each after those it needs.
@@ -30,6 +31,8 @@ impl Draft<'_> {
         }
         let starts: BTreeSet<&DomainPath> =
             self.wanted.iter().filter(|candidate| !candidate.domain.starts_by_workflow).map(path_of).collect();
+        let ready: BTreeMap<&DomainPath, &Ready> =
+            self.wanted.iter().filter_map(|wanted| Some((path_of(wanted), wanted.domain.ready.as_ref()?))).collect();
         let mut prepared = Vec::new();
         let mut startable = Vec::new();
         for deal in deals {
@@ -41,13 +44,19 @@ impl Draft<'_> {
                     change: &domain.change,
                     starts: starts.contains(&domain.path),
                     is_suspended: self.is_suspended(&domain.path),
+                    ready: ready.get(&domain.path).copied(),
                 })
                 .collect();
-            let mut ready = prepare_host(&mut steps, &deal.plan, &work, deal.first_bid.as_ref(), &removals);
-            startable.append(&mut ready.startable);
-            prepared.push(ready);
+            let mut done = prepare_host(&mut steps, &deal.plan, &work, deal.first_bid.as_ref(), &removals);
+            startable.append(&mut done.startable);
+            prepared.push(done);
         }
-        let started = start_all(&mut steps, startable, &self.start_order()).map_err(|circle| {
+        let stands = domains
+            .iter()
+            .filter(|domain| matches!(domain.change, Change::Keep | Change::Update { restart: false, .. }));
+        let standing =
+            stands.filter_map(|domain| Some((&domain.path, (domain.host, *ready.get(&domain.path)?)))).collect();
+        let started = start_all(&mut steps, startable, &self.start_order(), &standing).map_err(|circle| {
             let names: Vec<String> = circle.iter().map(|path| format!("`{path}`")).collect();
             PlanError::Unsound {
                 problem: format!("{} start after each other: none can be the first", names.join(", ")),
@@ -69,21 +78,25 @@ impl Draft<'_> {
     }
 
     /// Which domains each domain starts after: those that its description names, and those whose addresses it gets told.
-    fn start_order(&self) -> BTreeMap<DomainPath, Vec<DomainPath>> {
+    fn start_order(&self) -> BTreeMap<DomainPath, Vec<Before>> {
         self.wanted
             .iter()
             .map(|candidate| {
-                let named = |path: &DomainPath| {
-                    candidate.domain.start_after.iter().any(|first| {
+                let mut before = Vec::new();
+                for first in &candidate.domain.start_after {
+                    let is_named = |path: &&DomainPath| {
                         let rest = path.as_str().strip_prefix(first.path.as_str());
                         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-                    })
-                };
-                let all: &[Candidate<'_>] = if candidate.domain.start_after.is_empty() { &[] } else { self.wanted };
-                let first = all.iter().map(path_of).filter(|path| named(path)).cloned();
-                let late = candidate.spec.cloud_init.late.keys().filter_map(|path| domain_of(path));
-                let others = late.filter(|other| *other != candidate.spec.path);
-                (candidate.spec.path.clone(), first.chain(others).collect())
+                    };
+                    let named = self.wanted.iter().map(path_of).filter(is_named);
+                    before.extend(
+                        named.map(|path| Before { path: path.clone(), is_ready: first.state == UpState::Ready }),
+                    );
+                }
+                let told = candidate.spec.cloud_init.late.keys().filter_map(|path| domain_of(path));
+                let others = told.filter(|path| *path != candidate.spec.path);
+                before.extend(others.map(|path| Before { path, is_ready: false }));
+                (candidate.spec.path.clone(), before)
             })
             .collect()
     }

@@ -92,7 +92,7 @@ pub(super) fn schemas() -> Value {
             "required": ["request"],
             "properties": { "request": { "enum": [
                 "inspect", "ensure-image", "ensure-volumes", "ensure-domain", "ensure-running", "ensure-stopped",
-                "ensure-suspended", "ensure-absent", "ensure-nothing-kept",
+                "ensure-suspended", "ensure-listening", "ensure-absent", "ensure-nothing-kept",
             ] } },
             "description": "One request about domains; what else it has depends on `request`.",
             "examples": [{ "request": "inspect", "pool": null }],

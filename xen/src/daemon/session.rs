@@ -182,6 +182,15 @@ impl HostDaemon {
                 self.enforce();
                 self.ensured(account, &pool, &path, changed)
             }
+            Request::EnsureListening { pool, path, port } => {
+                let domain = self.own_domain(account, &pool, &path)?;
+                let Some(domain) = domain else { return Err(HostError::NoDomain { pool, path }) };
+                let listens = self.hypervisor.listens(&domain.name, port, self.clock.now());
+                if !listens.map_err(|error| failed("looking whether the domain listens", error))? {
+                    return Err(HostError::NotListening { path, port });
+                }
+                self.ensured(account, &pool, &path, false)
+            }
             Request::EnsureAbsent { pool, generation, path, keep } => {
                 self.check_generation(account, &pool, generation)?;
                 let changed = match self.own_domain(account, &pool, &path)? {

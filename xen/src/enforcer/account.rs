@@ -117,6 +117,10 @@ impl Hypervisor for AccountGate {
         of_the_market("keeping volumes of the domain")
     }
 
+    fn listens(&self, _: &str, _: u16, _: Timestamp) -> Result<bool, HypervisorError> {
+        of_the_market("looking whether the domain listens")
+    }
+
     fn set_cpu(&self, _: &str, _: u16, _: u32, _: Timestamp) -> Result<(), HypervisorError> {
         of_the_market("setting the CPU weight")
     }

@@ -261,6 +261,10 @@ impl<H: Hypervisor> Hypervisor for Faulty<H> {
         self.call(Operation::Keep, |host| host.keep(name, kept, now))
     }
 
+    fn listens(&self, name: &str, port: u16, now: Timestamp) -> Result<bool, HypervisorError> {
+        self.inner.listens(name, port, now)
+    }
+
     fn set_cpu(&self, name: &str, weight: u16, cap_percent: u32, now: Timestamp) -> Result<(), HypervisorError> {
         self.call(Operation::SetCpu, |host| host.set_cpu(name, weight, cap_percent, now))
     }

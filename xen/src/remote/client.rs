@@ -14,6 +14,7 @@ use super::message::{Call, Reply};
 use super::stream::{ConnectError, Connector, Stream, greet};
 use super::upload::{self, UploadError, UploadObserver, UploadProgress};
 use crate::hypervisor::{ConsoleStream, HostFacts, Hypervisor, HypervisorError};
+use crate::listening::listens_here;
 use crate::spec::{DomainSpec, Ownership};
 use crate::status::{DomainStatus, Kept};
 
@@ -64,6 +65,7 @@ impl Patience {
             | Call::Domains { .. }
             | Call::Domain { .. }
             | Call::Define { .. }
+            | Call::Listens { .. }
             | Call::SetCpu { .. }
             | Call::SetMemory { .. } => self.short,
             Call::Start { .. } | Call::Suspend { .. } | Call::Remove { .. } | Call::Keep { .. } => self.long,
@@ -378,6 +380,13 @@ impl Hypervisor for RemoteHypervisor {
 
     fn keep(&self, name: &str, kept: &Kept, now: Timestamp) -> Result<bool, HypervisorError> {
         self.ensure(&Call::Keep { name: name.to_owned(), kept: Box::new(kept.clone()), now })
+    }
+
+    fn listens(&self, name: &str, port: u16, now: Timestamp) -> Result<bool, HypervisorError> {
+        if self.connector.is_here() {
+            return listens_here(self, name, port, now);
+        }
+        self.ensure(&Call::Listens { name: name.to_owned(), port, now })
     }
 
     fn set_cpu(&self, name: &str, weight: u16, cap_percent: u32, now: Timestamp) -> Result<(), HypervisorError> {

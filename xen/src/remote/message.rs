@@ -205,6 +205,15 @@ pub enum Call {
         /// The time.
         now: Timestamp,
     },
+    /// [`crate::hypervisor::Hypervisor::listens`].
+    Listens {
+        /// The hypervisor's name of the domain.
+        name: String,
+        /// The TCP port.
+        port: u16,
+        /// The time.
+        now: Timestamp,
+    },
     /// [`crate::hypervisor::Hypervisor::set_cpu`].
     SetCpu {
         /// The hypervisor's name of the domain.
@@ -242,6 +251,7 @@ impl Call {
             Self::Suspend { .. } => "suspending the domain",
             Self::Remove { .. } => "removing the domain",
             Self::Keep { .. } => "keeping volumes of the domain",
+            Self::Listens { .. } => "looking whether the domain listens",
             Self::SetCpu { .. } => "setting the CPU weight",
             Self::SetMemory { .. } => "setting the memory",
         }

@@ -309,6 +309,7 @@ fn perform(host: &dyn Hypervisor, call: &Call) -> Result<Reply, HypervisorError>
         Call::Keep { name, kept, now } => Reply::Ensured(host.keep(name, kept, *now)?),
         Call::Suspend { name, now } => Reply::Ensured(host.suspend(name, *now)?),
         Call::Remove { name, now } => Reply::Ensured(host.remove(name, *now)?),
+        Call::Listens { name, port, now } => Reply::Ensured(host.listens(name, *port, *now)?),
         Call::SetCpu { name, weight, cap_percent, now } => {
             host.set_cpu(name, *weight, *cap_percent, *now)?;
             Reply::Done

@@ -56,6 +56,10 @@ impl Connector for SocketConnector {
         &self.name
     }
 
+    fn is_here(&self) -> bool {
+        true
+    }
+
     fn open(&self) -> Result<Stream, ConnectError> {
         let failed = |error: io::Error| {
             let path = self.path.display();

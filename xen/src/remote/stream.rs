@@ -43,6 +43,11 @@ pub trait Connector: Send + Sync {
     /// The host's name, for error messages.
     fn host(&self) -> &str;
 
+    /// True where the host is this machine: its domains can be reached from here.
+    fn is_here(&self) -> bool {
+        false
+    }
+
     /// Opens a stream on which a [`super::Session`] serves. It returns within a bounded time. Streams may share one
     /// connection; where that is broken, a new one is made.
     fn open(&self) -> Result<Stream, ConnectError>;

@@ -74,6 +74,7 @@ fn every_call(name: &str) -> Vec<Call> {
             kept: Box::new(Kept { until: now, image: String::new(), volumes: Vec::new() }),
             now,
         },
+        Call::Listens { name: name.clone(), port: 22, now },
         Call::SetCpu { name: name.clone(), weight: 1, cap_percent: 1, now },
         Call::SetMemory { name, memory_bytes: 1, now },
     ];
@@ -91,6 +92,7 @@ fn every_call(name: &str) -> Vec<Call> {
             | Call::Suspend { .. }
             | Call::Remove { .. }
             | Call::Keep { .. }
+            | Call::Listens { .. }
             | Call::SetCpu { .. }
             | Call::SetMemory { .. } => {}
         }
@@ -113,6 +115,7 @@ fn done(gate: &AccountGate, call: &Call) -> Result<Vec<String>, HypervisorError>
         Call::Suspend { name, now } => gate.suspend(name, *now).map(nothing),
         Call::Remove { name, now } => gate.remove(name, *now).map(nothing),
         Call::Keep { name, kept, now } => gate.keep(name, kept, *now).map(nothing),
+        Call::Listens { name, port, now } => gate.listens(name, *port, *now).map(nothing),
         Call::SetCpu { name, weight, cap_percent, now } => {
             gate.set_cpu(name, *weight, *cap_percent, *now).map(|()| Vec::new())
         }

@@ -26,6 +26,7 @@ fn every_request(generation: u64) -> Vec<Request> {
         Request::EnsureRunning { pool: pool.clone(), generation, path: path.clone() },
         Request::EnsureStopped { pool: pool.clone(), generation, path: path.clone(), grace_ms: 0 },
         Request::EnsureSuspended { pool: pool.clone(), generation, path: path.clone() },
+        Request::EnsureListening { pool: pool.clone(), path: path.clone(), port: 22 },
         Request::EnsureAbsent { pool: pool.clone(), generation, path: path.clone(), keep: vec!["root".into()] },
         Request::EnsureNothingKept { pool, path },
     ];
@@ -39,6 +40,7 @@ fn every_request(generation: u64) -> Vec<Request> {
             | Request::EnsureRunning { .. }
             | Request::EnsureStopped { .. }
             | Request::EnsureSuspended { .. }
+            | Request::EnsureListening { .. }
             | Request::EnsureAbsent { .. }
             | Request::EnsureNothingKept { .. } => {}
         }
@@ -164,6 +166,10 @@ impl Hypervisor for Colliding {
 
     fn keep(&self, name: &str, kept: &Kept, now: Timestamp) -> Result<bool, HypervisorError> {
         self.inner.keep(&self.touch(name), kept, now)
+    }
+
+    fn listens(&self, name: &str, port: u16, now: Timestamp) -> Result<bool, HypervisorError> {
+        self.inner.listens(&self.touch(name), port, now)
     }
 
     fn set_cpu(&self, name: &str, weight: u16, cap: u32, now: Timestamp) -> Result<(), HypervisorError> {
@@ -361,7 +367,8 @@ fn an_older_plan_is_refused_in_every_call() {
     let refused = |scene: &Scene, current: u64| {
         let before = (scene.domain(ALICE, "hello"), scene.account(ALICE, "hello"));
         for request in every_request(current - 1) {
-            if matches!(request, Request::Inspect { .. } | Request::EnsureImage { .. }) {
+            let only_looks = matches!(request, Request::Inspect { .. } | Request::EnsureListening { .. });
+            if only_looks || matches!(request, Request::EnsureImage { .. }) {
                 continue;
             }
             // What is kept is no part of any plan, and what is there is not kept.

@@ -93,6 +93,10 @@ impl Hypervisor for Gate {
         Ok(false)
     }
 
+    fn listens(&self, name: &str, _: u16, _: Timestamp) -> Result<bool, HypervisorError> {
+        no_domain(name)
+    }
+
     fn set_cpu(&self, name: &str, _: u16, _: u32, _: Timestamp) -> Result<(), HypervisorError> {
         no_domain(name)
     }
