@@ -60,6 +60,11 @@ impl<'t> Busy<'t> {
         self.town.run(self.group, &bid).ok();
     }
 
+    /// Has it compute no more.
+    fn end(&self) {
+        self.town.inside(self.group, &self.address, "kill -9 $(cat /tmp/busy)").ok();
+    }
+
     /// Its account at the host, with what was charged.
     fn account(&self) -> Value {
         let mut accounts = self.town.json(self.group, &format!("tycoon host account xen1 --pool {}", self.group));
@@ -150,6 +155,25 @@ fn charged(account: &Value, since: i64) -> (f64, f64) {
     (all, time)
 }
 
+/// The CPU time beyond the share that was charged for after `since`, for each second, and what a CPU hour of it cost.
+fn beyond(account: &Value, since: i64) -> (f64, f64) {
+    let (mut all, mut time, mut paid) = (0.0, 0.0, 0.0);
+    for line in account["lines"].as_array().expect("lines") {
+        if line["until_us"].as_i64().expect("a time") <= since {
+            continue;
+        }
+        let seconds = line["seconds"].as_f64().expect("seconds");
+        if line["item"]["bid"] == "cpu" {
+            time += seconds;
+        }
+        if line["item"] == "beyond-share" {
+            all += line["used"].as_f64().expect("use") / 1e6 * seconds;
+            paid += line["amount_micro"].as_f64().expect("an amount") / 1e6;
+        }
+    }
+    (all / time, paid / (all / 3_600.0))
+}
+
 /// The end of the last interval that was charged.
 fn last_charge(account: &Value) -> i64 {
     let lines = account["lines"].as_array().expect("lines");
@@ -199,6 +223,9 @@ fn bids_divide_a_cpu_and_charges_are_what_xen_measured() {
     let second = used(&town, &both);
     near(second[0], second[1], 2.0);
 
+    an_idle_cpu_is_lent(&town, &both);
+    who_runs_dry_keeps_her_disk(&town);
+
     for group in GROUPS {
         town.run(group, &format!("tycoon down {group} --yes")).ok();
         assert_eq!(town.money(group).1, 0, "nothing of hers is set aside");
@@ -208,4 +235,49 @@ fn bids_divide_a_cpu_and_charges_are_what_xen_measured() {
     // What she issued, less what she granted, with what her host earned.
     assert_eq!(town.money("operator").0, 1_000_000_000 - left[0] - left[1], "{left:?}");
     town.run("operator", "tycoon bank audit --store sled:/var/lib/tycoon-bank/books").ok().says(&["It adds up"]);
+}
+
+/// What one leaves idle the other uses, and pays for what is beyond her share at the base price.
+fn an_idle_cpu_is_lent(town: &Town, both: &[Busy<'_>; 2]) {
+    let [physics, biology] = both;
+    physics.bid("12h");
+    biology.end();
+    thread::sleep(INTERVAL * 2);
+    let share = physics.share();
+    assert!(share < 0.3, "physics has little of its own: {share}");
+    let since = last_charge(&physics.account());
+    let used = used(town, both);
+    assert!(used[0] > share * 2.0 && used[1] < 0.1, "{used:?} of {share}");
+    let account = physics.account();
+    adds_up(&account);
+    let prices = town.json("physics", "tycoon host prices xen1");
+    let base = prices[0]["offers"]["CPU"]["base_price_credits_per_hour"].as_f64().expect("a price");
+    let (more, price) = beyond(&account, since);
+    println!("{more:.3} CPUs beyond a share of {share:.3}, at {price:.4} credits for an hour of a CPU");
+    near(more, used[0] - share, 1.0);
+    assert!((price / base - 1.0).abs() < 0.01, "{price} for an hour of a CPU, where the base price is {base}");
+    physics.end();
+}
+
+/// Who has no money left is warned, and her domain shut down in order; what is on its disk waits for her.
+fn who_runs_dry_keeps_her_disk(town: &Town) {
+    let who = Busy::of(town, "biology");
+    town.run("operator", "tycoon host set xen1 warning-grace=10s").ok();
+    town.inside("biology", &who.address, "echo mine >/data/mine; sync").ok();
+    town.run("biology", "tycoon host refund xen1 --leave 0.0005 --pool biology").ok();
+    town.until("the end of the domain", || {
+        let is_gone = town.running("biology").is_empty();
+        is_gone.then_some(())
+    });
+    let history = town.run("biology", "tycoon host history xen1 --pool biology").ok();
+    history.says(&["warned", "stopped"]);
+    assert!(town.lab.on(1, "lvs --noheadings -o lv_name").contains("biology"), "its disk stays");
+    town.run("biology", "tycoon up pool.kdl --yes").ok();
+    town.is_up("biology", 1);
+    let again = Busy::of(town, "biology");
+    let read = town.until("her data", || {
+        let ran = town.inside("biology", &again.address, "cat /data/mine");
+        (ran.code == Some(0)).then_some(ran)
+    });
+    assert_eq!(read.stdout.trim(), "mine");
 }
