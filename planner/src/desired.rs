@@ -44,6 +44,7 @@ pub fn spec_of(domain: &pool::Domain, keys: &[PublicKey]) -> Result<DomainSpec, 
             pool::KeepVolumes::Never => KeepVolumes::Never,
             pool::KeepVolumes::IfPreexisting => KeepVolumes::IfPreexisting,
         },
+        save_image: None,
         rules: RunRules { restart: domain.restart.as_ref().and_then(restart), is_capped: !domain.burst },
     })
 }
