@@ -23,7 +23,6 @@ pub fn not_carried_out(pool: &Pool) -> Vec<String> {
     let of = |asks: fn(&tycoon_lang::pool::Domain) -> bool| {
         pool.domains.iter().filter(|domain| asks(domain)).map(|domain| domain.path.as_str()).collect()
     };
-    note("`save-image`", of(|domain| domain.save_image.is_some()));
     note("a live value in `cloud-init`", of(|domain| domain.cloud_init.as_ref().is_some_and(is_live)));
     note("`ready`", of(|domain| domain.ready.is_some()));
     note("`read-only` of a volume", of(|domain| domain.volumes.iter().any(|volume| volume.read_only)));

@@ -10,6 +10,7 @@ use tycoon_market::ids::EscrowId;
 use tycoon_market::{
     AccountId, Credits, HostId, HostName, PoolName, Quantity, Rate, ResourceKind, TimeSpan, Timestamp,
 };
+use tycoon_xen::save::SaveImage;
 use tycoon_xen::spec::{DomainPath, DomainSpec};
 
 use crate::world::{HostView, Period};
@@ -150,6 +151,9 @@ pub struct DomainPlan {
     /// The names of its volumes that exist and stay on their host when it is removed, or removed and made anew.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keeps: Vec<String>,
+    /// Where its root volume is saved before it is removed, or removed and made anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saves: Option<SaveImage>,
     /// True where one of its volumes is deleted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deletes: bool,
@@ -367,6 +371,13 @@ pub enum Action {
         /// The domain.
         path: DomainPath,
     },
+    /// Saves the root volume of the domain, which is stopped, on the machine that carries the plan out.
+    SaveImage {
+        /// The domain.
+        path: DomainPath,
+        /// Where and how.
+        save: SaveImage,
+    },
     /// Has the domain and its disks gone, but for those that are kept.
     EnsureAbsent {
         /// The domain.
@@ -382,7 +393,10 @@ impl Action {
     pub const fn domain(&self) -> Option<&DomainPath> {
         match self {
             Self::EnsureVolumes { spec } | Self::EnsureDomain { spec } => Some(&spec.path),
-            Self::EnsureRunning { path } | Self::EnsureStopped { path } | Self::EnsureAbsent { path, .. } => Some(path),
+            Self::EnsureRunning { path }
+            | Self::EnsureStopped { path }
+            | Self::SaveImage { path, .. }
+            | Self::EnsureAbsent { path, .. } => Some(path),
             _ => None,
         }
     }
@@ -400,6 +414,7 @@ impl Action {
             Self::EnsureDomain { spec } => format!("defining {}", spec.path),
             Self::EnsureRunning { path } => format!("starting {path}"),
             Self::EnsureStopped { path } => format!("stopping {path}"),
+            Self::SaveImage { path, .. } => format!("saving the root volume of {path}"),
             Self::EnsureAbsent { path, .. } => format!("removing {path}"),
         }
     }

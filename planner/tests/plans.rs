@@ -8,7 +8,7 @@ use tycoon_market::ids::EscrowId;
 use tycoon_market::{AccountId, Credits, HostId, PublicKey, Quantity, Rate, ResourceKind, TimeSpan, Timestamp};
 use tycoon_planner::plan::{Action, Change, Plan};
 use tycoon_planner::world::{HostAccountView, HostView, Offer, Unredeemed};
-use tycoon_planner::{PlanError, World, plan_down, plan_up};
+use tycoon_planner::{PlanError, Saving, World, plan_down, plan_up};
 use tycoon_xen::restart::RestartAfter;
 use tycoon_xen::spec::{DomainPath, Ownership};
 use tycoon_xen::status::{DomainState, DomainStatus};
@@ -262,7 +262,7 @@ fn a_domain_on_a_host_that_does_not_answer_is_not_started_twice() {
     assert!(plan.report.notes.iter().any(|told| told.contains(note)), "{:?}", plan.report.notes);
     let unreached: Vec<_> = plan.report.unreached.iter().map(|host| (host.id, host.why.as_str())).collect();
     assert_eq!(unreached, [(silent, "cannot be asked: no route")], "the pool is not known to be up");
-    let down = plan_down(&plan.pool, &world).expect("a plan");
+    let down = plan_down(&plan.pool, &world, &Saving::AsAsked).expect("a plan");
     assert_eq!(down.report.unreached, plan.report.unreached, "nor known to be gone");
 }
 
@@ -272,7 +272,7 @@ fn a_silent_host_matters_where_it_may_hold_something() {
     (world.hosts[2].is_inspected, world.hosts[2].closed) = (false, Some("cannot be asked: no route".into()));
     assert!(plan_up(&pool(HELLO), &world).expect("a plan").report.unreached.is_empty(), "it never held anything");
     world.hosts[2].has_escrow = true;
-    let down = plan_down(&pool(HELLO).name, &world).expect("a plan");
+    let down = plan_down(&pool(HELLO).name, &world, &Saving::AsAsked).expect("a plan");
     assert_eq!(down.report.unreached.len(), 1, "the bank holds credits of the pool for it");
 }
 
@@ -615,11 +615,11 @@ fn down_undoes_whatever_is_there_without_a_description() {
     let first = plan_up(&pool(HELLO), &three_hosts()).expect("a plan");
     let mut world = after(&first, three_hosts());
     world.history = Default::default();
-    let plan = plan_down(&first.pool, &world).expect("a plan");
+    let plan = plan_down(&first.pool, &world, &Saving::AsAsked).expect("a plan");
     assert_eq!(plan.count(|change| *change == Change::Remove), 3);
     assert_eq!(plan.hosts.iter().filter(|host| host.closes).count(), 3);
     assert!(plan.generation > first.generation, "older plans are refused from now on");
-    let nothing = plan_down(&first.pool, &three_hosts()).expect("a plan");
+    let nothing = plan_down(&first.pool, &three_hosts(), &Saving::AsAsked).expect("a plan");
     assert!(nothing.is_empty());
 }
 
@@ -660,7 +660,7 @@ const KEEPING: &str = "pool hello { budget 10 for=\"1h\"; domain db { image \"st
 /// The world in which the pool of `plan` went down, and hosts keep what it says.
 fn kept_after(plan: &Plan) -> World {
     let mut world = after(plan, three_hosts());
-    let down = plan_down(&plan.pool, &world).expect("a plan");
+    let down = plan_down(&plan.pool, &world, &Saving::AsAsked).expect("a plan");
     for host in &mut world.hosts {
         host.account = None;
         host.domains.retain_mut(|status| {
@@ -675,11 +675,62 @@ fn kept_after(plan: &Plan) -> World {
     world
 }
 
+const SAVING: &str = "pool hello { budget 10 for=\"1h\"; domain db { image \"std:tiny\"; memory \"64MiB\"; \
+                      save-image to=\"/srv/saved\" format=qcow2; }; domain web { image \"std:tiny\"; memory \"64MiB\"; } }";
+
+#[test]
+fn nothing_is_removed_before_it_is_saved_where_that_is_asked_for() {
+    let first = plan_up(&pool(SAVING), &three_hosts()).expect("a plan");
+    assert!(first.report.notes.is_empty(), "{:?}", first.report.notes);
+    assert_eq!(first.domains[0].saves, None, "what comes up is not saved");
+    let mut world = after(&first, three_hosts());
+    // Without any local state, and without the description.
+    world.history = Default::default();
+    let saved = |plan: &Plan| -> Vec<(String, String)> {
+        let step = |step: &tycoon_planner::plan::Step| match &step.action {
+            Action::SaveImage { path, save } => Some((path.to_string(), save.to_string())),
+            _ => None,
+        };
+        plan.steps.iter().filter_map(step).collect()
+    };
+    let down = plan_down(&first.pool, &world, &Saving::AsAsked).expect("a plan");
+    assert_eq!(saved(&down), [("db".into(), "to /srv/saved as qcow2".into())]);
+    let position = |wanted: fn(&Action) -> bool| {
+        let is_it = |step: &&tycoon_planner::plan::Step| {
+            wanted(&step.action) && step.action.domain().is_some_and(|path| path.as_str() == "db")
+        };
+        down.steps.iter().find(is_it).expect("it is in the plan").clone()
+    };
+    let (stop, save) = (
+        position(|action| matches!(action, Action::EnsureStopped { .. })),
+        position(|action| matches!(action, Action::SaveImage { .. })),
+    );
+    let absent = position(|action| matches!(action, Action::EnsureAbsent { .. }));
+    assert_eq!((save.needs.as_slice(), absent.needs.as_slice()), (&[stop.id][..], &[save.id][..]));
+    let elsewhere = plan_down(&first.pool, &world, &Saving::To("/tmp/x".into())).expect("a plan");
+    assert_eq!(saved(&elsewhere), [("db".into(), "to /tmp/x as qcow2".into())]);
+    assert_eq!(saved(&plan_down(&first.pool, &world, &Saving::Never).expect("a plan")), []);
+    // A changed wish alone is told to the host, and touches nothing.
+    let changed = pool(&SAVING.replace("qcow2", "raw"));
+    let plan = plan_up(&changed, &world).expect("a plan");
+    assert!(matches!(&plan.domains[0].change, Change::Update { restart: false, fields } if fields.len() == 1));
+    // Made anew, it is saved first; where its root volume stays, it is not.
+    let anew = SAVING.replace("save-image", "root fs=ext4; save-image");
+    let plan = plan_up(&pool(&anew), &world).expect("a plan");
+    assert!(matches!(plan.domains[0].change, Change::Replace { .. }), "{:?}", plan.domains[0].change);
+    assert_eq!(saved(&plan), [("db".into(), "to /srv/saved as qcow2".into())]);
+    let gone = plan_up(&pool(&SAVING.replace("domain db", "domain other")), &world).expect("a plan");
+    assert_eq!(saved(&gone), [("db".into(), "to /srv/saved as qcow2".into())]);
+}
+
 #[test]
 fn a_domain_takes_up_what_is_kept_of_it_wherever_that_is() {
     let first = plan_up(&pool(KEEPING), &three_hosts()).expect("a plan");
     let mut world = kept_after(&first);
-    assert!(plan_down(&first.pool, &world).expect("a plan").is_empty(), "what is kept does not go twice");
+    assert!(
+        plan_down(&first.pool, &world, &Saving::AsAsked).expect("a plan").is_empty(),
+        "what is kept does not go twice"
+    );
     // On a dear host.
     let from = world.hosts.iter().position(|host| !host.domains.is_empty()).expect("something is kept");
     let kept = std::mem::take(&mut world.hosts[from].domains);
