@@ -187,10 +187,11 @@ fn save_here(
     let saved = save::save(stream, subject, &target, session.now(), &watch)
         .map_err(|error| Failure::from_error(Exit::Failed, &error))?;
     if output.json {
+        // Why it is something else than was asked for is in there.
         output.print_json(&saved_view::to_json(&saved));
-    } else {
-        output.print(&format!("{}\n", saved_view::line(&saved)));
+        return Ok(if saved.instead.is_none() { Exit::Ok } else { Exit::Failed });
     }
+    output.print(&format!("{}\n", saved_view::line(&saved)));
     let Some(why) = &saved.instead else { return Ok(Exit::Ok) };
     Err(Failure::new(Exit::Failed, format!("no {} could be made: {why}", format.word()))
         .help(format!("its blocks are saved whole, in {}", saved.path.display())))

@@ -170,6 +170,9 @@ fn a_domain_is_saved_on_demand() {
     let tar = environment.run(&["save-image", "shop/web", "--format", "tar.zst", "--name", "tar"]).ends_with(1);
     assert!(tar.stderr.contains("there is no ext2, ext3 or ext4 file system on the volume"), "{tar}");
     assert_eq!(manifest(&environment, "tar.raw")["format"], "raw");
+    let both = environment.run(&["save-image", "shop/web", "--format", "tar", "--name", "t", "--json"]).ends_with(1);
+    let told: Value = serde_json::from_str(&both.stdout).expect("one JSON document");
+    assert!(told["path"] == "./t.raw" && told["instead"].is_string(), "{both}");
     environment.run(&["save-image", "shop/none"]).ends_with(1);
     environment.run(&["save-image", "shop"]).ends_with(1);
     environment.run(&["save-image", "shop/web", "--format", "zip"]).ends_with(2);

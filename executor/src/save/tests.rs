@@ -302,6 +302,34 @@ fn the_files_of_every_kind_of_ext_come_out_as_they_went_in() {
     }
 }
 
+/// As the disk of a domain that was suspended, or has crashed.
+#[test]
+fn the_journal_of_a_disk_in_use_is_written_back_on_a_copy() {
+    if !has("mke2fs") || !has("debugfs") || !has("e2fsck") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    file_system(&folder, &["-t", "ext4"]);
+    let disk = folder.path().join("disk");
+    let marked = Command::new("debugfs")
+        .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
+        .args(["-w", "-R", "feature needs_recovery"])
+        .arg(&disk)
+        .output()
+        .unwrap();
+    assert!(marked.status.success());
+    let content = fs::read(&disk).unwrap();
+    let raw = tempfile::tempfile().unwrap();
+    raw.write_all_at(&content, 0).unwrap();
+    let straight = files::archive(&raw, &mut io::sink(), &|| false);
+    assert!(matches!(straight, Err(ArchiveError::Volume(Ext4Error::NeedsRecovery))), "it is not read as it is");
+    let saved = save_as(folder.path(), content.clone(), SaveFormat::Tar, None).unwrap();
+    assert_eq!(saved.instead, None);
+    assert_eq!(saved.manifest.volume_sha256, hex(Sha256::new().chain_update(&content)), "the blocks are as they came");
+    let back = unpacked(&folder, &saved.path);
+    assert_eq!(fs::read_to_string(back.join("etc/hostname")).unwrap(), "web-0\n");
+}
+
 #[test]
 fn archives_are_compressed_as_asked() {
     if !has("mke2fs") || !has("debugfs") {
