@@ -234,7 +234,11 @@ pub fn save(
         saved_at_unix_us: now.micros(),
         program: concat!("tycoon ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
-    write_manifest(&manifest, &path)?;
+    if let Err(error) = write_manifest(&manifest, &path) {
+        // What nobody can tell anything of is not saved; the volume is still where it was.
+        let _ = fs::remove_file(&path);
+        return Err(error);
+    }
     Ok(Saved { path, manifest, instead })
 }
 

@@ -39,6 +39,8 @@ const PIECE_BYTES: usize = 256 << 10;
 const FRAME_BYTES: usize = 64 << 10;
 /// How much the blocks are compressed: the usual. Above it, zstd takes long for little.
 const LEVEL: i32 = 3;
+/// How far whoever computes digests and compresses gives way, of 19.
+const NICE: i32 = 10;
 /// The largest window that a host may ask a client to have, as a power of two: 8 MiB of memory.
 const WINDOW_LOG_MAX: u32 = 23;
 /// The largest volume: 16 TiB, as of images.
@@ -63,6 +65,7 @@ pub(super) fn serve(
         Err(error) => return Ok(outbox.say(&FromHost::Refused { error })?),
     };
     outbox.say(&FromHost::Blocks { bytes })?;
+    give_way();
     let frames = Frames { outbox: outbox.clone(), piece: Vec::with_capacity(FRAME_BYTES), said_at: Instant::now() };
     let mut encoder = Encoder::new(frames, LEVEL).map_err(FrameError::from)?;
     let mut hash = Sha256::new();
@@ -104,6 +107,7 @@ pub(super) fn serve_as_image(
         let error = HypervisorError::Refused { operation: KEEPING_AS_IMAGE.into(), reason };
         return Ok(outbox.say(&FromHost::Refused { error })?);
     };
+    give_way();
     let gone = || HypervisorError::Failed { operation: KEEPING_AS_IMAGE.into(), reason: "the client is gone".into() };
     let mut ended = None;
     let mut said_at = Instant::now();
@@ -129,6 +133,13 @@ pub(super) fn serve_as_image(
         (None, Ok(is_new)) => Ok(outbox.say(&FromHost::Stored { is_new })?),
         (None, Err(error)) => Ok(outbox.say(&FromHost::Refused { error })?),
     }
+}
+
+/// From here on this thread, which ends with the stream, gives way to others: on the control domain's CPUs the disks and networks
+/// of all domains are served too.
+fn give_way() {
+    // Where it may not, it takes its turn like the others.
+    let _ = rustix::process::nice(NICE);
 }
 
 /// False once the client has ended the stream. It has nothing more to say meanwhile but that it is there.
