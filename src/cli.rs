@@ -84,6 +84,8 @@ pub enum Command {
     Console(commands::console::ConsoleArgs),
     /// List the disks of your domains, and those that are kept of domains that were removed
     Volumes(commands::volumes::VolumesArgs),
+    /// Save the root disk of a domain: as a file here, or as an image on its host
+    SaveImage(commands::save_image::SaveImageArgs),
     /// Make Xen machines hosts; see what you have on one
     #[command(subcommand)]
     Host(commands::host::HostCommand),

@@ -118,6 +118,10 @@ impl Failure {
             ExecutorError::Journal(ref journal) => Self::from_error(Exit::Failed, journal).help(
                 "nothing is lost: hosts and bank know what there is. Move the journal aside, and run the command again",
             ),
+            ExecutorError::UnknownFolder { ref folder, .. } => Self::from_error(Exit::Failed, &error).help(format!(
+                "a pool that was brought up from another machine is saved where you say: `--save-to {folder}` with `tycoon down`, \
+                 or `--no-save` to remove it without saving"
+            )),
             error => Self::from_error(Exit::Failed, &error),
         }
     }

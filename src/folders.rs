@@ -48,6 +48,11 @@ impl Folders {
         self.site.join("image-digests")
     }
 
+    /// Where simulated hosts keep images that were made from volumes, a folder for each.
+    pub fn host_images(&self) -> PathBuf {
+        self.site.join("host-images")
+    }
+
     /// The folder of the site.
     pub fn site(&self) -> PathBuf {
         self.site.clone()

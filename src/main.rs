@@ -16,6 +16,7 @@ mod outputs_view;
 mod parties;
 mod plan_view;
 mod progress;
+mod saved_view;
 mod service;
 mod site;
 mod status_view;

@@ -86,6 +86,9 @@ fn domains(text: &mut String, plan: &Plan, style: Style) {
             };
             let _ = writeln!(text, "      {}: {why}; its disks are deleted{but}", style.yellow("replaced"));
         }
+        if let Some(save) = &domain.saves {
+            let _ = writeln!(text, "      {}: its root disk first, {save}", style.green("saved"));
+        }
     }
     if changing.len() > MOST_DOMAINS {
         let _ = writeln!(text, "  … and {} more (all of them with --json)", changing.len() - MOST_DOMAINS);

@@ -11,6 +11,7 @@ use tycoon_planner::plan::{Action, Change, Plan, Step, StepId};
 use tycoon_xen::spec::DomainPath;
 
 use crate::output::{Output, Style};
+use crate::saved_view::{Pace, percents};
 
 /// How often a spinner turns.
 const TICK: Duration = Duration::from_millis(100);
@@ -33,6 +34,8 @@ struct Domain {
     open: Vec<StepId>,
     verb: &'static str,
     bar: Option<ProgressBar>,
+    /// Since its root disk is being saved.
+    saving: Option<Pace>,
 }
 
 impl Progress {
@@ -61,7 +64,7 @@ impl Progress {
                 bar
             });
             let host = domain.host_name.to_string();
-            state.domains.insert(domain.path.clone(), Domain { host, open, verb, bar });
+            state.domains.insert(domain.path.clone(), Domain { host, open, verb, bar, saving: None });
         }
         state.bars = bars;
     }
@@ -129,6 +132,7 @@ fn what(action: &Action) -> &'static str {
         Action::EnsureRunning { .. } => "starting",
         Action::EnsureListening { .. } => "waiting for",
         Action::EnsureStopped { .. } => "stopping",
+        Action::SaveImage { .. } => "saving its root disk",
         Action::EnsureAbsent { .. } => "removing",
         _ => "preparing",
     }
@@ -146,6 +150,30 @@ impl Observer for Progress {
             Event::StepEnded { step, outcome } => self.step_ended(&mut state, step, outcome),
             Event::Stopping => {
                 self.line(&state, "stopping: finishing what has begun; press Ctrl-C again to leave at once")
+            }
+            Event::Saving { path, bytes, total_bytes } => {
+                if let Some(domain) = state.domains.get_mut(*path) {
+                    let pace = domain.saving.get_or_insert_with(Pace::new);
+                    match &domain.bar {
+                        Some(bar) => {
+                            bar.set_message(format!("saving its root disk, {} %", percents(*bytes, *total_bytes)))
+                        }
+                        None => {
+                            if let Some(percents) = pace.percents(*bytes, *total_bytes) {
+                                self.output.message(&format!("saving the root disk of {path}: {percents} %"));
+                            }
+                        }
+                    }
+                }
+            }
+            Event::Saved { saved } => {
+                if let Some(why) = &saved.instead {
+                    let (path, file) = (&saved.manifest.subject.domain, saved.path.display());
+                    let text = format!(
+                        "note: {path} is saved as its blocks, in {file}: of its files no archive can be made ({why})"
+                    );
+                    self.line(&state, &text);
+                }
             }
             Event::Note { text } => self.line(&state, &format!("note: {text}")),
         }

@@ -3,6 +3,7 @@
 use thiserror::Error;
 use tycoon_market::HostName;
 use tycoon_planner::PlanError;
+use tycoon_xen::spec::DomainPath;
 
 use crate::journal::JournalError;
 use crate::link::LinkError;
@@ -48,6 +49,14 @@ pub enum ExecutorError {
     Order {
         /// The number of the step.
         step: u32,
+    },
+    /// Only a host says where something is to be saved.
+    #[error("`{path}` is to be saved to {folder} before it is removed, and only its host says so: nothing was done")]
+    UnknownFolder {
+        /// The domain.
+        path: DomainPath,
+        /// The folder.
+        folder: String,
     },
     /// The threads that do the steps could not be started.
     #[error("the steps cannot be started")]

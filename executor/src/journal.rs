@@ -4,7 +4,7 @@
 //! a torn last line is cut when the journal is opened for writing, and any other damage is named and stops the
 //! start. A record is on disk before the act it announces. Reading needs no lock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -303,6 +303,17 @@ pub fn history(records: &[(Timestamp, Record)]) -> History {
         }
     }
     history
+}
+
+/// The folders that the plans in these records have domains saved to: those that this machine has heard of from somebody
+/// else than a host.
+pub fn save_folders(records: &[(Timestamp, Record)]) -> BTreeSet<String> {
+    let plans = records.iter().filter_map(|(_, record)| match record {
+        Record::PlanBegun { plan } if plan.goal == Goal::Up => Some(plan),
+        _ => None,
+    });
+    let specs = plans.flat_map(|plan| &plan.domains).filter_map(|domain| domain.spec.as_ref());
+    specs.filter_map(|spec| spec.save_image.as_ref()).map(|save| save.to.clone()).collect()
 }
 
 /// When the pool was last taken down completely, by the clock of these records; `None` where it never was.

@@ -17,6 +17,7 @@ pub mod lock;
 pub mod perform;
 pub mod progress;
 pub mod run;
+pub mod save;
 pub mod ssh;
 pub mod status;
 pub mod volumes;

@@ -16,6 +16,7 @@ use tycoon_xen::market::{
     AccountReport, BidRequest, ChargesReport, CloseReport, OffersReport, Quote, QuoteRequest, RefundRequest,
 };
 use tycoon_xen::protocol::{Answer, HostError, Request};
+use tycoon_xen::save::VolumeStream;
 
 /// The code with which a host says that it has no account of that name.
 pub const NO_ACCOUNT: &str = "host.no-account";
@@ -180,6 +181,21 @@ pub trait HostLink: Send + Sync {
 
     /// Asks something about domains.
     fn request(&self, request: &Request) -> Result<Answer, LinkError>;
+
+    /// The blocks of a volume of one of the account's domains, by the hypervisor's name of the domain. Whether it can be read
+    /// is known once it is opened; a stream that breaks later says so when it is read.
+    fn open_volume(&self, name: &str, volume: &str) -> Result<VolumeStream, LinkError> {
+        let reason = format!("nothing leads to the volume `{volume}` of `{name}` on this host");
+        Err(LinkError::refused("volume.no-way", reason, None))
+    }
+
+    /// Keeps the blocks of such a volume as the disk of an image of the account's on the host. True where it had none with
+    /// this content.
+    fn keep_as_image(&self, name: &str, volume: &str, image: &str) -> Result<bool, LinkError> {
+        let reason =
+            format!("nothing leads to the volume `{volume}` of `{name}` on this host, to keep it as `{image}`");
+        Err(LinkError::refused("volume.no-way", reason, None))
+    }
 }
 
 /// A host that was found, and the way to it.

@@ -1,7 +1,9 @@
 //! Does the steps: one call to a bank or a host each.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tycoon_market::auctioneer::AccountState;
@@ -10,12 +12,15 @@ use tycoon_planner::late::domain_of;
 use tycoon_planner::plan::{Action, Plan, Step};
 use tycoon_xen::market::{BidRequest, RefundRequest};
 use tycoon_xen::protocol::{Answer, HostError, Request};
+use tycoon_xen::save::SaveImage;
 use tycoon_xen::spec::{DomainPath, DomainSpec};
 use tycoon_xen::status::{DomainState, DomainStatus};
 
-use crate::engine::{Performer, StepError};
+use crate::engine::{Performer, StepError, StopFlag};
 use crate::inventory::domains;
 use crate::link::{LinkError, NO_ACCOUNT, Site, SiteHost};
+use crate::progress::{Event, Observer};
+use crate::save::{self, SaveError, Saved, Subject, Target};
 
 /// How long a domain may take to shut down before it is destroyed, in milliseconds.
 const SHUTDOWN_GRACE_MS: u64 = 30_000;
@@ -29,12 +34,57 @@ const POLL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_se
 pub struct SitePerformer {
     site: Arc<dyn Site>,
     hosts: BTreeMap<HostId, SiteHost>,
+    saver: Saver,
+}
+
+/// What saves root volumes on this machine.
+#[derive(Clone)]
+pub struct Saver {
+    /// Hears how far it is.
+    pub observer: Arc<dyn Observer>,
+    /// Ends it.
+    pub stop: StopFlag,
+    /// What was saved.
+    pub saved: Arc<Mutex<Vec<Saved>>>,
 }
 
 impl SitePerformer {
     /// A performer for these hosts.
-    pub fn new(site: Arc<dyn Site>, hosts: &[SiteHost]) -> Self {
-        Self { site, hosts: hosts.iter().map(|host| (host.id, host.clone())).collect() }
+    pub fn new(site: Arc<dyn Site>, hosts: &[SiteHost], saver: Saver) -> Self {
+        Self { site, hosts: hosts.iter().map(|host| (host.id, host.clone())).collect(), saver }
+    }
+
+    /// Saves the root volume of a domain that is stopped.
+    fn save(&self, plan: &Plan, host: &SiteHost, path: &DomainPath, wanted: &SaveImage) -> Result<bool, LinkError> {
+        const ROOT: &str = "root";
+        let all = domains(host, Some(&plan.pool))?;
+        let is_it = |status: &&DomainStatus| status.ownership.as_ref().is_some_and(|own| own.path == *path);
+        // What is gone already has nothing to save: the last run was killed after it was removed.
+        let Some(status) = all.iter().find(is_it).filter(|status| status.kept.is_none()) else { return Ok(false) };
+        let stream = host.link.open_volume(&status.name, ROOT).map_err(not_saved)?;
+        let subject = Subject {
+            account: plan.account,
+            pool: plan.pool.clone(),
+            domain: path.clone(),
+            volume: ROOT.to_owned(),
+            image: status.spec.as_ref().map(|spec| spec.image.clone()),
+            host: host.name.clone(),
+            is_simulated: host.is_simulated,
+        };
+        let target = Target { folder: Path::new(&wanted.to), name: wanted.name.as_deref(), format: wanted.format };
+        let watch = |bytes, total_bytes| {
+            self.saver.observer.observe(&Event::Saving { path, bytes, total_bytes });
+            if self.saver.stop.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let now = self.site.clock().now();
+        let saved = save::save(stream, subject, &target, now, &watch).map_err(|error| {
+            let is_transient = matches!(error, SaveError::Reading(_));
+            let (code, message) = ("save.failed".to_owned(), error.to_string());
+            not_saved(LinkError::Refused { code, message, help: None, is_transient })
+        })?;
+        self.saver.observer.observe(&Event::Saved { saved: &saved });
+        self.saver.saved.lock().unwrap_or_else(PoisonError::into_inner).push(saved);
+        Ok(true)
     }
 
     fn act(&self, plan: &Plan, step: &Step, host: &SiteHost) -> Result<bool, LinkError> {
@@ -93,6 +143,7 @@ impl SitePerformer {
                 self.wait(plan, host, path, |status| status.is_none_or(|status| !status.state.is_active()))?;
                 Ok(changed)
             }
+            Action::SaveImage { path, save } => self.save(plan, host, path, save),
             Action::EnsureAbsent { path, keep } => {
                 let keep = keep.clone();
                 ensured(host, Request::EnsureAbsent { pool, generation, path: path.clone(), keep })
@@ -189,6 +240,24 @@ impl Performer for SitePerformer {
             let help = error.help().map(|help| format!(" ({help})")).unwrap_or_default();
             StepError { message: format!("{error}{help}"), is_transient: error.is_transient() }
         })
+    }
+}
+
+/// What is not saved is not removed, and the user hears what she can do.
+fn not_saved(error: LinkError) -> LinkError {
+    let help = "nothing of it is removed; mend that and run the command again, or take the pool down with `--save-to FOLDER` \
+                or, without saving, `--no-save`";
+    match error {
+        LinkError::Refused { code, message, help: None, is_transient } => {
+            LinkError::Refused { code, message, help: Some(help.to_owned()), is_transient }
+        }
+        LinkError::Host(error) => LinkError::Refused {
+            code: "save.failed".to_owned(),
+            is_transient: error.is_transient(),
+            message: error.to_string(),
+            help: Some(help.to_owned()),
+        },
+        other => other,
     }
 }
 

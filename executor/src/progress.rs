@@ -2,7 +2,10 @@
 
 use tycoon_planner::plan::{Plan, Step};
 
+use tycoon_xen::spec::DomainPath;
+
 use crate::journal::Outcome;
+use crate::save::Saved;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -35,6 +38,20 @@ pub enum Event<'a> {
     },
     /// The run was asked to stop: running steps are finished, no new ones begin.
     Stopping,
+    /// So much of a root volume has come.
+    Saving {
+        /// The domain.
+        path: &'a DomainPath,
+        /// What has come, in bytes.
+        bytes: u64,
+        /// All of it.
+        total_bytes: u64,
+    },
+    /// A root volume is saved.
+    Saved {
+        /// The file.
+        saved: &'a Saved,
+    },
     /// Something the user should know.
     Note {
         /// The text.

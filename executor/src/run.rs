@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tycoon_lang::pool;
 use tycoon_market::{Credits, HostId, PoolName, Timestamp};
 use tycoon_planner::plan::{Goal, Plan};
-use tycoon_planner::{plan_down, plan_up};
+use tycoon_planner::{Saving, plan_down, plan_up};
 use tycoon_xen::market::QuoteRequest;
 
 use crate::engine::{self, StopFlag};
@@ -17,8 +17,9 @@ use crate::inventory::{self, Inventory};
 use crate::journal::{self, AfterRecord, Journal, Record};
 use crate::link::{BankEscrow, LinkError, Site, SiteHost};
 use crate::lock::{Lock, Patience};
-use crate::perform::SitePerformer;
+use crate::perform::{Saver, SitePerformer};
 use crate::progress::{Event, Observer};
+use crate::save::Saved;
 use crate::volumes::{self, KeptThere, Removal};
 
 /// How often a plan is made anew because a host did not hold what it had offered.
@@ -56,6 +57,8 @@ pub struct Run {
     pub balance: Credits,
     /// True where neither the journal nor the bank has ever heard of the pool.
     pub is_unknown: bool,
+    /// The root volumes that were saved.
+    pub saved: Vec<Saved>,
 }
 
 /// What was known before a run began.
@@ -86,6 +89,8 @@ impl Runner {
         for attempt in 0..=REPLANS {
             let inventory = inventory::collect(&*self.site, &pool.name, journal.history(), &excluded)?;
             let plan = plan_up(pool, &inventory.world)?;
+            let described = pool.domains.iter().filter_map(|domain| domain.save_image.as_ref());
+            check_folders(&plan, &journal, described.map(|save| save.to.clone()))?;
             if !approve(&plan) {
                 return Ok(None);
             }
@@ -105,12 +110,26 @@ impl Runner {
         unreachable!("the last attempt returns")
     }
 
-    /// Undoes a pool. `approve` as in [`Runner::up`].
-    pub fn down(&self, pool: &PoolName, approve: &mut dyn FnMut(&Plan) -> bool) -> Result<Option<Run>, ExecutorError> {
+    /// Undoes a pool; root volumes are saved first as `saving` says. `approve` as in [`Runner::up`].
+    ///
+    /// # Errors
+    /// [`ExecutorError::UnknownFolder`] before anything is done, where only a host says to which folder something is to be
+    /// saved: a host does not decide where files are written on this machine.
+    pub fn down(
+        &self,
+        pool: &PoolName,
+        saving: &Saving,
+        approve: &mut dyn FnMut(&Plan) -> bool,
+    ) -> Result<Option<Run>, ExecutorError> {
         let _lock = self.lock(pool)?;
         let mut journal = self.open_journal(pool)?;
         let inventory = inventory::collect(&*self.site, pool, journal.history(), &BTreeMap::new())?;
-        let plan = plan_down(pool, &inventory.world)?;
+        let plan = plan_down(pool, &inventory.world, saving)?;
+        let said = match saving {
+            Saving::To(folder) => Some(folder.clone()),
+            _ => None,
+        };
+        check_folders(&plan, &journal, said)?;
         if !approve(&plan) {
             return Ok(None);
         }
@@ -158,7 +177,7 @@ impl Runner {
         let is_gone = plan.goal == Goal::Down && inventory.world.hosts.iter().all(|host| host.is_inspected);
         let is_news = is_gone && !journal.history().placements.is_empty();
         if plan.is_empty() && !interrupted && !is_news {
-            return self.finished(plan, engine::Report::default(), &before);
+            return self.finished(plan, engine::Report::default(), &before, Vec::new());
         }
         journal.write(clock.now(), Record::PlanBegun { plan: Box::new((*plan).clone()) })?;
         self.observer.observe(&Event::PlanBegun { plan: &plan });
@@ -167,12 +186,15 @@ impl Runner {
             .enable_time()
             .build()
             .map_err(ExecutorError::Runtime)?;
-        let performer = Arc::new(SitePerformer::new(self.site.clone(), &inventory.hosts));
+        let saved = Arc::new(Mutex::new(Vec::new()));
+        let saver = Saver { observer: self.observer.clone(), stop: self.stop.clone(), saved: saved.clone() };
+        let performer = Arc::new(SitePerformer::new(self.site.clone(), &inventory.hosts, saver));
         let report = runtime.block_on(engine::run(&plan, performer, journal, clock, &*self.observer, &self.stop))?;
         let was_stopped = report.was_stopped;
         // What a host that could not be asked holds is not known to be gone.
         let succeeded = report.succeeded() && plan.report.unreached.is_empty();
-        let run = self.finished(plan.clone(), report, &before);
+        let saved = std::mem::take(&mut *saved.lock().unwrap_or_else(PoisonError::into_inner));
+        let run = self.finished(plan.clone(), report, &before, saved);
         if !was_stopped {
             // What was done is done, also where the bank does not say now what it has cost.
             let charged = run.as_ref().map_or(Credits::ZERO, |run| run.charged);
@@ -182,14 +204,33 @@ impl Runner {
     }
 
     /// What everything has cost and left once the steps are done.
-    fn finished(&self, plan: Arc<Plan>, report: engine::Report, before: &Before<'_>) -> Result<Run, ExecutorError> {
+    fn finished(
+        &self,
+        plan: Arc<Plan>,
+        report: engine::Report,
+        before: &Before<'_>,
+        saved: Vec<Saved>,
+    ) -> Result<Run, ExecutorError> {
         let bank = |what| move |source| ExecutorError::Bank { what, source };
         let balance = self.site.bank().account().map_err(bank("the balance"))?.balance;
         let escrows = self.site.bank().escrows(Some(&plan.pool)).map_err(bank("the pool's escrows"))?;
         let charged = charged(&plan, &escrows, before);
         let is_unknown = plan.parent.is_none() && escrows.is_empty();
-        Ok(Run { plan, report, charged, balance, is_unknown })
+        Ok(Run { plan, report, charged, balance, is_unknown, saved })
     }
+}
+
+/// That the plan saves only to folders that somebody here has named: now, or in a description that was brought up from here.
+fn check_folders(plan: &Plan, journal: &Journal, said: impl IntoIterator<Item = String>) -> Result<(), ExecutorError> {
+    let mut known = journal::save_folders(journal.records());
+    known.extend(said);
+    let saving = plan.domains.iter().filter_map(|domain| Some((&domain.path, domain.saves.as_ref()?)));
+    for (path, save) in saving {
+        if !known.contains(&save.to) {
+            return Err(ExecutorError::UnknownFolder { path: path.clone(), folder: save.to.clone() });
+        }
+    }
+    Ok(())
 }
 
 /// What the pool has cost: what open host accounts have charged, and what closed escrows were drawn for.

@@ -13,6 +13,7 @@ use tycoon_executor::journal::{self, AfterRecord};
 use tycoon_executor::{ExecutorError, status};
 use tycoon_lang::pool::Pool;
 use tycoon_market::Credits;
+use tycoon_planner::Saving;
 use tycoon_planner::world::History;
 
 fn first() -> Pool {
@@ -88,12 +89,12 @@ fn a_pool_comes_up_changes_and_goes_down() {
     let run = runner.up(&grown(), &mut |_| true).unwrap().unwrap();
     assert!(run.report.succeeded(), "{:?}", failures(run));
     world.check_up(ALICE, &grown());
-    let run = runner.down(&first().name, &mut |_| true).unwrap().unwrap();
+    let run = runner.down(&first().name, &Saving::AsAsked, &mut |_| true).unwrap().unwrap();
     let charged = run.charged;
     assert!(run.report.succeeded(), "{:?}", failures(run));
     world.check_down(ALICE);
     assert_eq!(world.balance(ALICE).checked_add(charged), Some(Credits::from_micros(1_000_000_000)));
-    let again = runner.down(&first().name, &mut |_| true).unwrap().unwrap();
+    let again = runner.down(&first().name, &Saving::AsAsked, &mut |_| true).unwrap().unwrap();
     assert!(again.plan.is_empty());
 }
 
@@ -107,7 +108,7 @@ fn nothing_is_done_that_is_not_approved() {
     assert_eq!(world.balance(ALICE), Credits::from_micros(1_000_000_000));
     assert_eq!(journal::read(&world.journal(ALICE, "hello")).unwrap(), []);
     up(&runner, &first());
-    assert!(runner.down(&first().name, &mut |_| false).unwrap().is_none());
+    assert!(runner.down(&first().name, &Saving::AsAsked, &mut |_| false).unwrap().is_none());
     world.check_up(ALICE, &first());
 }
 
@@ -277,7 +278,7 @@ fn a_pool_that_is_worked_on_is_locked() {
     let mut seen = None;
     runner
         .up(&first(), &mut |_| {
-            seen = Some(other.down(&first().name, &mut |_| true).map(|_| ()));
+            seen = Some(other.down(&first().name, &Saving::AsAsked, &mut |_| true).map(|_| ()));
             true
         })
         .unwrap();

@@ -6,6 +6,7 @@ use tycoon_lang::pool;
 use tycoon_lang::value::Value;
 use tycoon_market::PublicKey;
 use tycoon_xen::restart::{RestartAfter, RestartPolicy};
+use tycoon_xen::save::{SaveFormat, SaveImage};
 use tycoon_xen::spec::{
     Addressing, Boot, CloudInit, DomainSpec, Filesystem, KeepVolumes, NicSpec, RunRules, SeedFile, SshKey, VolumeSpec,
 };
@@ -45,8 +46,23 @@ pub fn spec_of(domain: &pool::Domain, addresses: &Addresses<'_>, keys: &[PublicK
             pool::KeepVolumes::Never => KeepVolumes::Never,
             pool::KeepVolumes::IfPreexisting => KeepVolumes::IfPreexisting,
         },
+        save_image: domain.save_image.as_ref().map(|save| save_image(save, domain.span)).transpose()?,
         rules: RunRules { restart: domain.restart.as_ref().and_then(restart), is_capped: !domain.burst },
     })
+}
+
+/// Where the root volume is saved in the end.
+fn save_image(save: &pool::SaveImage, span: tycoon_lang::Span) -> Result<SaveImage, PlanError> {
+    let known = SaveFormat::of_word(&save.format);
+    let format = known.ok_or_else(|| {
+        let problem = format!("`{}` is no format of a saved image", save.format);
+        unsound(problem, "write `tar`, `tar.gz`, `tar.zst`, `raw` or `qcow2`", span)
+    })?;
+    let save = SaveImage { to: save.to.clone(), format, name: save.name.clone() };
+    match save.fault() {
+        Some(problem) => Err(unsound(problem, "or leave the name out: then it is that of the domain", span)),
+        None => Ok(save),
+    }
 }
 
 /// The policy that the host keeps with the domain; none where it is never restarted.

@@ -31,6 +31,8 @@ pub fn change(now: &DomainSpec, wanted: &DomainSpec, memory_max: Option<u64>) ->
     difference.volumes(now, wanted);
     difference.cloud_init(now, wanted);
     difference.value("keep-volumes", now.keep_volumes.word(), wanted.keep_volumes.word(), Effect::Live);
+    let save = |spec: &DomainSpec| spec.save_image.as_ref().map(ToString::to_string).unwrap_or_default();
+    difference.value("save-image", &save(now), &save(wanted), Effect::Live);
     let restart = |spec: &DomainSpec| spec.rules.restart.map(|policy| policy.describe()).unwrap_or_default();
     let burst = |spec: &DomainSpec| (!spec.rules.is_capped).to_string();
     difference.value("burst", &burst(now), &burst(wanted), Effect::Live);

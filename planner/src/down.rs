@@ -1,6 +1,7 @@
 //! The way back: every domain of a pool removed, every host account closed, everything left refunded.
 
 use tycoon_market::{Credits, PoolName};
+use tycoon_xen::save::SaveImage;
 use tycoon_xen::spec::DomainPath;
 use tycoon_xen::status::DomainStatus;
 
@@ -9,12 +10,37 @@ use crate::plan::{Change, DomainPlan, Goal, HostPlan, Money, Plan, PlanId, Repor
 use crate::steps::{Removals, Steps, finish_host, prepare_host};
 use crate::world::{HostView, World};
 
+/// What becomes of root volumes that are to be saved where a pool goes down.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Saving {
+    /// They are saved as is asked for.
+    #[default]
+    AsAsked,
+    /// The same, in this folder.
+    To(String),
+    /// They are not saved.
+    Never,
+}
+
+impl Saving {
+    fn of(&self, asked: Option<SaveImage>) -> Option<SaveImage> {
+        match self {
+            Self::AsAsked => asked,
+            Self::To(to) => asked.map(|asked| SaveImage { to: to.clone(), ..asked }),
+            Self::Never => None,
+        }
+    }
+}
+
 /// The plan that undoes a pool, from what the hosts and the bank know of it: no description and no local state is
 /// needed. It has no steps where nothing is left of the pool.
 ///
+/// Root volumes are saved first as the description said when the pool was last brought up, which hosts keep with the domains,
+/// or as `saving` says.
+///
 /// # Errors
 /// [`PlanError::Overflow`] where the sums of the hosts make no sense.
-pub fn plan_down(pool: &PoolName, world: &World) -> Result<Plan, PlanError> {
+pub fn plan_down(pool: &PoolName, world: &World, saving: &Saving) -> Result<Plan, PlanError> {
     let holds_something = |host: &&HostView| {
         host.account.is_some() || host.present().next().is_some() || !host.unredeemed.is_empty() || host.is_unsettled
     };
@@ -26,8 +52,9 @@ pub fn plan_down(pool: &PoolName, world: &World) -> Result<Plan, PlanError> {
         for status in host.present() {
             let Some(ownership) = &status.ownership else { continue };
             generation = generation.max(ownership.generation);
-            let removal = removal(host, &ownership.path, status);
-            removals.add(&mut steps, host.id, &removal.path, &removal.keeps);
+            let mut removal = removal(host, &ownership.path, status);
+            removal.saves = saving.of(removal.saves);
+            removals.add(&mut steps, host.id, &removal.path, &removal.keeps, removal.saves.as_ref());
             domains.push(removal);
         }
         hosts.push(leave(host));
@@ -72,6 +99,7 @@ pub(crate) fn removal(host: &HostView, path: &DomainPath, status: &DomainStatus)
         spec: None,
         expected_cpu: None,
         rate: None,
+        saves: status.saved_at_end(),
         deletes: keeps.is_empty() || status.volumes.len() > keeps.len(),
         keeps,
     }

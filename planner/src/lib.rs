@@ -26,7 +26,7 @@ pub mod steps;
 pub mod up;
 pub mod world;
 
-pub use down::plan_down;
+pub use down::{Saving, plan_down};
 pub use error::PlanError;
 pub use plan::Plan;
 pub use up::plan_up;

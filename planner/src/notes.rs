@@ -19,7 +19,6 @@ pub fn not_carried_out(pool: &Pool) -> Vec<String> {
     let of = |asks: &dyn Fn(&tycoon_lang::pool::Domain) -> bool| {
         pool.domains.iter().filter(|domain| asks(domain)).map(|domain| domain.path.as_str()).collect()
     };
-    note("`save-image`", of(&|domain| domain.save_image.is_some()));
     let addresses = Addresses::of(pool);
     let is_left_out = |seed: &CloudInit| !late::can_wait(&addresses, seed);
     let left_out = of(&|domain| domain.cloud_init.as_ref().is_some_and(is_left_out));

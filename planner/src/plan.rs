@@ -10,6 +10,7 @@ use tycoon_market::ids::EscrowId;
 use tycoon_market::{
     AccountId, Credits, HostId, HostName, PoolName, Quantity, Rate, ResourceKind, TimeSpan, Timestamp,
 };
+use tycoon_xen::save::SaveImage;
 use tycoon_xen::spec::{DomainPath, DomainSpec};
 
 use crate::world::{HostView, Period};
@@ -150,6 +151,9 @@ pub struct DomainPlan {
     /// The names of its volumes that exist and stay on their host when it is removed, or removed and made anew.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keeps: Vec<String>,
+    /// Where its root volume is saved before it is removed, or removed and made anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saves: Option<SaveImage>,
     /// True where one of its volumes is deleted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deletes: bool,
@@ -376,6 +380,13 @@ pub enum Action {
         /// The domain.
         path: DomainPath,
     },
+    /// Saves the root volume of the domain, which is stopped, on the machine that carries the plan out.
+    SaveImage {
+        /// The domain.
+        path: DomainPath,
+        /// Where and how.
+        save: SaveImage,
+    },
     /// Has the domain and its disks gone, but for those that are kept.
     EnsureAbsent {
         /// The domain.
@@ -394,6 +405,7 @@ impl Action {
             Self::EnsureRunning { path }
             | Self::EnsureListening { path, .. }
             | Self::EnsureStopped { path }
+            | Self::SaveImage { path, .. }
             | Self::EnsureAbsent { path, .. } => Some(path),
             _ => None,
         }
@@ -413,6 +425,7 @@ impl Action {
             Self::EnsureRunning { path } => format!("starting {path}"),
             Self::EnsureListening { path, port, .. } => format!("waiting for TCP port {port} of {path}"),
             Self::EnsureStopped { path } => format!("stopping {path}"),
+            Self::SaveImage { path, .. } => format!("saving the root volume of {path}"),
             Self::EnsureAbsent { path, .. } => format!("removing {path}"),
         }
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tycoon_lang::pool::Ready;
 use tycoon_market::HostId;
 use tycoon_market::bid::Bid;
+use tycoon_xen::save::SaveImage;
 use tycoon_xen::spec::{DomainPath, DomainSpec};
 
 use crate::plan::{Action, Change, HostPlan, Step, StepId};
@@ -54,10 +55,21 @@ pub struct Removals {
 }
 
 impl Removals {
-    /// Adds the removal of one domain from one host, where the volumes with the names `keep` stay.
-    pub fn add(&mut self, steps: &mut Steps, host: HostId, path: &DomainPath, keep: &[String]) {
-        let stopped = steps.add(host, Action::EnsureStopped { path: path.clone() }, &[]);
-        let absent = steps.add(host, Action::EnsureAbsent { path: path.clone(), keep: keep.to_vec() }, &[stopped]);
+    /// Adds the removal of one domain from one host, where the volumes with the names `keep` stay. Where its root volume is
+    /// to be saved, it is removed only once that has succeeded.
+    pub fn add(
+        &mut self,
+        steps: &mut Steps,
+        host: HostId,
+        path: &DomainPath,
+        keep: &[String],
+        saves: Option<&SaveImage>,
+    ) {
+        let mut ready = steps.add(host, Action::EnsureStopped { path: path.clone() }, &[]);
+        if let Some(save) = saves {
+            ready = steps.add(host, Action::SaveImage { path: path.clone(), save: save.clone() }, &[ready]);
+        }
+        let absent = steps.add(host, Action::EnsureAbsent { path: path.clone(), keep: keep.to_vec() }, &[ready]);
         self.by_host.entry(host).or_default().push(absent);
         self.by_domain.insert(path.clone(), absent);
     }

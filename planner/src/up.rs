@@ -25,7 +25,7 @@ use crate::placement::{NoHost, added_rate, best, place};
 use crate::plan::{Change, DomainPlan, FieldChange, Goal, HostPlan, HostVerdict, Money, Plan, PlanId, Report};
 use crate::world::{HostView, Period, World};
 use deals::Deal;
-use keeping::{as_found, keeps, taken_up};
+use keeping::{as_found, keeps, saves, taken_up};
 
 /// The plan that makes `pool` real in `world`. It has no steps where it is real already.
 ///
@@ -370,6 +370,7 @@ impl<'a> Draft<'a> {
                         Rate::from_picos_per_second(rate.picos_per_second() / u64::from(need.domains.max(1)))
                     }),
                     keeps: keeps(placed),
+                    saves: saves(placed),
                     deletes: matches!(placed.change, Change::Replace { .. }),
                 }
             })

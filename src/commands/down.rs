@@ -6,7 +6,7 @@ use tycoon_executor::run::Run;
 use tycoon_executor::status::{KeptRow, pool_status};
 use tycoon_lang::Loaded;
 use tycoon_market::PoolName;
-use tycoon_planner::Plan;
+use tycoon_planner::{Plan, Saving};
 
 use crate::cli::DescriptionArgs;
 use crate::commands::up::{exit_of, failures_json, not_approved, unreached_json};
@@ -14,7 +14,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::site::Session;
-use crate::{description, plan_view, status_view};
+use crate::{description, plan_view, saved_view, status_view};
 
 /// Arguments of `tycoon down`.
 #[derive(Args, Debug)]
@@ -25,6 +25,12 @@ pub struct DownArgs {
     /// Do not ask before disks are deleted
     #[arg(long, short)]
     yes: bool,
+    /// Save the root disks of domains with `save-image` to this folder instead of their own
+    #[arg(long, value_name = "FOLDER")]
+    save_to: Option<String>,
+    /// Remove domains with `save-image` without saving their root disks
+    #[arg(long, conflicts_with = "save_to")]
+    no_save: bool,
 }
 
 /// Undoes a pool.
@@ -32,7 +38,13 @@ pub fn run(arguments: &DownArgs, output: &Output) -> Result<Exit, Failure> {
     let pool = pool_name(&arguments.pool, output)?;
     let session = Session::open(output, &format!("tycoon down {pool}"))?;
     let mut approve = |plan: &Plan| arguments.yes || approved(plan, &session, output);
-    let run = session.runner(output).down(&pool, &mut approve).map_err(|error| Failure::from_executor(error, None))?;
+    let saving = match (&arguments.save_to, arguments.no_save) {
+        (Some(folder), _) => Saving::To(absolute(folder)?),
+        (None, true) => Saving::Never,
+        (None, false) => Saving::AsAsked,
+    };
+    let run = session.runner(output).down(&pool, &saving, &mut approve);
+    let run = run.map_err(|error| Failure::from_executor(error, None))?;
     let kept = match &run {
         Some(_) => kept_now(&pool, &session, output),
         None => Vec::new(),
@@ -50,6 +62,7 @@ pub fn run(arguments: &DownArgs, output: &Output) -> Result<Exit, Failure> {
             "changed": !run.plan.is_empty(),
             "removed": run.plan.domains.iter().map(|domain| &domain.path).collect::<Vec<_>>(),
             "kept": status_view::kept_json(&kept),
+            "saved": run.saved.iter().map(saved_view::to_json).collect::<Vec<_>>(),
             "cost_micro": run.charged.micros(),
             "balance_micro": run.balance.micros(),
             "failures": failures_json(&run),
@@ -57,6 +70,7 @@ pub fn run(arguments: &DownArgs, output: &Output) -> Result<Exit, Failure> {
             "exit_code": exit.code(),
         }));
     } else {
+        output.print(&saved_view::lines(&run.saved));
         output.print(&render(&run));
         if !kept.is_empty() {
             output.print(&status_view::kept_table(&kept, output.stdout));
@@ -90,6 +104,13 @@ pub fn pool_of(text: &str, output: &Output) -> Result<(PoolName, Option<Loaded>)
         return Ok((loaded.pool.name.clone(), Some(loaded)));
     }
     Ok((text.parse().map_err(|error| Failure::from_error(Exit::Usage, &error))?, None))
+}
+
+/// A folder of the command line, from the root on: the plan says where everything goes.
+fn absolute(folder: &str) -> Result<String, Failure> {
+    let wrong = |error: String| Failure::new(Exit::Usage, format!("`{folder}` is no folder to save to: {error}"));
+    let path = std::path::absolute(folder).map_err(|error| wrong(error.to_string()))?;
+    path.into_os_string().into_string().map_err(|_| wrong("its whole path is no text".to_owned()))
 }
 
 fn approved(plan: &Plan, session: &Session, output: &Output) -> bool {

@@ -20,6 +20,7 @@ pub mod market;
 pub mod plan;
 pub mod resolve;
 pub mod rpc;
+pub mod save_image;
 pub mod sim;
 pub mod site;
 pub mod sls;
@@ -51,6 +52,7 @@ pub fn run(command: &Command, output: &Output) -> Result<Exit, Failure> {
         Command::Ssh(arguments) => ssh::run(arguments, output),
         Command::Cp(arguments) => cp::run(arguments, output),
         Command::Volumes(arguments) => volumes::run(arguments, output),
+        Command::SaveImage(arguments) => save_image::run(arguments, output),
         Command::Console(arguments) => console::run(arguments, output),
         Command::Hosts(arguments) => hosts::run(arguments, output),
         Command::Host(command) => host::run(command, output),

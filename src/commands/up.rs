@@ -18,7 +18,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::site::Session;
-use crate::{outputs_view, plan_view, status_view};
+use crate::{outputs_view, plan_view, saved_view, status_view};
 
 /// Plans that put more than this in escrow are only carried out after a question, where somebody can answer it.
 const ASK_ABOVE: Option<Credits> = Credits::from_whole(100);
@@ -62,6 +62,7 @@ pub fn run(arguments: &UpArgs, output: &Output) -> Result<Exit, Failure> {
         value["outputs"] = outputs_view::to_json(&loaded.pool, &status);
         output.print_json(&value);
     } else {
+        output.print(&saved_view::lines(&run.saved));
         output.print(&render(&run, &loaded.pool, &status, output));
         output.error(&plan_view::failures(&run.plan, &run.report, output.stderr));
         explain_exit(&run, exit, output);
@@ -173,6 +174,7 @@ fn to_json(run: &Run, status: &PoolStatus, exit: Exit) -> serde_json::Value {
     value["balance_micro"] = json!(run.balance.micros());
     value["failures"] = failures_json(run);
     value["unreached_hosts"] = unreached_json(run);
+    value["saved"] = json!(run.saved.iter().map(saved_view::to_json).collect::<Vec<_>>());
     value["exit_code"] = json!(exit.code());
     value
 }

@@ -2,6 +2,7 @@
 //! Both have their markets here.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use tycoon_bank::BankClient;
@@ -15,6 +16,7 @@ use tycoon_xen::client::HostClient;
 use tycoon_xen::daemon::{HostDaemon, HostIdentity, HostParts};
 use tycoon_xen::hypervisor::Hypervisor;
 use tycoon_xen::memory::{MemoryHost, MemoryHostConfig, PrivateNetwork};
+use tycoon_xen::storage::AccountImages;
 
 use super::clock::SiteClock;
 use super::links::HostOutOfReach;
@@ -130,12 +132,13 @@ pub fn open_market(
     daemon.map(Arc::new).map_err(|error| failed(host, &error))
 }
 
-/// The machine of a simulated host, the `number`th of its site.
+/// The machine of a simulated host, the `number`th of its site. In `images` it keeps what its user has saved as images.
 pub fn simulated_machine(
     number: usize,
     host: &Host,
     machine: &SimulatedHost,
     database: &sled::Db,
+    images: &Path,
 ) -> Result<Arc<dyn Hypervisor>, Failure> {
     let config = MemoryHostConfig {
         architecture: machine.architecture.clone(),
@@ -151,7 +154,8 @@ pub fn simulated_machine(
         ..MemoryHostConfig::default()
     };
     let opened = MemoryHost::open(tree(database, host, "machine")?, config).map_err(|error| failed(host, &error))?;
-    Ok(Arc::new(opened))
+    let images = AccountImages::open(images.join(&host.address)).map_err(|error| failed(host, &error))?;
+    Ok(Arc::new(opened.with_account_images(images)))
 }
 
 /// The registered name of a host.

@@ -12,12 +12,14 @@ use tycoon_market::{AccountId, PoolName};
 use tycoon_planner::plan::PlannedEscrow;
 use tycoon_xen::client::HostClient;
 use tycoon_xen::daemon::HostDaemon;
+use tycoon_xen::hypervisor::Hypervisor as _;
 use tycoon_xen::hypervisor::HypervisorError;
 use tycoon_xen::market::{
     AccountReport, BidRequest, ChargesReport, CloseReport, OffersReport, Quote, QuoteRequest, RefundRequest,
 };
 use tycoon_xen::protocol::{Answer, HostError, Request};
 use tycoon_xen::remote::RemoteHypervisor;
+use tycoon_xen::save::VolumeStream;
 
 use super::door::{Door, SshWay};
 
@@ -165,20 +167,26 @@ impl Bring {
         if !self.door.images().names().any(|name| name == image) {
             return Ok(false);
         }
+        let machine = self.machine(&format!("bringing the image `{image}`"))?;
+        machine.bring(image).map_err(|error| of_machine(error).into())
+    }
+
+    /// The host over SSH. `operation` is what it is for.
+    fn machine(&self, operation: &str) -> Result<&RemoteHypervisor, LinkError> {
         let find = || self.door.machine(&self.host, &self.way).map_err(|failure| failure.message());
-        let machine = match self.machine.get_or_init(find) {
-            Ok(machine) => machine,
-            Err(reason) => {
-                let (operation, reason) = (format!("bringing the image `{image}`"), reason.clone());
-                return Err(HostError::Failed { operation, reason }.into());
-            }
-        };
-        machine.bring(image).map_err(|error| match error {
-            HypervisorError::Failed { operation, reason } => {
-                HostError::Failed { operation: operation.into_owned(), reason }.into()
-            }
-            other => HostError::BadRequest { reason: other.to_string() }.into(),
-        })
+        self.machine
+            .get_or_init(find)
+            .as_ref()
+            .map_err(|reason| HostError::Failed { operation: operation.to_owned(), reason: reason.clone() }.into())
+    }
+}
+
+fn of_machine(error: HypervisorError) -> HostError {
+    match error {
+        HypervisorError::Failed { operation, reason } => {
+            HostError::Failed { operation: operation.into_owned(), reason }
+        }
+        other => HostError::BadRequest { reason: other.to_string() },
     }
 }
 
@@ -191,6 +199,21 @@ impl HostOfCaller {
     /// The host of `market` somewhere else.
     pub const fn elsewhere(market: HostClient) -> Self {
         Self { market, sessions: Sessions::Called, bring: None }
+    }
+
+    /// The user's own things on the host, over SSH. `operation` is what they are for.
+    fn machine(&self, operation: &str) -> Result<&RemoteHypervisor, LinkError> {
+        match &self.bring {
+            Some(bring) => bring.machine(operation),
+            None => Err(LinkError::refused(
+                "host.no-ssh",
+                format!("{operation}: where this host is reached over SSH is not known"),
+                Some(
+                    "its owner says it with `tycoon host serve --ssh PLACE --ssh-key KEY`; in a file of the site, write ssh and \
+                     ssh-key into its `network-host`",
+                ),
+            )),
+        }
     }
 
     /// The same host, called `host`, to which images that lie here are brought.
@@ -241,6 +264,26 @@ impl HostLink for HostOfCaller {
 
     fn close(&self, pool: &PoolName, generation: u64) -> Result<CloseReport, LinkError> {
         self.market.close(pool, generation).map_err(LinkError::from)
+    }
+
+    fn open_volume(&self, name: &str, volume: &str) -> Result<VolumeStream, LinkError> {
+        match &self.sessions {
+            Sessions::Direct(daemon, account) => Ok(daemon.open_volume(*account, name, volume)?),
+            Sessions::Called => {
+                let machine = self.machine("reading the volume")?;
+                machine.open_volume(name, volume).map_err(|error| of_machine(error).into())
+            }
+        }
+    }
+
+    fn keep_as_image(&self, name: &str, volume: &str, image: &str) -> Result<bool, LinkError> {
+        match &self.sessions {
+            Sessions::Direct(daemon, account) => Ok(daemon.keep_as_image(*account, name, volume, image)?),
+            Sessions::Called => {
+                let machine = self.machine("keeping the volume as an image")?;
+                machine.keep_as_image(name, volume, image).map_err(|error| of_machine(error).into())
+            }
+        }
     }
 
     fn request(&self, request: &Request) -> Result<Answer, LinkError> {

@@ -38,7 +38,9 @@ pub fn open_all(
     let bring =
         Bring { images: images::sources(site, folders, output), uploads: Arc::new(Uploads::new(output, stop.clone())) };
     let open = |number: usize, host: &Host| match &host.kind {
-        HostKind::Simulated(machine) => hosts::simulated_machine(number, host, machine, database).map(Ok),
+        HostKind::Simulated(machine) => {
+            hosts::simulated_machine(number, host, machine, database, &folders.host_images()).map(Ok)
+        }
         HostKind::Xen(xen) => Ok(connect(host, xen, config.as_deref(), folders, Some(&bring))),
     };
     let mut machines = Vec::with_capacity(site.hosts.len());

@@ -329,7 +329,7 @@ impl Raw {
         let mut preamble = vec![0; PREAMBLE.len()];
         self.output.read_exact(&mut preamble).expect("the session begins");
         assert_eq!(preamble, PREAMBLE, "{}", String::from_utf8_lossy(&preamble));
-        assert_eq!(self.hear().expect("a greeting")["protocol"], 1);
+        assert_eq!(self.hear().expect("a greeting")["protocol"], 2);
     }
 
     /// The next frame; `None` at the end. Data comes as a text.

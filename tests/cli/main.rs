@@ -31,6 +31,7 @@ mod partitions;
 mod pools;
 mod prediction;
 mod readme;
+mod saved;
 mod served;
 mod simulation;
 mod site_changes;

@@ -90,6 +90,66 @@ fn where_a_host_is_and_which_key_it_shows_its_record_says() {
     scene.end();
 }
 
+/// The way of the blocks: the host's disk, its enforcer, sshd, the user's machine. And back, as an image of hers.
+#[test]
+fn a_user_saves_her_volumes_and_nobody_elses() {
+    let Some(scene) = Scene::new(&[]) else { return };
+    let saving = crate::environment::HELLO.replace("count=3", "count=1").replace(
+        "memory",
+        &format!(
+            "root size=\"8MiB\"\n        save-image to=\"{}/saved\" format=raw\n        memory",
+            scene.environment.path().display()
+        ),
+    );
+    scene.environment.write("one.kdl", &saving);
+    let (of_jane, of_bob) = both_up(&scene);
+    let refused = scene.run("jane", &["save-image", "hello/web.0"]).ends_with(1);
+    assert!(refused.stderr.contains("--suspend"), "{refused}");
+    let saved = scene.run("jane", &["save-image", "hello/web.0", "--suspend", "--name", "first"]);
+    assert_eq!(saved.code, Some(0), "{saved}\n{}", scene.log());
+    let content = fs::read(scene.environment.path().join("first.raw")).expect("the file is there");
+    assert_eq!(content.len(), 8 << 20);
+    assert!(content.starts_with(format!("volume root of {of_jane},").as_bytes()));
+    assert!(scene.run("jane", &["status"]).ok().stdout.contains("running"), "it goes on");
+
+    // Bob, whose own stands still, says Jane's name instead.
+    scene.run("jane", &["suspend", "hello/web.0"]).ok();
+    scene.run("bob", &["suspend", "hello/web.0"]).ok();
+    for (name, is_his) in [(of_bob.as_str(), true), (&of_jane, false), ("../web", false), (&"x".repeat(9_000), false)] {
+        let mut session = scene.greeted("bob");
+        session.say(&json!({ "volume": { "name": name, "volume": "root", "offset": 0 } }));
+        let answer = session.hear().expect("an answer");
+        assert_eq!(answer["blocks"]["bytes"] == 8 << 20, is_his, "{answer}");
+        assert_eq!(answer["refused"].is_object(), !is_his, "{answer}");
+        let mut session = scene.greeted("bob");
+        session.say(&json!({ "keep-as-image": { "name": name, "volume": "root", "image": "loot" } }));
+        let answer = session.hear().expect("an answer");
+        assert_eq!(answer["refused"].is_object(), !is_his, "{answer}");
+    }
+    for volume in ["../root", "seed.iso", "", "data"] {
+        let mut session = scene.greeted("bob");
+        session.say(&json!({ "volume": { "name": of_bob, "volume": volume, "offset": 0 } }));
+        assert!(session.hear().expect("an answer")["refused"].is_object(), "{volume}");
+    }
+    let none = scene.run("bob", &["save-image", "hello/web.1"]).ends_with(1);
+    assert!(none.stderr.contains("no domain"), "{none}");
+
+    // An image of hers, from her own volume; to Bob there is no such image.
+    let kept = scene.run("jane", &["save-image", "hello/web.0", "--as-image", "my:web"]);
+    assert_eq!(kept.code, Some(0), "{kept}\n{}", scene.log());
+    scene.environment.write("copy.kdl", &saving.replace("pool hello", "pool copy").replace("std:tiny", "my:web"));
+    scene.run("jane", &["up", "copy.kdl", "--yes"]).ok();
+    let refused = scene.run("bob", &["up", "copy.kdl", "--yes"]);
+    assert_ne!(refused.code, Some(0), "{refused}");
+    scene.run("jane", &["down", "copy", "--yes"]).ok();
+    let content = fs::read(scene.environment.path().join("saved/copy.web.0.raw")).expect("it is saved");
+    assert!(content.starts_with(format!("volume root of {of_jane},").as_bytes()));
+
+    scene.run("jane", &["down", "hello", "--yes"]).ok();
+    assert!(scene.environment.path().join("saved/hello.web.0.raw.json").exists());
+    scene.end();
+}
+
 #[test]
 fn nobody_reaches_what_is_anothers() {
     let Some(scene) = Scene::new(&[]) else { return };

@@ -49,6 +49,21 @@ fn a_domain_that_panics_is_started_again_and_given_up_in_the_end() {
     lab.settled_balance();
 }
 
+/// The root disk of the domain, which is suspended, comes whole: what was written to it before, and what its host reads of it.
+fn saved_while_it_stands_still(lab: &Lab) {
+    let saved = lab.json(&["save-image", "hello/web.0", "--name", "still"]);
+    let disk = std::fs::read(lab.path().join("still.raw")).expect("the file is there");
+    assert_eq!(saved["volume_bytes"], disk.len(), "{saved}");
+    let there = "cat $(virsh domblklist $(virsh list --all --name | grep hello) | awk '/dev/ { print $2; exit }')";
+    let digest = lab.on(1, &format!("{there} | head -c {} | sha256sum", disk.len()));
+    assert_eq!(digest.split_whitespace().next(), saved["volume_sha256"].as_str(), "{saved}");
+    let archive = lab.json(&["save-image", "hello/web.0", "--format", "tar", "--name", "files"]);
+    assert_eq!(archive["instead"], Value::Null, "{archive}");
+    let files = std::fs::read(lab.path().join("files.tar")).expect("the archive is there");
+    let has = |text: &[u8]| files.windows(text.len()).any(|bytes| bytes == text);
+    assert!(has(b"./note") && has(b"written before\n"), "what was written is not in the archive");
+}
+
 /// What stands still uses no CPU and goes on with all that was in its memory, also where somebody enters it; a cap holds on an
 /// idle machine.
 #[test]
@@ -64,6 +79,7 @@ fn a_domain_stands_still_and_goes_on_and_stays_within_its_cap() {
     assert!(cap.split_whitespace().any(|cap| cap.parse::<u32>().is_ok_and(|cap| cap > 0)), "it has no cap: {cap:?}");
 
     lab.inside("hello/web.0", "echo kept > /dev/shm/note 2>/dev/null || echo kept > /tmp/note").ok();
+    lab.inside("hello/web.0", "echo written before > /data/note && sync").ok();
     lab.tycoon(&["suspend", "hello/web.0"]).ok().says(&["suspended"]);
     assert!(lab.on(1, "virsh list | grep hello").contains("paused"));
     lab.tycoon(&["status", "hello"]).ok().says(&["suspended"]);
@@ -72,6 +88,7 @@ fn a_domain_stands_still_and_goes_on_and_stays_within_its_cap() {
     std::thread::sleep(Duration::from_secs(5));
     assert_eq!(lab.on(1, used), before, "it uses CPU while it is suspended");
     lab.tycoon(&["plan", "hello.kdl"]).ok().says(&["suspended"]);
+    saved_while_it_stands_still(&lab);
     lab.tycoon(&["resume", "hello"]).ok();
     lab.is_up("hello", 1);
     lab.inside("hello/web.0", "cat /dev/shm/note 2>/dev/null || cat /tmp/note").ok().says(&["kept"]);

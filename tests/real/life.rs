@@ -81,7 +81,7 @@ fn volumes_outlive_their_domain(lab: &Lab) {
 /// bandwidth, both ways.
 fn an_interface_keeps_to_its_addresses_and_its_bandwidth(lab: &Lab) {
     let pool = "pool mask {\n    budget 10 for=\"1h\"\n    domain one {\n        image \"std:tiny\"\n        memory \
-                \"128MiB\"\n        nic eth0 bandwidth=\"1Mbit/s\"\n    }\n}\n";
+                \"128MiB\"\n        eth0 bandwidth=\"1Mbit/s\"\n    }\n}\n";
     lab.write("mask.kdl", pool);
     lab.tycoon(&["up", "mask.kdl"]).ok();
     let domain = lab.is_up("mask", 1).remove(0);

@@ -5,6 +5,7 @@
 //! domains, and an image.
 
 use std::fmt;
+use std::io::{self, Read as _};
 
 use tycoon_market::{AccountId, PublicKey, ResourceKind, TimeSpan, Timestamp};
 
@@ -80,6 +81,8 @@ pub const RULES: &[Rule] = &[
     Rule { name: "a domain without its volumes does not start", check: no_start_without_volumes },
     Rule { name: "a volume that must be there already is not made", check: missing_volumes_are_not_made },
     Rule { name: "volumes that are kept are found again, by their owner alone", check: kept_volumes_are_found_again },
+    Rule { name: "the blocks of a volume are read while nobody writes them", check: quiet_volumes_are_read },
+    Rule { name: "the volumes of a suspended domain are read", check: suspended_volumes_are_read },
     Rule { name: "CPU time never falls and needs a running domain", check: cpu_time_counts_running },
     Rule { name: "foreign domains are listed and untouched", check: foreign_domains_stay },
 ];
@@ -148,6 +151,7 @@ impl Bench<'_> {
             nics: vec![NicSpec::dhcp("eth0")],
             cloud_init: CloudInit::default(),
             keep_volumes: KeepVolumes::default(),
+            save_image: None,
             rules: RunRules::default(),
         })
     }
@@ -368,6 +372,60 @@ fn suspended_domains_go_on(bench: &Bench<'_>) -> Result<(), Violation> {
     host.suspend(&name, bench.now())?;
     same("stopping it while it is suspended", host.stop(&name, GRACE_MS, bench.now())?, true)?;
     bench.wait_for(&*host, &name, DomainState::Stopped)?;
+    Ok(())
+}
+
+fn quiet_volumes_are_read(bench: &Bench<'_>) -> Result<(), Violation> {
+    let host = bench.open()?;
+    let spec = bench.spec("a")?;
+    let name = bench.define(&*host, &spec)?;
+    let begin = |volume: &str| begin_of(&*host, &name, volume);
+    let root = begin("root")?;
+    same("the size of the root volume", root.0, spec.volumes[0].size_bytes)?;
+    that(begin("root")? == root, || "another content where nobody wrote".to_owned())?;
+    let mut data = host.open_volume(&name, "data")?;
+    let all = io::copy(&mut data.content, &mut io::sink());
+    same("all bytes of another volume", all.ok(), Some(spec.volumes[1].size_bytes))?;
+    let refusal = host.open_volume(&name, "none").map(drop);
+    that(matches!(refusal, Err(HypervisorError::Refused { .. })), || {
+        format!("a volume that is not there: {refusal:?}")
+    })?;
+    that(host.open_volume("no-such-domain", "root").is_err(), || "a domain that is not there".to_owned())?;
+    let mut stream = host.open_volume(&name, "root")?;
+    host.start(&name, bench.now())?;
+    bench.wait_for(&*host, &name, DomainState::Running)?;
+    let refusal = host.open_volume(&name, "root").map(drop);
+    that(matches!(refusal, Err(HypervisorError::Refused { .. })), || format!("of one that runs: {refusal:?}"))?;
+    let broken = io::copy(&mut stream.content, &mut io::sink());
+    that(broken.is_err(), || "a domain was started while its volume was read, and nobody said so".to_owned())?;
+    host.stop(&name, 0, bench.now())?;
+    Ok(())
+}
+
+/// The size of a volume in bytes, and its first blocks.
+fn begin_of(host: &dyn Hypervisor, name: &str, volume: &str) -> Result<(u64, Vec<u8>), Violation> {
+    const BEGIN_BYTES: usize = 64 << 10;
+    let mut stream = host.open_volume(name, volume)?;
+    let mut begin = vec![0; BEGIN_BYTES];
+    let read = stream.content.read_exact(&mut begin);
+    read.map_err(|error| Violation(format!("`{volume}` of `{name}` cannot be read: {error}")))?;
+    Ok((stream.bytes, begin))
+}
+
+fn suspended_volumes_are_read(bench: &Bench<'_>) -> Result<(), Violation> {
+    let host = bench.open()?;
+    let spec = bench.spec("a")?;
+    let name = bench.define(&*host, &spec)?;
+    host.start(&name, bench.now())?;
+    bench.wait_for(&*host, &name, DomainState::Running)?;
+    host.suspend(&name, bench.now())?;
+    let size = begin_of(&*host, &name, "root")?.0;
+    same("the size of the root volume", size, spec.volumes[0].size_bytes)?;
+    let mut stream = host.open_volume(&name, "root")?;
+    host.start(&name, bench.now())?;
+    let broken = io::copy(&mut stream.content, &mut io::sink());
+    that(broken.is_err(), || "it went on while its volume was read, and nobody said so".to_owned())?;
+    host.stop(&name, 0, bench.now())?;
     Ok(())
 }
 

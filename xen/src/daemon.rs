@@ -41,6 +41,7 @@ mod state;
 mod statements;
 mod store;
 mod usage;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use tycoon_market::Timestamp;
 
 use crate::hypervisor::{ConsoleStream, HostFacts, Hypervisor, HypervisorError};
+use crate::save::VolumeStream;
 use crate::spec::{DomainSpec, Ownership, hypervisor_name};
 use crate::spec_check;
 use crate::status::{DomainStatus, Kept};
@@ -90,6 +91,11 @@ impl Enforcer {
         }
         Ok(())
     }
+}
+
+/// As much of a foreign name as is shown.
+fn shown(name: &str) -> String {
+    name.chars().take(80).collect()
 }
 
 fn refused(operation: &'static str, reason: String) -> HypervisorError {
@@ -181,5 +187,14 @@ impl Hypervisor for Enforcer {
             _ => return Err(refused("opening the console", format!("the domain `{name}` is not Tycoon's"))),
         }
         self.hypervisor.open_console(name)
+    }
+
+    fn open_volume(&self, name: &str, volume: &str) -> Result<VolumeStream, HypervisorError> {
+        const OPERATION: &str = "reading a volume";
+        match self.look(name)?.and_then(|domain| domain.ownership) {
+            Some(own) if own.hypervisor_name() == name => {}
+            _ => return Err(refused(OPERATION, format!("the domain {:?} is not Tycoon's", shown(name)))),
+        }
+        self.hypervisor.open_volume(name, volume)
     }
 }

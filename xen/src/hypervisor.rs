@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tycoon_market::{Quantity, ResourceKind, Timestamp};
 
+use crate::save::VolumeStream;
 use crate::spec::{DomainSpec, Ownership};
 use crate::status::{DomainStatus, Kept};
 
@@ -136,7 +137,22 @@ pub trait Hypervisor: Send + Sync {
     /// The console of a running domain: what it wrote lately, as far as the host has kept it, then what it writes.
     /// It ends when the domain does.
     fn open_console(&self, name: &str) -> Result<ConsoleStream, HypervisorError>;
+
+    /// The blocks of a volume, of a domain that writes none: one that has ended, is suspended, or was removed and has left
+    /// the volume. Others are refused. Where the domain runs before the last block is read, reading ends with an error;
+    /// nothing is changed or locked by it. The bytes are those of the volume, and nobody looks at what they mean.
+    fn open_volume(&self, name: &str, volume: &str) -> Result<VolumeStream, HypervisorError>;
+
+    /// Keeps the blocks of a volume, which can be opened, as the disk of an image of this name among those of the domain's
+    /// owner. True where she had no image with this content. Drivers that have no place for such images refuse it.
+    fn keep_as_image(&self, name: &str, volume: &str, image: &str) -> Result<bool, HypervisorError> {
+        let reason = format!("volume `{volume}` of `{name}`, as `{image}`: there is no place for images of users here");
+        Err(HypervisorError::Refused { operation: KEEPING_AS_IMAGE.into(), reason })
+    }
 }
+
+/// What [`Hypervisor::keep_as_image`] does, for errors.
+pub const KEEPING_AS_IMAGE: &str = "keeping a volume as an image";
 
 /// The two ends of a console.
 pub struct ConsoleStream {

@@ -15,6 +15,7 @@ pub mod owner;
 pub mod policy;
 pub mod protocol;
 pub mod restart;
+pub mod save;
 pub mod spec;
 #[cfg(feature = "host")]
 pub mod spec_check;
@@ -44,6 +45,8 @@ mod local_socket;
 pub mod memory;
 #[cfg(feature = "host")]
 pub mod own_image;
+#[cfg(feature = "host")]
+mod quiet_volume;
 #[cfg(feature = "host")]
 pub mod remote;
 #[cfg(feature = "host")]

@@ -43,6 +43,8 @@ use crate::guard::Guard;
 use crate::hypervisor::{ConsoleStream, HostFacts, Hypervisor, HypervisorError};
 use crate::listening::listens_here;
 use crate::machine::Machine;
+use crate::quiet_volume::{self, Blocks};
+use crate::save::VolumeStream;
 use crate::spec::{DomainSpec, Ownership};
 use crate::status::{DomainStatus, Kept};
 use crate::storage::Storage;
@@ -170,6 +172,28 @@ impl Hypervisor for LibvirtHost {
 
     fn open_console(&self, name: &str) -> Result<ConsoleStream, HypervisorError> {
         self.host.open_console(name)
+    }
+
+    fn open_volume(&self, name: &str, volume: &str) -> Result<VolumeStream, HypervisorError> {
+        let blocks = StoredBlocks { host: self.host.clone(), name: name.to_owned(), volume: volume.to_owned() };
+        quiet_volume::open(blocks, name, volume)
+    }
+}
+
+/// The blocks of a volume, as libvirt tells of its domain and the storage has them.
+struct StoredBlocks {
+    host: Arc<Host>,
+    name: String,
+    volume: String,
+}
+
+impl Blocks for StoredBlocks {
+    fn domain(&self) -> Result<Option<DomainStatus>, HypervisorError> {
+        self.host.domain(&self.name)
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, HypervisorError> {
+        self.host.storage.read_volume(&self.name, &self.volume, offset, buffer)
     }
 }
 

@@ -15,9 +15,12 @@ mod domain;
 mod faults;
 mod state;
 mod store;
+mod volume;
 
+use std::collections::BTreeSet;
+use std::fs::File;
 use std::net::Ipv4Addr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tycoon_market::{AccountId, Timestamp};
 
@@ -31,18 +34,21 @@ use crate::hypervisor::{ConsoleStream, HostFacts, Hypervisor, HypervisorError};
 use crate::image::{ImageDigest, ImageManifest, ImagePart, UploadState};
 use crate::listening::listens_here;
 use crate::own_image;
-use crate::remote::image::{AccountImageStore, UploadTerms};
+use crate::quiet_volume;
+use crate::remote::image::{AccountImageStore, ImageReceiver, UploadTerms, keep};
+use crate::save::VolumeStream;
 use crate::spec::{DomainSpec, Ownership};
 use crate::status::{DomainStatus, Kept};
 use crate::storage::AccountImages;
 use domain::Life;
 use state::State;
+use volume::SimulatedVolume;
 
 /// A simulated host.
 #[derive(Debug)]
 pub struct MemoryHost {
     tree: sled::Tree,
-    inner: Mutex<Inner>,
+    inner: Arc<Mutex<Inner>>,
     /// What accounts have brought for themselves.
     account_images: Option<AccountImages>,
 }
@@ -88,7 +94,7 @@ impl MemoryHost {
     pub fn open(tree: sled::Tree, config: MemoryHostConfig) -> Result<Self, HypervisorError> {
         let live = store::open(&tree, config)?;
         let saved = Some(live.clone());
-        Ok(Self { tree, inner: Mutex::new(Inner { live, saved }), account_images: None })
+        Ok(Self { tree, inner: Arc::new(Mutex::new(Inner { live, saved })), account_images: None })
     }
 
     /// The same host with a place for images that accounts bring.
@@ -110,6 +116,19 @@ impl MemoryHost {
             (Some(images), Some((account, image))) => Ok(images.find(&account, image)?.is_some()),
             _ => Ok(false),
         }
+    }
+
+    /// The disk of the image that the root volume of a domain was made from, where its owner has brought that.
+    fn brought_image_of(&self, name: &str) -> Result<Option<File>, HypervisorError> {
+        let Some(images) = &self.account_images else { return Ok(None) };
+        let made_from = self.inner().live.domains.get(name).and_then(|domain| {
+            let spec = domain.definition.as_ref().and_then(|definition| definition.spec.as_ref());
+            let image = spec.map(|spec| &spec.image).or(domain.kept.as_ref().map(|kept| &kept.image))?;
+            Some((domain.ownership.as_ref()?.account, image.clone()))
+        });
+        let Some((account, image)) = made_from else { return Ok(None) };
+        // One that gave way to others since is not there any more.
+        Ok(images.find(&account, &image)?.and_then(|image| File::open(&image.disk).ok()))
     }
 
     /// The domain ends by a fault of its own, as a kernel panic would end it. True where it ran. For tests.
@@ -232,6 +251,50 @@ impl Hypervisor for MemoryHost {
 
     fn set_memory(&self, name: &str, memory_bytes: u64, now: Timestamp) -> Result<(), HypervisorError> {
         self.change(Some(now), |state| state.set_memory(name, memory_bytes))
+    }
+
+    fn open_volume(&self, name: &str, volume: &str) -> Result<VolumeStream, HypervisorError> {
+        let image = if volume == "root" { self.brought_image_of(name)? } else { None };
+        quiet_volume::open(SimulatedVolume::new(&self.inner, name, volume, image), name, volume)
+    }
+
+    fn keep_as_image(&self, name: &str, volume: &str, image: &str) -> Result<bool, HypervisorError> {
+        let domains: Vec<DomainStatus> = {
+            let inner = self.inner();
+            inner.live.domains.iter().map(|(name, domain)| domain.status(name)).collect()
+        };
+        let owner = |domain: &DomainStatus| domain.ownership.as_ref().map(|own| own.account);
+        let account = domains.iter().find(|domain| domain.name == name).and_then(owner);
+        let account = account.ok_or_else(|| HypervisorError::NoDomain(name.chars().take(80).collect()))?;
+        let its = domains.iter().filter(|domain| owner(domain) == Some(account));
+        let in_use: BTreeSet<String> =
+            its.filter_map(|domain| domain.spec.as_ref()).map(|spec| spec.image.clone()).collect();
+        let settled = domains.iter().filter_map(owner).collect();
+        // Nobody but its user has a simulated host.
+        let terms = UploadTerms { upload_bytes: self.inner().live.host.config.disk_bytes, in_use, settled };
+        let open = || self.open_volume(name, volume);
+        keep(&SimulatedReceiver { host: self, account, terms }, image, &open, &mut || Ok(()))
+    }
+}
+
+/// Takes in what an account keeps of its own volumes.
+struct SimulatedReceiver<'a> {
+    host: &'a MemoryHost,
+    account: AccountId,
+    terms: UploadTerms,
+}
+
+impl ImageReceiver for SimulatedReceiver<'_> {
+    fn begin(&self, manifest: &ImageManifest) -> Result<UploadState, HypervisorError> {
+        AccountImageStore::begin(self.host, &self.account, &self.terms, manifest)
+    }
+
+    fn append(&self, image: ImageDigest, part: ImagePart, offset: u64, bytes: &[u8]) -> Result<u64, HypervisorError> {
+        AccountImageStore::append(self.host, &self.account, image, part, offset, bytes)
+    }
+
+    fn finish(&self, image: ImageDigest) -> Result<(), HypervisorError> {
+        AccountImageStore::finish(self.host, &self.account, image)
     }
 }
 

@@ -14,9 +14,11 @@
 //!
 //!    |  Console, Data …      Opened, Data …  |    or one console, until the domain or the client ends
 //!    |  Upload, File, Data … Have … Stored   |    or one image, from where the last attempt ended
+//!    |  Volume    Blocks, Data …, Whole      |    or the blocks of one volume, to the client
+//!    |  KeepAsImage                 Stored   |    or a volume becomes an image there
 //! ```
 //!
-//! A stream carries calls, or one console, or one image; several streams may be open at once. Everything is bounded:
+//! A stream carries calls, or one console, or one image, or one volume; several streams may be open at once. Everything is bounded:
 //! frames by their length, calls by their number, waiting by time. What does not make sense ends the stream with a
 //! [`message::Fault`] that says what is wrong.
 //!
@@ -36,6 +38,7 @@ mod connection;
 mod console;
 mod serve;
 mod stream;
+mod volume;
 
 pub use client::{Patience, RemoteHypervisor};
 pub use serve::{Session, SessionError, SessionLimits};

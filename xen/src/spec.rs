@@ -11,6 +11,7 @@ use thiserror::Error;
 use tycoon_market::{AccountId, PoolName};
 
 use crate::restart::RestartPolicy;
+use crate::save::SaveImage;
 
 /// A domain as it should be. Two specs are the same domain where their digests are equal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +39,9 @@ pub struct DomainSpec {
     /// Which of its volumes stay on the host when it is removed.
     #[serde(default, skip_serializing_if = "KeepVolumes::is_never")]
     pub keep_volumes: KeepVolumes,
+    /// Where its root volume is saved before it is removed, where that is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub save_image: Option<SaveImage>,
     /// How its host runs it. Hosts that know of none need not hear of the usual ones.
     #[serde(default, skip_serializing_if = "RunRules::are_usual")]
     pub rules: RunRules,
@@ -105,6 +109,11 @@ impl DomainSpec {
         }
         if !self.keep_volumes.is_never() {
             field("keep-volumes", self.keep_volumes.word());
+        }
+        if let Some(save) = &self.save_image {
+            field("save-image", &save.to);
+            field("format", save.format.word());
+            field("name", save.name.as_deref().unwrap_or_default());
         }
         if self.rules.is_capped {
             field("capped", "yes");
@@ -525,6 +534,7 @@ pub fn hypervisor_name(account: &AccountId, pool: &PoolName, path: &DomainPath) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::save::SaveFormat;
 
     fn spec() -> DomainSpec {
         DomainSpec {
@@ -545,6 +555,7 @@ mod tests {
             nics: vec![NicSpec::dhcp("eth0")],
             cloud_init: CloudInit::default(),
             keep_volumes: KeepVolumes::default(),
+            save_image: None,
             rules: RunRules::default(),
         }
     }
@@ -553,7 +564,7 @@ mod tests {
     fn any_change_of_a_spec_changes_its_digest() {
         let original = spec();
         assert_eq!(original.digest(), spec().digest());
-        let changes: [fn(&mut DomainSpec); 10] = [
+        let changes: [fn(&mut DomainSpec); 11] = [
             |s| s.path = "web.1".parse().unwrap(),
             |s| s.hostname.push('x'),
             |s| s.vcpus = 2,
@@ -563,6 +574,7 @@ mod tests {
             |s| s.volumes[0].size_bytes += 1,
             |s| s.volumes[0].existing = true,
             |s| s.keep_volumes = KeepVolumes::Always,
+            |s| s.save_image = Some(SaveImage { to: "/srv".into(), format: SaveFormat::Raw, name: None }),
             |s| s.nics[0].address = Addressing::Static { address: [192, 0, 2, 1].into(), prefix: 24, gateway: None },
         ];
         for (number, change) in changes.into_iter().enumerate() {

@@ -1,6 +1,7 @@
 //! Limits on what a session may ask for, whatever it pays: counts, lengths, and names that end up in files and in
 //! the hypervisor's own descriptions.
 
+use crate::save::SaveImage;
 use crate::spec::{DomainSpec, NicSpec, VolumeSpec};
 use crate::status::Kept;
 
@@ -73,6 +74,9 @@ pub fn check(spec: &DomainSpec) -> Result<(), String> {
     if let Some(fault) = spec.rules.restart.and_then(|restart| restart.fault()) {
         return refused(format!("`{}`: {fault}", spec.path));
     }
+    if let Some(fault) = spec.save_image.as_ref().and_then(SaveImage::fault) {
+        return refused(format!("`{}`: {fault}", spec.path));
+    }
     match spec.boot.kernel_args.iter().find(|argument| !is_argument(argument)) {
         Some(argument) => wrong("kernel argument", argument, "one word of printable characters"),
         None => Ok(()),
@@ -136,6 +140,7 @@ pub fn is_exported_name(text: &str) -> bool {
 mod tests {
     use super::*;
     use crate::restart::{RESTARTS_MAX, RestartAfter, RestartPolicy};
+    use crate::save::SaveFormat;
     use crate::spec::{Boot, CloudInit, KeepVolumes, NicSpec, RunRules, VolumeSpec};
     use tycoon_market::TimeSpan;
 
@@ -159,6 +164,7 @@ mod tests {
             nics: vec![NicSpec::dhcp("eth0")],
             cloud_init: CloudInit::default(),
             keep_volumes: KeepVolumes::default(),
+            save_image: None,
             rules: RunRules::default(),
         }
     }
@@ -171,7 +177,7 @@ mod tests {
     #[test]
     fn what_could_leave_its_place_or_fill_the_host_is_refused() {
         type Change = fn(&mut DomainSpec);
-        let changes: [(&str, Change); 14] = [
+        let changes: [(&str, Change); 15] = [
             ("restarts without end", |s| {
                 let span = TimeSpan::from_seconds(1);
                 s.rules.restart = Some(RestartPolicy {
@@ -181,6 +187,10 @@ mod tests {
                     backoff: span,
                     max_backoff: span,
                 });
+            }),
+            ("a path as name of a saved image", |s| {
+                let (to, name) = ("/srv".into(), Some("../../etc/shadow".into()));
+                s.save_image = Some(SaveImage { to, format: SaveFormat::Raw, name });
             }),
             ("too many disks", |s| s.volumes = vec![volume("root"); VOLUMES_MAX + 1]),
             ("too many interfaces", |s| s.nics = vec![s.nics[0].clone(); NICS_MAX + 1]),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tycoon_market::{TimeSpan, Timestamp};
 
 use crate::restart::RestartReport;
+use crate::save::SaveImage;
 use crate::spec::{DomainSpec, KeepVolumes, Ownership, VolumeSpec};
 
 /// The state of a domain.
@@ -120,6 +121,12 @@ impl Kept {
 }
 
 impl DomainStatus {
+    /// Where its root volume is saved before it is removed, as its description says; nowhere where it has none.
+    pub fn saved_at_end(&self) -> Option<SaveImage> {
+        let has_root = self.volumes.iter().any(|(name, _)| name == "root");
+        self.spec.as_ref().filter(|_| has_root && self.kept.is_none()).and_then(|spec| spec.save_image.clone())
+    }
+
     /// The names of the volumes that stay when it is removed, as its description says.
     pub fn stays_at_end(&self) -> Vec<String> {
         let policy = self.spec.as_ref().map_or(KeepVolumes::Never, |spec| spec.keep_volumes);

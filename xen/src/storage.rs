@@ -6,6 +6,7 @@
 
 mod account_images;
 mod addresses;
+mod blocks;
 mod cache;
 pub(crate) mod command;
 mod fill;
@@ -18,6 +19,7 @@ mod machine_addresses;
 mod machine_storage;
 mod overlay;
 mod qcow2;
+mod qcow2_blocks;
 mod record;
 mod seed;
 mod stores;
@@ -79,6 +81,10 @@ pub trait Storage: Send + Sync {
     /// Of the domain, which is detached, only the volumes of `kept` are left; see
     /// [`crate::hypervisor::Hypervisor::keep`]. [`Storage::note`] ends their being kept.
     fn keep(&self, name: &str, kept: &Kept) -> Result<bool, HypervisorError>;
+
+    /// Reads of a volume at `offset`, in bytes. How many bytes were read: as many as fit, fewer at the end of the volume.
+    /// Whether somebody writes it meanwhile is the caller's business.
+    fn read_volume(&self, name: &str, volume: &str, offset: u64, buffer: &mut [u8]) -> Result<usize, HypervisorError>;
 }
 
 /// What the storage remembers of a domain.

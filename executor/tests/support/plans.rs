@@ -51,6 +51,7 @@ pub fn remembered(id: u8, generation: u64, goal: Goal, domains: &[(&str, usize)]
         expected_cpu: None,
         rate: None,
         keeps: Vec::new(),
+        saves: None,
         deletes: false,
     };
     Plan {

@@ -22,6 +22,7 @@ use tycoon_market::bid::{Amount, Bid, Preference};
 use tycoon_market::ids::{EscrowId, TransferId};
 use tycoon_market::receipt::Receipt;
 use tycoon_market::{AccountId, Credits, PoolName, PublicKey, Quantity, Rate, ResourceKind, TimeSpan, Timestamp};
+use tycoon_planner::Saving;
 use tycoon_planner::plan::PlannedEscrow;
 use tycoon_rpc::{Caller, Clock, CountedNonces, FixedClock, InProcess, ReplayPolicy, SecretKey, Service, Signer as _};
 use tycoon_xen::client::HostClient;
@@ -441,7 +442,7 @@ pub fn up(runner: &Runner, pool: &Pool) {
 pub fn down(runner: &Runner, pool: &PoolName) {
     let mut last = None;
     for _ in 0..ROUNDS {
-        match runner.down(pool, &mut |_| true) {
+        match runner.down(pool, &Saving::AsAsked, &mut |_| true) {
             // A host that does not answer may hold something still.
             Ok(Some(run)) if run.plan.is_empty() && run.plan.report.unreached.is_empty() => return,
             outcome => last = Some(outcome),

@@ -1,6 +1,7 @@
 //! Volumes that outlive their domain: which stay where a domain is made anew, and how one that was removed takes up what
 //! its host has kept of it.
 
+use tycoon_xen::save::SaveImage;
 use tycoon_xen::spec::{DomainSpec, VolumeSpec};
 use tycoon_xen::status::{DomainStatus, Kept};
 
@@ -122,6 +123,15 @@ pub(super) fn keeps(placed: &Placed<'_>) -> Vec<String> {
             difference::survivors(&before, &placed.candidate.spec, keepable(now, placed.candidate))
         }
         _ => Vec::new(),
+    }
+}
+
+/// Where the root volume of a domain that is made anew is saved first, as the description said when it was last brought up. A
+/// root volume that stays is not lost, and a domain of which only volumes are kept was saved when it was removed.
+pub(super) fn saves(placed: &Placed<'_>) -> Option<SaveImage> {
+    match (&placed.change, placed.now) {
+        (Change::Replace { .. }, Some(now)) if !keeps(placed).iter().any(|name| name == "root") => now.saved_at_end(),
+        _ => None,
     }
 }
 

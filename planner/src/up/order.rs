@@ -21,10 +21,12 @@ impl Draft<'_> {
         let mut removals = Removals::default();
         for domain in domains {
             match &domain.change {
-                Change::Remove => removals.add(&mut steps, domain.host, &domain.path, &domain.keeps),
+                Change::Remove => {
+                    removals.add(&mut steps, domain.host, &domain.path, &domain.keeps, domain.saves.as_ref());
+                }
                 Change::Replace { from, .. } => {
                     let leaves = from.as_ref().map_or(domain.host, |(host, _)| *host);
-                    removals.add(&mut steps, leaves, &domain.path, &domain.keeps);
+                    removals.add(&mut steps, leaves, &domain.path, &domain.keeps, domain.saves.as_ref());
                 }
                 _ => {}
             }

@@ -5,6 +5,8 @@
 //! | facts | of the machine, with the images that mean something to the account |
 //! | all domains, one domain | the account's own; others are not there |
 //! | console | of the account's own domains |
+//! | the blocks of a volume | of the account's own domains, while nobody writes them |
+//! | a volume becomes an image | of the account's own domains, into the account's own place |
 //! | an image is brought | into the account's own place, within what its bids reserve |
 //! | everything else | refused: domains are made, started, changed and removed through the market, which is paid |
 //!
@@ -16,12 +18,13 @@ use std::sync::Arc;
 
 use tycoon_market::{AccountId, Timestamp};
 
-use super::{Enforcer, refused};
+use super::{Enforcer, refused, shown};
 use crate::hypervisor::{ConsoleStream, HostFacts, Hypervisor, HypervisorError};
 use crate::image::{ImageDigest, ImageManifest, ImagePart, UploadState};
 use crate::own_image;
 use crate::remote::image::{AccountImageStore, ImageReceiver, UploadTerms};
 use crate::remote::{Session, SessionLimits};
+use crate::save::VolumeStream;
 use crate::spec::{DomainSpec, Ownership};
 use crate::status::{DomainStatus, Kept};
 
@@ -132,13 +135,20 @@ impl Hypervisor for AccountGate {
     fn open_console(&self, name: &str) -> Result<ConsoleStream, HypervisorError> {
         match self.own()?.iter().find(|domain| domain.name == name) {
             Some(domain) => self.enforcer.hypervisor.open_console(&domain.name),
-            None => {
-                let shown: String = name.chars().take(80).collect();
-                let reason = format!("this account has no domain {shown:?} on this host");
-                Err(refused("opening the console", reason))
-            }
+            None => Err(refused("opening the console", none_such(name))),
         }
     }
+
+    fn open_volume(&self, name: &str, volume: &str) -> Result<VolumeStream, HypervisorError> {
+        match self.own()?.iter().find(|domain| domain.name == name) {
+            Some(domain) => self.enforcer.open_volume(&domain.name, volume),
+            None => Err(refused("reading a volume", none_such(name))),
+        }
+    }
+}
+
+fn none_such(name: &str) -> String {
+    format!("this account has no domain {:?} on this host", shown(name))
 }
 
 /// Takes in what an account brings.

@@ -167,6 +167,7 @@ pub(super) mod tests {
             nics: vec![NicSpec::dhcp("eth0")],
             cloud_init: CloudInit { files: vec![file], ..CloudInit::default() },
             keep_volumes: KeepVolumes::default(),
+            save_image: None,
             rules: RunRules::default(),
         };
         Marks {

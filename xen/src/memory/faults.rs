@@ -8,6 +8,7 @@ use rand_core::{Rng as _, SeedableRng as _};
 use tycoon_market::Timestamp;
 
 use crate::hypervisor::{ConsoleStream, HostFacts, Hypervisor, HypervisorError};
+use crate::save::VolumeStream;
 use crate::spec::{DomainSpec, Ownership};
 use crate::status::{DomainStatus, Kept};
 
@@ -235,6 +236,14 @@ impl<H: Hypervisor> Hypervisor for Faulty<H> {
 
     fn open_console(&self, name: &str) -> Result<ConsoleStream, HypervisorError> {
         self.inner.open_console(name)
+    }
+
+    fn open_volume(&self, name: &str, volume: &str) -> Result<VolumeStream, HypervisorError> {
+        self.inner.open_volume(name, volume)
+    }
+
+    fn keep_as_image(&self, name: &str, volume: &str, image: &str) -> Result<bool, HypervisorError> {
+        self.inner.keep_as_image(name, volume, image)
     }
 
     fn define(&self, spec: &DomainSpec, ownership: &Ownership, now: Timestamp) -> Result<bool, HypervisorError> {

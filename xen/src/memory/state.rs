@@ -472,6 +472,7 @@ mod tests {
             nics: vec![],
             cloud_init: CloudInit::default(),
             keep_volumes: KeepVolumes::default(),
+            save_image: None,
             rules: RunRules::default(),
         };
         let owner = |byte| Ownership {

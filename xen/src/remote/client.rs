@@ -10,11 +10,13 @@ use tycoon_market::Timestamp;
 use super::connection::{Connection, NoAnswer};
 use super::console::{self, OpenError};
 use super::local::{LocalImage, LocalImages};
-use super::message::{Call, Reply};
+use super::message::{Call, Hello, Reply, VOLUMES_SINCE};
 use super::stream::{ConnectError, Connector, Stream, greet};
 use super::upload::{self, UploadError, UploadObserver, UploadProgress};
-use crate::hypervisor::{ConsoleStream, HostFacts, Hypervisor, HypervisorError};
+use super::volume::{self, Wanted};
+use crate::hypervisor::{ConsoleStream, HostFacts, Hypervisor, HypervisorError, KEEPING_AS_IMAGE};
 use crate::listening::listens_here;
+use crate::save::VolumeStream;
 use crate::spec::{DomainSpec, Ownership};
 use crate::status::{DomainStatus, Kept};
 
@@ -188,34 +190,20 @@ impl RemoteHypervisor {
     }
 
     fn connect(&self) -> Result<Arc<Connection>, ConnectError> {
-        let stream = self.greeted_with_pauses()?;
+        let stream = greeted_with_pauses(&*self.connector, &self.patience, &|pause| self.rest(pause))?.0;
         Connection::start(stream, self.patience.ping, self.patience.silence)
             .map(Arc::new)
             .map_err(|error| ConnectError { message: format!("no thread: {error}"), is_lasting: false })
     }
 
-    /// A greeted stream, tried for as often as patience says.
-    fn greeted_with_pauses(&self) -> Result<Stream, ConnectError> {
-        let mut pauses = self.patience.pauses.iter();
-        loop {
-            match (self.greeted(), pauses.next()) {
-                (Ok(stream), _) => return Ok(stream),
-                (Err(error), Some(pause)) if !error.is_lasting => {
-                    let state = self.state();
-                    let wait = self.closed.wait_timeout_while(state, *pause, |state| !state.is_closed);
-                    if wait.unwrap_or_else(PoisonError::into_inner).0.is_closed {
-                        return Err(error);
-                    }
-                }
-                (Err(error), _) => return Err(error),
-            }
-        }
+    /// Waits before the next attempt to connect. True where it is closed meanwhile.
+    fn rest(&self, pause: Duration) -> bool {
+        let wait = self.closed.wait_timeout_while(self.state(), pause, |state| !state.is_closed);
+        wait.unwrap_or_else(PoisonError::into_inner).0.is_closed
     }
 
     fn greeted(&self) -> Result<Stream, ConnectError> {
-        let mut stream = self.connector.open()?;
-        greet(&mut stream, self.patience.greeting)?;
-        Ok(stream)
+        Ok(greeted(&*self.connector, &self.patience)?.0)
     }
 
     fn failed(&self, call: &str, reason: &str) -> HypervisorError {
@@ -267,7 +255,8 @@ impl RemoteHypervisor {
         };
         let mut idle_attempts = 0;
         loop {
-            let stream = self.greeted_with_pauses().map_err(|error| failed(&error.message))?;
+            let greeted = greeted_with_pauses(&*self.connector, &self.patience, &|pause| self.rest(pause));
+            let stream = greeted.map_err(|error| failed(&error.message))?.0;
             match upload::send(stream, image, self.patience.silence, &mut watch) {
                 Ok(is_new) => return Ok(is_new),
                 Err(UploadError::Broken(_, true)) => idle_attempts = 0,
@@ -315,6 +304,60 @@ impl RemoteHypervisor {
         };
         self.failed(call.operation(), &format!("the answer makes no sense: it is {kind}"))
     }
+}
+
+/// A stream on which both sides have said who they are.
+fn greeted(connector: &dyn Connector, patience: &Patience) -> Result<(Stream, Hello), ConnectError> {
+    let mut stream = connector.open()?;
+    let theirs = greet(&mut stream, patience.greeting)?;
+    Ok((stream, theirs))
+}
+
+/// The same, tried for as often as patience says. `rest` waits between two attempts, and says whether to give up.
+fn greeted_with_pauses(
+    connector: &dyn Connector,
+    patience: &Patience,
+    rest: &dyn Fn(Duration) -> bool,
+) -> Result<(Stream, Hello), ConnectError> {
+    let mut pauses = patience.pauses.iter();
+    loop {
+        match (greeted(connector, patience), pauses.next()) {
+            (Ok(greeted), _) => return Ok(greeted),
+            (Err(error), Some(pause)) if !error.is_lasting => {
+                if rest(*pause) {
+                    return Err(error);
+                }
+            }
+            (Err(error), _) => return Err(error),
+        }
+    }
+}
+
+/// A stream to a host that knows of volumes; `operation` is what is wanted of it.
+fn stream_for_volumes(
+    connector: &dyn Connector,
+    patience: &Patience,
+    operation: &'static str,
+) -> Result<Stream, HypervisorError> {
+    let host = connector.host();
+    let rest = |pause| {
+        std::thread::sleep(pause);
+        false
+    };
+    let (stream, theirs) = greeted_with_pauses(connector, patience, &rest).map_err(|error| {
+        HypervisorError::Failed { operation: operation.into(), reason: format!("host {host}: {}", error.message) }
+    })?;
+    if theirs.protocol >= VOLUMES_SINCE {
+        return Ok(stream);
+    }
+    (stream.close)();
+    let program: String = theirs.program.chars().filter(|c| !c.is_control()).take(60).collect();
+    Err(HypervisorError::Refused {
+        operation: operation.into(),
+        reason: format!(
+            "host {host} has {program}, which is too old to send volumes; its owner installs a newer Tycoon there"
+        ),
+    })
 }
 
 impl Hypervisor for RemoteHypervisor {
@@ -405,5 +448,22 @@ impl Hypervisor for RemoteHypervisor {
             OpenError::Stream(error) => failed(&error.to_string()),
             OpenError::Late => failed(&format!("no answer within {} s", self.patience.long.as_secs_f64())),
         })
+    }
+
+    fn open_volume(&self, name: &str, volume: &str) -> Result<VolumeStream, HypervisorError> {
+        let (connector, patience) = (self.connector.clone(), self.patience.clone());
+        let open = move || stream_for_volumes(&*connector, &patience, "reading a volume");
+        let wanted = Wanted {
+            name: name.to_owned(),
+            volume: volume.to_owned(),
+            silence_max: self.patience.silence,
+            idle_attempts_max: self.patience.pauses.len(),
+        };
+        volume::open(Box::new(open), wanted)
+    }
+
+    fn keep_as_image(&self, name: &str, volume: &str, image: &str) -> Result<bool, HypervisorError> {
+        let stream = stream_for_volumes(&*self.connector, &self.patience, KEEPING_AS_IMAGE)?;
+        volume::keep_as_image(stream, (name, volume, image), self.patience.copying)
     }
 }

@@ -229,6 +229,8 @@ fn receive_all(mut reader: Box<dyn Read + Send>, shared: &Shared) -> String {
             FromHost::Fault(fault) => return fault.message,
             FromHost::Opened
             | FromHost::Closed
+            | FromHost::Blocks { .. }
+            | FromHost::Whole { .. }
             | FromHost::Have { .. }
             | FromHost::Stored { .. }
             | FromHost::Refused { .. } => {

@@ -1,11 +1,16 @@
 //! Who takes images in on a host: those of its owner, and those of accounts.
 
 use std::collections::BTreeSet;
+use std::io::Read as _;
 
+use sha2::{Digest as _, Sha256};
 use tycoon_market::AccountId;
 
-use crate::hypervisor::HypervisorError;
-use crate::image::{ImageDigest, ImageManifest, ImagePart, UploadState};
+use super::frame::DATA_BYTES_MAX;
+use crate::hypervisor::{HypervisorError, KEEPING_AS_IMAGE};
+use crate::image::{FileDigest, ImageDigest, ImageFile, ImageManifest, ImagePart, UploadState};
+use crate::machine::DiskFormat;
+use crate::save::VolumeStream;
 use crate::storage::MachineStorage;
 
 /// Takes images in on a host, piece by piece. What has come stays, whatever stops an upload.
@@ -54,6 +59,74 @@ pub trait AccountImageStore: Send + Sync {
 
     /// Compares the digests of all files; from now on the host provides the image to the account.
     fn finish(&self, account: &AccountId, image: ImageDigest) -> Result<(), HypervisorError>;
+}
+
+/// Keeps the blocks of a volume as the disk of the image `name`. The volume is read twice, by `open`: once for its digest,
+/// and once to be kept, where an image of this content is not there yet. `tick` is called after every piece, and ends it with
+/// an error. True where such an image was not there.
+pub(crate) fn keep(
+    receiver: &dyn ImageReceiver,
+    name: &str,
+    open: &dyn Fn() -> Result<VolumeStream, HypervisorError>,
+    tick: &mut dyn FnMut() -> Result<(), HypervisorError>,
+) -> Result<bool, HypervisorError> {
+    let mut piece = vec![0; DATA_BYTES_MAX];
+    let mut read = |stream: &mut VolumeStream, tick: &mut dyn FnMut() -> Result<(), HypervisorError>| {
+        let count = stream.content.read(&mut piece).map_err(unreadable)?;
+        tick()?;
+        Ok::<Vec<u8>, HypervisorError>(piece[..count].to_vec())
+    };
+    let mut stream = open()?;
+    let bytes = stream.bytes;
+    let mut hash = Sha256::new();
+    loop {
+        let part = read(&mut stream, tick)?;
+        if part.is_empty() {
+            break;
+        }
+        hash.update(&part);
+    }
+    let manifest = ImageManifest {
+        name: name.to_owned(),
+        format: DiskFormat::Raw,
+        disk: ImageFile { bytes, sha256: FileDigest::new(hash.finalize().into()) },
+        kernel: None,
+        ramdisk: None,
+        kernel_args: Vec::new(),
+    };
+    manifest
+        .check()
+        .map_err(|error| HypervisorError::Refused { operation: KEEPING_AS_IMAGE.into(), reason: error.to_string() })?;
+    let state = receiver.begin(&manifest)?;
+    if state.is_complete {
+        return Ok(false);
+    }
+    let image = manifest.digest();
+    // What an attempt that was cut off has kept is the same where the content is.
+    let known = state.offsets.iter().find(|(part, _)| *part == ImagePart::Disk).map_or(0, |(_, offset)| *offset);
+    let mut stream = open()?;
+    let mut offset = 0;
+    loop {
+        let part = read(&mut stream, tick)?;
+        if part.is_empty() {
+            break;
+        }
+        let end = offset + part.len() as u64;
+        if end > known {
+            // Less than a piece, so that it fits.
+            let skipped = known.saturating_sub(offset) as usize;
+            receiver.append(image, ImagePart::Disk, offset + skipped as u64, &part[skipped..])?;
+        }
+        offset = end;
+    }
+    receiver.finish(image)?;
+    Ok(true)
+}
+
+/// What is wrong with a volume that cannot be read.
+pub(crate) fn unreadable(error: std::io::Error) -> HypervisorError {
+    let told = error.get_ref().and_then(|source| source.downcast_ref::<HypervisorError>()).cloned();
+    told.unwrap_or_else(|| HypervisorError::Failed { operation: "reading a volume".into(), reason: error.to_string() })
 }
 
 impl ImageReceiver for MachineStorage {

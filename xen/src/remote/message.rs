@@ -4,14 +4,16 @@ use serde::{Deserialize, Serialize};
 use tycoon_market::Timestamp;
 
 use crate::hypervisor::{HostFacts, HypervisorError};
-use crate::image::{ImageManifest, ImagePart, UploadState};
+use crate::image::{FileDigest, ImageManifest, ImagePart, UploadState};
 use crate::spec::{DomainSpec, Ownership};
 use crate::status::{DomainStatus, Kept};
 
 /// The newest version of the protocol that this program speaks.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 /// The oldest version that it still speaks: the one before its own, where there was one.
 pub const OLDEST_PROTOCOL_VERSION: u32 = 1;
+/// The first version with which a host sends volumes, and keeps them as images.
+pub const VOLUMES_SINCE: u32 = 2;
 
 /// The first message in each direction. Later versions may add fields, and never take any away.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +83,24 @@ pub enum FromClient {
         /// The hypervisor's name of the domain.
         name: String,
     },
+    /// This stream brings the blocks of a volume to the client. Since protocol 2.
+    Volume {
+        /// The hypervisor's name of the domain.
+        name: String,
+        /// The volume.
+        volume: String,
+        /// The first block that is wanted, in bytes.
+        offset: u64,
+    },
+    /// The blocks of a volume become the disk of an image of the client's on the host. Since protocol 2.
+    KeepAsImage {
+        /// The hypervisor's name of the domain.
+        name: String,
+        /// The volume.
+        volume: String,
+        /// The name of the image.
+        image: String,
+    },
 }
 
 /// What a host says.
@@ -110,6 +130,16 @@ pub enum FromHost {
     },
     /// The console has ended, with its domain.
     Closed,
+    /// The blocks of a volume follow, compressed by zstd.
+    Blocks {
+        /// The size of the volume in bytes.
+        bytes: u64,
+    },
+    /// All blocks of a volume have been sent.
+    Whole {
+        /// The SHA-256 of the volume.
+        sha256: FileDigest,
+    },
     /// What was asked of the stream cannot be had.
     Refused {
         /// Why.

@@ -14,7 +14,7 @@ use thiserror::Error;
 use super::frame::{self, Frame, FrameError, PREAMBLE};
 use super::image::ImageReceiver;
 use super::message::{Call, Fault, FromClient, FromHost, Hello, Reply};
-use super::{console, upload};
+use super::{console, upload, volume};
 use crate::hypervisor::{Hypervisor, HypervisorError};
 
 /// How much a session does at once, and how long it waits.
@@ -200,8 +200,20 @@ impl Session {
                     let (images, silence_max) = (self.images.as_ref(), self.limits.silence_max);
                     break upload::serve(images, &manifest, inbox, outbox, silence_max);
                 }
-                Ok(FromClient::Console { .. } | FromClient::Upload { .. }) => {
-                    let reason = "a stream of calls cannot become one of a console or an image; open another";
+                Ok(FromClient::Volume { name, volume, offset }) if workers.is_none() => {
+                    break volume::serve(&*self.hypervisor, &name, &volume, offset, inbox, outbox);
+                }
+                Ok(FromClient::KeepAsImage { name, volume, image }) if workers.is_none() => {
+                    let (images, what) = (self.images.as_ref(), (name.as_str(), volume.as_str(), image.as_str()));
+                    break volume::serve_as_image(&*self.hypervisor, images, what, inbox, outbox);
+                }
+                Ok(
+                    FromClient::Console { .. }
+                    | FromClient::Upload { .. }
+                    | FromClient::Volume { .. }
+                    | FromClient::KeepAsImage { .. },
+                ) => {
+                    let reason = "a stream of calls cannot become one of a console, an image or a volume; open another";
                     Err(SessionError::Misuse(reason.into()))
                 }
                 Ok(FromClient::File { .. } | FromClient::Complete) => {

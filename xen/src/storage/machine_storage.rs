@@ -461,6 +461,15 @@ impl Storage for MachineStorage {
         }
         Ok(left != before)
     }
+
+    fn read_volume(&self, name: &str, volume: &str, offset: u64, buffer: &mut [u8]) -> Result<usize, HypervisorError> {
+        let domain = self.need(name)?;
+        let found = domain.volume(volume).filter(|found| found.state == VolumeState::Ready).ok_or_else(|| {
+            let shown: String = volume.chars().take(PART_BYTES_MAX).collect();
+            refused("reading a volume", format!("`{name}` has no volume {shown:?} that is whole"))
+        })?;
+        stores::read(found, offset, buffer)
+    }
 }
 
 /// The volumes that go, and what is left of a domain of which only those of `kept` stay.

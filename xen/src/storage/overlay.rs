@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::command::{Command, Interrupt};
 use super::fill::too_small;
 use super::folder::{Locks, make_folder, remove_file, sync_folder};
-use super::{failed, loopback, refused};
+use super::{blocks, failed, loopback, qcow2_blocks, refused};
 use crate::hypervisor::HypervisorError;
 
 /// The folder of images in a store. No domain has this name.
@@ -115,6 +115,15 @@ pub(super) fn remove_unused(directory: &Path, used: &[&Path]) -> Result<(), Hype
     // It stays while there are others in it.
     let _ = fs::remove_dir(&folder);
     Ok(())
+}
+
+/// Reads of a volume at `offset`, which ends within it. While its domain is there, the server of its device knows more than
+/// the file.
+pub(super) fn read(file: &Path, base: &Path, offset: u64, buffer: &mut [u8]) -> Result<(), HypervisorError> {
+    match device_of(file)? {
+        Some(device) => blocks::of_device(&device, offset, buffer),
+        None => qcow2_blocks::read(file, base, offset, buffer),
+    }
 }
 
 /// The device of a volume, made where there is none.

@@ -7,7 +7,7 @@ use tycoon_market::{Quantity, ResourceKind};
 use super::command::Interrupt;
 use super::folder::Locks;
 use super::record::{Place, StoredDomain, StoredVolume, VolumeState};
-use super::{listed, loopback, lvm, overlay, refused};
+use super::{blocks, listed, loopback, lvm, overlay, refused};
 use crate::hypervisor::HypervisorError;
 use crate::machine::{Machine, StoreExport, StoreKind};
 use crate::spec::VolumeSpec;
@@ -234,6 +234,20 @@ pub(super) fn attach(locks: &Locks, volume: &StoredVolume) -> Result<PathBuf, Hy
         Place::Raw { file } => loopback::attach(file, false),
         Place::Overlay { file, .. } => overlay::attach(locks, file),
     }
+}
+
+/// Reads of a volume at `offset`; fewer bytes than asked for at its end.
+pub(super) fn read(volume: &StoredVolume, offset: u64, buffer: &mut [u8]) -> Result<usize, HypervisorError> {
+    let left = usize::try_from(volume.size_bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
+    let count = left.min(buffer.len());
+    let wanted = &mut buffer[..count];
+    match &volume.place {
+        Place::Lvm { group, volume: name } => blocks::of_device(&lvm::activate(group, name)?, offset, wanted)?,
+        // Behind a loop device or not: what the device writes is in the file.
+        Place::Raw { file } => blocks::of_file(file, offset, wanted)?,
+        Place::Overlay { file, base } => overlay::read(file, base, offset, wanted)?,
+    }
+    Ok(count)
 }
 
 /// Gives back what [`attach`] took.

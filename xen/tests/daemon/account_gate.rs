@@ -1,5 +1,6 @@
 //! What an account finds behind its own gate: its own, and of that only what is looked at. Every call there is, is tried.
 
+use std::io::Read as _;
 use std::sync::Arc;
 
 use tycoon_market::{AccountId, Timestamp};
@@ -162,6 +163,35 @@ fn a_console_is_opened_for_the_owner_alone() {
     // The same moment that it is not hers any more, it is closed to her.
     enforcer.remove(&name_of(ALICE), now()).unwrap();
     assert!(gate.open_console(&name_of(ALICE)).is_err());
+    assert!(gate.open_volume(&name_of(ALICE), "root").is_err());
+}
+
+#[test]
+fn a_volume_is_read_by_its_owner_alone() {
+    let (machine, enforcer) = host();
+    for party in [ALICE, BOB] {
+        enforcer.stop(&name_of(party), 0, now()).unwrap();
+    }
+    let gate = AccountGate::new(enforcer.clone(), account(ALICE));
+    let mut begin = [0; 100];
+    gate.open_volume(&name_of(ALICE), "root").unwrap().content.read_exact(&mut begin).unwrap();
+    assert!(String::from_utf8_lossy(&begin).contains(&name_of(ALICE)));
+    for name in [name_of(BOB), "mail".into(), "../web".into(), String::new(), "x".repeat(10_000)] {
+        let error = gate.open_volume(&name, "root").expect_err("it is refused");
+        assert!(matches!(&error, HypervisorError::Refused { reason, .. } if reason.contains("no domain")), "{error:?}");
+        assert!(error.to_string().len() < 250, "{error}");
+    }
+    let error = gate.open_volume(&name_of(ALICE), "../../etc/shadow").expect_err("it is refused");
+    assert!(error.to_string().contains("has no volume"), "{error}");
+    // One that runs is not read, and one that is hers no more neither.
+    enforcer.start(&name_of(ALICE), now()).unwrap();
+    assert!(gate.open_volume(&name_of(ALICE), "root").is_err());
+    enforcer.remove(&name_of(ALICE), now()).unwrap();
+    assert!(gate.open_volume(&name_of(ALICE), "root").is_err());
+    // Bob's is his all the while.
+    let bobs = AccountGate::new(enforcer, account(BOB));
+    assert!(bobs.open_volume(&name_of(BOB), "root").is_ok());
+    assert!(machine.domain(&name_of(BOB), now()).unwrap().is_some());
 }
 
 #[test]
@@ -171,4 +201,5 @@ fn before_the_market_has_told_the_time_nothing_is_shown() {
     let error = gate.domains(now()).unwrap_err();
     assert!(error.to_string().contains("try again in a moment"), "{error}");
     assert!(gate.open_console(&name_of(ALICE)).is_err());
+    assert!(gate.open_volume(&name_of(ALICE), "root").is_err());
 }

@@ -58,6 +58,9 @@ fn what_is_not_tycoons_is_not_touched() {
     is_refused(gate.set_cpu("mail", 1, 0, now()));
     is_refused(gate.set_memory("mail", 1, now()));
     is_refused(gate.open_console("mail").map(drop));
+    is_refused(gate.open_volume("mail", "root").map(drop));
+    is_refused(gate.open_volume(&"../".repeat(1_000), "root").map(drop));
+    is_refused(gate.keep_as_image("mail", "root", "mine"));
     assert!(machine.domain("mail", now()).unwrap().is_some());
 }
 

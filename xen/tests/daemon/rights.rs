@@ -8,6 +8,7 @@ use tycoon_market::{Quantity, ResourceKind, TimeSpan, Timestamp};
 use tycoon_xen::hypervisor::{ConsoleStream, HostFacts, Hypervisor, HypervisorError};
 use tycoon_xen::market::{BidRequest, QuoteRequest, RefundRequest};
 use tycoon_xen::protocol::{Answer, HostError, Request};
+use tycoon_xen::save::VolumeStream;
 use tycoon_xen::spec::{DomainSpec, Ownership, hypervisor_name};
 use tycoon_xen::status::{DomainState, DomainStatus, Kept};
 
@@ -138,6 +139,10 @@ impl Hypervisor for Colliding {
 
     fn ensure_volumes(&self, spec: &DomainSpec, ownership: &Ownership) -> Result<bool, HypervisorError> {
         self.inner.ensure_volumes(spec, ownership)
+    }
+
+    fn open_volume(&self, name: &str, volume: &str) -> Result<VolumeStream, HypervisorError> {
+        self.inner.open_volume(&self.touch(name), volume)
     }
 
     fn open_console(&self, name: &str) -> Result<ConsoleStream, HypervisorError> {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use tycoon_market::Timestamp;
 use tycoon_xen::hypervisor::{ConsoleStream, HostFacts, Hypervisor, HypervisorError};
+use tycoon_xen::save::VolumeStream;
 use tycoon_xen::spec::{DomainSpec, Ownership};
 use tycoon_xen::status::DomainStatus;
 
@@ -102,6 +103,10 @@ impl Hypervisor for Gate {
     }
 
     fn set_memory(&self, name: &str, _: u64, _: Timestamp) -> Result<(), HypervisorError> {
+        no_domain(name)
+    }
+
+    fn open_volume(&self, name: &str, _: &str) -> Result<VolumeStream, HypervisorError> {
         no_domain(name)
     }
 

@@ -6,3 +6,4 @@ mod nonsense;
 mod pipe;
 mod together;
 mod uploads;
+mod volumes;

@@ -118,6 +118,7 @@ pub fn spec(path: &str) -> DomainSpec {
         nics: vec![NicSpec::dhcp("eth0")],
         cloud_init: CloudInit::default(),
         keep_volumes: KeepVolumes::default(),
+        save_image: None,
         rules: RunRules::default(),
     }
 }

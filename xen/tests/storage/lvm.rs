@@ -59,6 +59,9 @@ fn kept_logical_volumes_keep_their_content() {
     assert_eq!(storage.keep(&name, &kept), Ok(true));
     assert_eq!(storage.keep(&name, &kept), Ok(false));
     assert_eq!(volumes_of(&group).lines().count(), before.lines().count() + 1, "only `data` is left");
+    let mut read = [0; 4];
+    assert_eq!(storage.read_volume(&name, "data", 12, &mut read), Ok(4), "what is kept can be saved");
+    assert_eq!(&read, b"mine");
     spec.volumes[1].size_bytes += 4 * MIB;
     assert_eq!(storage.ensure_volumes(&spec, &ownership), Ok(true));
     storage.note(&spec, &ownership).unwrap();
@@ -94,6 +97,9 @@ fn a_life_of_logical_volumes() {
     expected.resize(root.len(), 0);
     assert!(root.len() as u64 >= 8 * MIB && root == expected, "the root volume is not the image and zeros");
     assert_eq!(fs::read(&disks[1].device).unwrap()[0x438..0x43a], [0x53, 0xef]);
+    let mut read = vec![9; 9 * MIB as usize];
+    assert_eq!(storage.read_volume(&name, "root", 0, &mut read), Ok(8 * MIB as usize), "no more than was asked for");
+    assert!(read[..8 * MIB as usize] == expected[..8 * MIB as usize]);
 
     // While it is attached, it grows, and what it gets is blank.
     blot(disks[0].device.to_str().unwrap(), 8);

@@ -48,6 +48,17 @@ fn volumes_share_their_image_until_the_last_is_gone() {
     let mut expected = image(4 * MIB);
     expected.resize(8 * MIB as usize, 0);
     assert!(fs::read(&raw).unwrap() == expected);
+    let mut read = vec![9; 8 * MIB as usize];
+    let count = storage.read_volume(&owner(&first, 1).hypervisor_name(), "root", 0, &mut read);
+    assert_eq!(count, Ok(8 * MIB as usize));
+    assert!(read == expected, "its blocks are those that QEMU reads");
+    if Path::new("/usr/bin/qemu-io").exists() {
+        let write = ["-f", "qcow2", "-c", "write -P 3 1M 200k", "-c", "write -z 6M 128k", file.to_str().unwrap()];
+        assert!(Command::new("qemu-io").args(write).status().unwrap().success());
+        assert!(Command::new("qemu-img").args(convert).status().unwrap().success());
+        storage.read_volume(&owner(&first, 1).hypervisor_name(), "root", 0, &mut read).unwrap();
+        assert!(read == fs::read(&raw).unwrap() && read != expected, "also of what a domain has written");
+    }
     first.volumes[0].size_bytes = 12 * MIB;
     assert_eq!(storage.ensure_volumes(&first, &owner(&first, 1)), Ok(true));
     assert_eq!(storage.ensure_volumes(&first, &owner(&first, 1)), Ok(false));

@@ -355,3 +355,29 @@ fn loop_devices_below(bench: &Bench) -> String {
     let folder = bench.folder.path().to_str().unwrap();
     String::from_utf8(listed.stdout).unwrap().lines().filter(|line| line.contains(folder)).collect()
 }
+
+#[test]
+fn the_blocks_of_a_volume_are_read_as_they_are() {
+    let bench = Bench::new();
+    let storage = bench.open();
+    let spec = spec("a");
+    let ownership = owner(&spec, 1);
+    let name = ownership.hypervisor_name();
+    storage.ensure_volumes(&spec, &ownership).unwrap();
+    let mut expected = image(4 * MIB);
+    expected.resize(8 * MIB as usize, 0);
+    let mut all = vec![9; 9 * MIB as usize];
+    assert_eq!(storage.read_volume(&name, "root", 0, &mut all), Ok(8 * MIB as usize));
+    assert!(all[..8 * MIB as usize] == expected);
+    let mut piece = vec![9; 1_000];
+    assert_eq!(storage.read_volume(&name, "root", 4 * MIB - 500, &mut piece), Ok(1_000));
+    assert!(piece == expected[4 * MIB as usize - 500..][..1_000]);
+    assert_eq!(storage.read_volume(&name, "root", 8 * MIB, &mut piece), Ok(0));
+    assert_eq!(storage.read_volume(&name, "root", u64::MAX, &mut piece), Ok(0));
+    for volume in ["none", "../data", "", "/etc/passwd"] {
+        assert!(storage.read_volume(&name, volume, 0, &mut piece).is_err(), "{volume:?}");
+    }
+    for name in ["../a", "", "none"] {
+        assert!(storage.read_volume(name, "root", 0, &mut piece).is_err(), "{name:?}");
+    }
+}

@@ -1,5 +1,7 @@
 //! Plans from descriptions and made-up worlds: what is done, where, for how much, in which order, and why not.
 
+mod order;
+
 use std::collections::BTreeMap;
 
 use tycoon_lang::{MemoryLoader, Options, pool::Pool};
@@ -8,9 +10,9 @@ use tycoon_market::ids::EscrowId;
 use tycoon_market::{AccountId, Credits, HostId, PublicKey, Quantity, Rate, ResourceKind, TimeSpan, Timestamp};
 use tycoon_planner::plan::{Action, Change, Plan};
 use tycoon_planner::world::{HostAccountView, HostView, Offer, Unredeemed};
-use tycoon_planner::{PlanError, World, plan_down, plan_up};
+use tycoon_planner::{PlanError, Saving, World, plan_down, plan_up};
 use tycoon_xen::restart::RestartAfter;
-use tycoon_xen::spec::{DomainPath, Ownership};
+use tycoon_xen::spec::Ownership;
 use tycoon_xen::status::{DomainState, DomainStatus};
 
 const HELLO: &str =
@@ -262,7 +264,7 @@ fn a_domain_on_a_host_that_does_not_answer_is_not_started_twice() {
     assert!(plan.report.notes.iter().any(|told| told.contains(note)), "{:?}", plan.report.notes);
     let unreached: Vec<_> = plan.report.unreached.iter().map(|host| (host.id, host.why.as_str())).collect();
     assert_eq!(unreached, [(silent, "cannot be asked: no route")], "the pool is not known to be up");
-    let down = plan_down(&plan.pool, &world).expect("a plan");
+    let down = plan_down(&plan.pool, &world, &Saving::AsAsked).expect("a plan");
     assert_eq!(down.report.unreached, plan.report.unreached, "nor known to be gone");
 }
 
@@ -272,7 +274,7 @@ fn a_silent_host_matters_where_it_may_hold_something() {
     (world.hosts[2].is_inspected, world.hosts[2].closed) = (false, Some("cannot be asked: no route".into()));
     assert!(plan_up(&pool(HELLO), &world).expect("a plan").report.unreached.is_empty(), "it never held anything");
     world.hosts[2].has_escrow = true;
-    let down = plan_down(&pool(HELLO).name, &world).expect("a plan");
+    let down = plan_down(&pool(HELLO).name, &world, &Saving::AsAsked).expect("a plan");
     assert_eq!(down.report.unreached.len(), 1, "the bank holds credits of the pool for it");
 }
 
@@ -472,99 +474,6 @@ fn a_scheduler_chooses_among_its_hosts() {
 }
 
 #[test]
-fn domains_start_after_those_they_wait_for() {
-    let text = "pool ordered {\n budget 30 for=\"1h\"\n domain app count=2 { image \"std:tiny\"; memory \"64MiB\"; start-after db; }\n domain db { image \"std:tiny\"; memory \"64MiB\"; }\n}\n";
-    let plan = plan_up(&pool(text), &three_hosts()).expect("a plan");
-    let start_of = |path: &str| {
-        let path: DomainPath = path.parse().expect("a path");
-        number_of(&plan, |action| matches!(action, Action::EnsureRunning { path: found } if *found == path))
-    };
-    let db = plan.steps[start_of("db")].id;
-    for app in ["app.0", "app.1"] {
-        assert!(plan.steps[start_of(app)].needs.contains(&db), "{app} waits for db");
-    }
-}
-
-/// Workers that are told where their head is, by a context parameter, and a file of the head's own address.
-const CLUSTER: &str = "template Node extends=domain {\n param head-address type=ip context=#true\n image \"std:tiny\"\n memory \"64MiB\"\n cloud-init {\n file \"/etc/head\" (f)\"at ${head-address}\\n\"\n command join ($)head-address\n }\n}\npool cluster {\n budget 30 for=\"1h\"\n let head-address ($)head.eth0.ip\n domain worker extends=Node count=2\n domain head { image \"std:tiny\"; memory \"64MiB\"; cloud-init { file \"/etc/self\" (f)\"${this.eth0.ip}\"; }; }\n}\n";
-
-#[test]
-fn who_is_told_an_address_is_made_after_the_domain_that_has_it() {
-    let plan = plan_up(&pool(CLUSTER), &three_hosts()).expect("a plan");
-    assert!(plan.report.notes.is_empty(), "{:?}", plan.report.notes);
-    let path = |text: &str| -> DomainPath { text.parse().expect("a path") };
-    let (head, worker) = (path("head"), path("worker.0"));
-    let start = number_of(&plan, |action| matches!(action, Action::EnsureRunning { path } if *path == head));
-    let define = number_of(&plan, |action| matches!(action, Action::EnsureDomain { spec } if spec.path == worker));
-    let begin = number_of(&plan, |action| matches!(action, Action::EnsureRunning { path } if *path == worker));
-    assert!(plan.steps[define].needs.contains(&plan.steps[start].id) && begin > define);
-    let seed = |path: &DomainPath| {
-        let found = plan.domains.iter().find(|domain| domain.path == *path).and_then(|domain| domain.spec.as_ref());
-        found.expect("a spec").cloud_init.clone()
-    };
-    let told = seed(&worker);
-    assert_eq!(told.files[0].content, "at {{head.eth0.ip}}\n");
-    assert_eq!(told.commands, [["join", "{{head.eth0.ip}}"]]);
-    assert_eq!(told.late, BTreeMap::from([("head.eth0.ip".to_owned(), None)]));
-    assert_eq!(seed(&head).files[0].content, "{{head.eth0.ip}}", "its own its host knows");
-}
-
-/// The address is no part of what a worker is: another one changes no domain that has started.
-#[test]
-fn an_address_that_was_told_is_no_difference() {
-    let cluster = pool(CLUSTER);
-    let first = plan_up(&cluster, &three_hosts()).expect("a plan");
-    let mut there = after(&first, three_hosts());
-    for domain in there.hosts.iter_mut().flat_map(|host| &mut host.domains) {
-        let late = &mut domain.spec.as_mut().expect("a spec").cloud_init.late;
-        late.values_mut().for_each(|value| *value = Some("10.0.0.7".into()));
-    }
-    let again = plan_up(&cluster, &there).expect("a plan");
-    assert!(again.is_empty(), "{:?}", again.steps);
-}
-
-#[test]
-fn domains_that_tell_each_other_their_addresses_are_refused() {
-    let one = |name: &str, other: &str| {
-        format!(
-            "domain {name} {{ image \"std:tiny\"; memory \"64MiB\"; cloud-init {{ file \"/peer\" (f)\"${{{other}.eth0.ip}}\"; }}; }}\n"
-        )
-    };
-    let text = format!("pool ring {{\n budget 30 for=\"1h\"\n {}{} }}\n", one("a", "b"), one("b", "a"));
-    match plan_up(&pool(&text), &three_hosts()) {
-        Err(PlanError::Unsound { problem, help, .. }) => {
-            assert!(
-                problem.contains("`a`, `b` start after each other") && help.contains("addresses"),
-                "{problem}: {help}"
-            );
-        }
-        other => panic!("{other:?}"),
-    }
-}
-
-/// Where the first runs already, in the plan that follows an interrupted one, it is waited for all the same.
-#[test]
-fn who_starts_after_a_ready_domain_waits_until_that_listens() {
-    let text = "pool ordered {\n budget 30 for=\"1h\"\n domain app { image \"std:tiny\"; memory \"64MiB\"; start-after db state=ready; }\n domain db { image \"std:tiny\"; memory \"64MiB\"; ready tcp=5432 within=\"2m\"; }\n}\n";
-    let plan = plan_up(&pool(text), &three_hosts()).expect("a plan");
-    let listens = |plan: &Plan| number_of(plan, |action| matches!(action, Action::EnsureListening { port: 5432, .. }));
-    let start = |plan: &Plan, name: &str| {
-        number_of(plan, |action| matches!(action, Action::EnsureRunning { path } if path.as_str() == name))
-    };
-    let needs = |plan: &Plan, step: usize| plan.steps[step].needs.clone();
-    assert_eq!(needs(&plan, listens(&plan)), [plan.steps[start(&plan, "db")].id]);
-    assert!(needs(&plan, start(&plan, "app")).contains(&plan.steps[listens(&plan)].id));
-
-    let mut half = after(&plan, three_hosts());
-    for host in &mut half.hosts {
-        host.domains.iter_mut().filter(|domain| domain.name == "app").for_each(|app| app.state = DomainState::Stopped);
-    }
-    let rest = plan_up(&pool(text), &half).expect("a plan");
-    assert!(needs(&rest, start(&rest, "app")).contains(&rest.steps[listens(&rest)].id));
-    assert_eq!(rest.steps.len(), 2, "{:?}", rest.steps);
-}
-
-#[test]
 fn a_budget_too_small_names_one_that_does() {
     let text = HELLO.replace("budget 10", "budget 0.01");
     let Err(error @ PlanError::BudgetTooSmall { needed, .. }) = plan_up(&pool(&text), &three_hosts()) else {
@@ -694,11 +603,11 @@ fn down_undoes_whatever_is_there_without_a_description() {
     let first = plan_up(&pool(HELLO), &three_hosts()).expect("a plan");
     let mut world = after(&first, three_hosts());
     world.history = Default::default();
-    let plan = plan_down(&first.pool, &world).expect("a plan");
+    let plan = plan_down(&first.pool, &world, &Saving::AsAsked).expect("a plan");
     assert_eq!(plan.count(|change| *change == Change::Remove), 3);
     assert_eq!(plan.hosts.iter().filter(|host| host.closes).count(), 3);
     assert!(plan.generation > first.generation, "older plans are refused from now on");
-    let nothing = plan_down(&first.pool, &three_hosts()).expect("a plan");
+    let nothing = plan_down(&first.pool, &three_hosts(), &Saving::AsAsked).expect("a plan");
     assert!(nothing.is_empty());
 }
 
@@ -739,7 +648,7 @@ const KEEPING: &str = "pool hello { budget 10 for=\"1h\"; domain db { image \"st
 /// The world in which the pool of `plan` went down, and hosts keep what it says.
 fn kept_after(plan: &Plan) -> World {
     let mut world = after(plan, three_hosts());
-    let down = plan_down(&plan.pool, &world).expect("a plan");
+    let down = plan_down(&plan.pool, &world, &Saving::AsAsked).expect("a plan");
     for host in &mut world.hosts {
         host.account = None;
         host.domains.retain_mut(|status| {
@@ -754,11 +663,62 @@ fn kept_after(plan: &Plan) -> World {
     world
 }
 
+const SAVING: &str = "pool hello { budget 10 for=\"1h\"; domain db { image \"std:tiny\"; memory \"64MiB\"; \
+                      save-image to=\"/srv/saved\" format=qcow2; }; domain web { image \"std:tiny\"; memory \"64MiB\"; } }";
+
+#[test]
+fn nothing_is_removed_before_it_is_saved_where_that_is_asked_for() {
+    let first = plan_up(&pool(SAVING), &three_hosts()).expect("a plan");
+    assert!(first.report.notes.is_empty(), "{:?}", first.report.notes);
+    assert_eq!(first.domains[0].saves, None, "what comes up is not saved");
+    let mut world = after(&first, three_hosts());
+    // Without any local state, and without the description.
+    world.history = Default::default();
+    let saved = |plan: &Plan| -> Vec<(String, String)> {
+        let step = |step: &tycoon_planner::plan::Step| match &step.action {
+            Action::SaveImage { path, save } => Some((path.to_string(), save.to_string())),
+            _ => None,
+        };
+        plan.steps.iter().filter_map(step).collect()
+    };
+    let down = plan_down(&first.pool, &world, &Saving::AsAsked).expect("a plan");
+    assert_eq!(saved(&down), [("db".into(), "to /srv/saved as qcow2".into())]);
+    let position = |wanted: fn(&Action) -> bool| {
+        let is_it = |step: &&tycoon_planner::plan::Step| {
+            wanted(&step.action) && step.action.domain().is_some_and(|path| path.as_str() == "db")
+        };
+        down.steps.iter().find(is_it).expect("it is in the plan").clone()
+    };
+    let (stop, save) = (
+        position(|action| matches!(action, Action::EnsureStopped { .. })),
+        position(|action| matches!(action, Action::SaveImage { .. })),
+    );
+    let absent = position(|action| matches!(action, Action::EnsureAbsent { .. }));
+    assert_eq!((save.needs.as_slice(), absent.needs.as_slice()), (&[stop.id][..], &[save.id][..]));
+    let elsewhere = plan_down(&first.pool, &world, &Saving::To("/tmp/x".into())).expect("a plan");
+    assert_eq!(saved(&elsewhere), [("db".into(), "to /tmp/x as qcow2".into())]);
+    assert_eq!(saved(&plan_down(&first.pool, &world, &Saving::Never).expect("a plan")), []);
+    // A changed wish alone is told to the host, and touches nothing.
+    let changed = pool(&SAVING.replace("qcow2", "raw"));
+    let plan = plan_up(&changed, &world).expect("a plan");
+    assert!(matches!(&plan.domains[0].change, Change::Update { restart: false, fields } if fields.len() == 1));
+    // Made anew, it is saved first; where its root volume stays, it is not.
+    let anew = SAVING.replace("save-image", "root fs=ext4; save-image");
+    let plan = plan_up(&pool(&anew), &world).expect("a plan");
+    assert!(matches!(plan.domains[0].change, Change::Replace { .. }), "{:?}", plan.domains[0].change);
+    assert_eq!(saved(&plan), [("db".into(), "to /srv/saved as qcow2".into())]);
+    let gone = plan_up(&pool(&SAVING.replace("domain db", "domain other")), &world).expect("a plan");
+    assert_eq!(saved(&gone), [("db".into(), "to /srv/saved as qcow2".into())]);
+}
+
 #[test]
 fn a_domain_takes_up_what_is_kept_of_it_wherever_that_is() {
     let first = plan_up(&pool(KEEPING), &three_hosts()).expect("a plan");
     let mut world = kept_after(&first);
-    assert!(plan_down(&first.pool, &world).expect("a plan").is_empty(), "what is kept does not go twice");
+    assert!(
+        plan_down(&first.pool, &world, &Saving::AsAsked).expect("a plan").is_empty(),
+        "what is kept does not go twice"
+    );
     // On a dear host.
     let from = world.hosts.iter().position(|host| !host.domains.is_empty()).expect("something is kept");
     let kept = std::mem::take(&mut world.hosts[from].domains);
