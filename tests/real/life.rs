@@ -111,9 +111,9 @@ fn an_interface_keeps_to_its_addresses_and_its_bandwidth(lab: &Lab) {
     let begin = Instant::now();
     let out = lab.inside("mask/one", "head -c 524288 /dev/zero | tr '\\0' x").ok();
     assert!(out.stdout.len() >= 524_288 && begin.elapsed() >= least, "out in {:?}", begin.elapsed());
-    lab.on(1, "head -c 524288 /dev/zero >/tmp/half; setsid busybox nc -l -p 9999 </tmp/half >/dev/null 2>&1 &");
+    lab.on(1, &format!("head -c 524288 /dev/zero >/tmp/half; busybox httpd -p {host}:9999 -h /tmp"));
     let begin = Instant::now();
-    let came = lab.inside("mask/one", &format!("sleep 1; nc {host} 9999 </dev/null | wc -c")).ok();
+    let came = lab.inside("mask/one", &format!("wget -q -O - http://{host}:9999/half | wc -c")).ok();
     assert_eq!(came.stdout.trim(), "524288");
     assert!(begin.elapsed() >= least, "in within {:?}", begin.elapsed());
     lab.tycoon(&["down", "mask"]).ok();
