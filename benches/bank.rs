@@ -5,8 +5,9 @@
 //! a bank with many accounts and transfers.
 //!
 //! `cargo bench --bench bank` prints it all. `TYCOON_BENCH_SECONDS` (5) is how long each measurement takes,
-//! `TYCOON_BENCH_CLIENTS` (1,16,64,256) how many clients there are, `TYCOON_BENCH_ACCOUNTS` (1000000) and
-//! `TYCOON_BENCH_TRANSFERS` (10000000) how large the bank is that is opened.
+//! `TYCOON_BENCH_CLIENTS` (1,16,64,256; 0 for none) how many clients there are, `TYCOON_BENCH_ACCOUNTS` (10000) and
+//! `TYCOON_BENCH_TRANSFERS` (100000) how large the bank is that is opened. A million accounts and ten million transfers
+//! take some minutes, and 10 GB of the disk.
 
 #[path = "../bank/tests/cluster/mod.rs"]
 mod cluster;
@@ -34,6 +35,9 @@ const CLIENTS: [usize; 4] = [1, 16, 64, 256];
 const BATCH: usize = 64;
 /// Accounts that PostgreSQL moves money between: as many as there are clients here at most.
 const ACCOUNTS: usize = 256;
+/// Accounts and transfers of the bank that is opened, at most.
+const ACCOUNTS_MAX: u64 = 1_000_000;
+const TRANSFERS_MAX: u64 = 10_000_000;
 
 fn main() {
     let folder = tempfile::tempdir_in(target_folder()).expect("a temporary folder");
@@ -49,12 +53,21 @@ fn main() {
         sign * 1e6
     );
 
-    let bank = ServedBank::start(&folder.path().join("bank"));
+    let counts = clients();
+    if !counts.is_empty() {
+        transfer(folder.path(), &counts, syncs, signed_limit);
+    }
+    open_large(folder.path());
+}
+
+/// Transfers by so many clients at a time, one after the other, at the bank and in PostgreSQL.
+fn transfer(folder: &Path, counts: &[usize], syncs: f64, signed_limit: f64) {
+    let bank = ServedBank::start(&folder.join("bank"));
     let town = Town::found(&bank);
     // PostgreSQL runs as a user of its own, who may not be let into the folder of programs.
     let cluster = Cluster::start();
     let device = |path: &Path| std::os::unix::fs::MetadataExt::dev(&std::fs::metadata(path).expect("a folder"));
-    if device(cluster.folder()) != device(folder.path()) {
+    if device(cluster.folder()) != device(folder) {
         println!("note: PostgreSQL's files are on another file system than the bank's");
     }
     let peer = Peer::new(&cluster);
@@ -62,7 +75,7 @@ fn main() {
         "{:>7} {:>22} {:>22} {:>22} {:>8} {:>8}",
         "clients", "bank, singly", "bank, 64 a request", "PostgreSQL", "singly", "batches"
     );
-    for clients in clients() {
+    for clients in counts.iter().copied() {
         let single = town.run(&bank, clients, 1);
         let batches = town.run(&bank, clients, BATCH);
         let postgres = peer.run(clients);
@@ -82,19 +95,13 @@ fn main() {
     }
     println!("(transfers per second, and the 99th percentile of a request's time in ms)");
     println!("aims at 64 clients: at least 1 × singly, 5 × in batches, p99 not worse\n");
-    drop(bank);
-    open_large(folder.path());
 }
 
 /// How many clients at a time are measured, one after the other.
 fn clients() -> Vec<usize> {
-    let wished = std::env::var("TYCOON_BENCH_CLIENTS").unwrap_or_default();
-    let wished: Vec<usize> = wished.split(',').filter_map(|count| count.trim().parse().ok()).collect();
-    if wished.is_empty() {
-        CLIENTS.to_vec()
-    } else {
-        wished.into_iter().map(|count| count.clamp(1, ACCOUNTS)).collect()
-    }
+    let Ok(wished) = std::env::var("TYCOON_BENCH_CLIENTS") else { return CLIENTS.to_vec() };
+    let wished = wished.split(',').filter_map(|count| count.trim().parse().ok());
+    wished.filter(|count| *count > 0).map(|count: usize| count.min(ACCOUNTS)).collect()
 }
 
 fn number(variable: &str, usual: u64) -> u64 {
@@ -202,6 +209,11 @@ fn account(party: usize) -> AccountId {
     AccountId::of(&secret(party).public_key())
 }
 
+/// Another id for each number, all over the place: clients draw theirs at random.
+fn scattered(number: u64) -> TransferId {
+    TransferId::from_bytes(u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_be_bytes())
+}
+
 /// What came of a measurement.
 struct Measured {
     per_second: f64,
@@ -251,7 +263,7 @@ impl Town {
         let make = |number: usize| {
             let orders: Vec<TransferRequest> = (0..each)
                 .map(|place| TransferRequest {
-                    id: TransferId::from_bytes(u128::from(self.ids.fetch_add(1, Ordering::Relaxed)).to_be_bytes()),
+                    id: scattered(self.ids.fetch_add(1, Ordering::Relaxed)),
                     payer: account(party),
                     payee: account((party + 1 + (number * each + place) % (ACCOUNTS - 1)) % ACCOUNTS),
                     amount: Credits::from_micros(1),
@@ -433,8 +445,8 @@ impl<'c> Peer<'c> {
 
 /// What it costs to open a bank with many accounts and transfers.
 fn open_large(folder: &Path) {
-    let accounts = number("TYCOON_BENCH_ACCOUNTS", 1_000_000);
-    let transfers = number("TYCOON_BENCH_TRANSFERS", 10_000_000);
+    let accounts = number("TYCOON_BENCH_ACCOUNTS", 10_000).clamp(2, ACCOUNTS_MAX);
+    let transfers = number("TYCOON_BENCH_TRANSFERS", 100_000).clamp(1, TRANSFERS_MAX);
     let books = folder.join("large");
     let began = Instant::now();
     make_large(&books, accounts, transfers);
@@ -485,9 +497,9 @@ fn make_large(books: &Path, accounts: u64, transfers: u64) {
     let mut number = 0_u64;
     while number < transfers {
         let orders = (number..(number + 256).min(transfers)).map(|number| TransferOrder {
-            id: TransferId::from_bytes((u128::from(number) + 1).to_be_bytes()),
+            id: scattered(number + 1),
             payer: account(0),
-            payee: account((1 + number % (accounts.max(2) - 1)) as usize),
+            payee: account((1 + number % (accounts - 1)) as usize),
             amount: Credits::from_micros(1),
             memo: String::new(),
         });

@@ -1,7 +1,7 @@
 //! Books in a journal on this machine's disk, with an index that is made from it.
 //!
 //! The index holds only what is on disk in the journal, so whatever is read may be told. What was journaled is gathered
-//! and goes into the index a few hundred rows at a time (`pending`). After a crash the index lags behind, and is
+//! and goes into the index many rows at a time (`pending`). After a crash the index lags behind, and is
 //! brought up from the journal; where it is damaged it is made again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,8 +16,9 @@ use crate::ledger::Answer;
 use crate::pending::{Pending, Whole};
 use crate::store::{Head, Store, StoreError};
 
-/// Records after which the index is flushed, so that a start after a crash has no more than these to repeat.
-const FLUSH_EVERY: u64 = 1024;
+/// Records after which the index is flushed, so that a start after a crash has no more than these to repeat, beside what was
+/// gathered: less than a second's work.
+const FLUSH_EVERY: u64 = 16_384;
 
 struct Writer {
     journal: Journal,

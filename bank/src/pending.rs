@@ -11,8 +11,9 @@ use tycoon_market::{AccountId, EscrowId, HostId, PoolName, PublicKey, Timestamp,
 use crate::ledger::{Account, Books, Changes, Due, Entry, Escrow, Line, LinePlace, Reservation, Transfer, View};
 use crate::store::{Head, Store, StoreError, deadlines, due_by};
 
-/// Rows that are gathered at most; then they go into the index.
-const ROWS_MAX: usize = 512;
+/// Rows that are gathered at most; then they go into the index. So many accounts change again and again meanwhile, and so
+/// many transfers and entries stand together in the index, that few rows are written there.
+const ROWS_MAX: usize = 16_384;
 
 /// Changes of records behind the index.
 #[derive(Debug, Default)]

@@ -1,9 +1,12 @@
 //! Stores: indexes of the ledger that are made from the journal and can be made again.
 
+mod compact;
+mod entry_packs;
 pub mod keyed;
 pub mod memory;
 pub mod postgres;
 pub mod sled;
+mod transfer_packs;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;

@@ -313,7 +313,9 @@ fn every_damaged_row_of_the_index_is_found_and_the_index_made_again() {
     let (bank, _) = open(options.clone(), store.clone(), &clock()).unwrap();
     furnish(&bank);
     bank.commit(transfer(1), None).unwrap();
+    bank.flush().unwrap();
     let keys: Vec<_> = tree.iter().keys().map(Result::unwrap).collect();
+    assert!(keys.len() > 10, "{keys:?}");
     for key in &keys {
         let row = tree.get(key).unwrap().unwrap();
         for damage in [&b""[..], b"xx", b"not a row at all"] {
@@ -331,6 +333,13 @@ fn every_damaged_row_of_the_index_is_found_and_the_index_made_again() {
         assert!(recovery.rebuilt.is_some(), "{recovery:?}");
         assert_eq!((balance(&bank, JANE), balance(&bank, JOE)), (99, 1));
     }
+    // An index as an older program left it.
+    let form = b"2";
+    tree.insert("v", [&crc32fast::hash(form).to_be_bytes()[..], form].concat()).unwrap();
+    let (bank, recovery) = open(options.clone(), store.clone(), &clock()).unwrap();
+    assert!(recovery.rebuilt.is_some_and(|reason| reason.contains("the form of another version")));
+    assert_eq!((balance(&bank, JANE), balance(&bank, JOE)), (99, 1));
+    drop(bank);
     assert!(audit(&options.journal, Some(&*store)).unwrap().is_clean());
 }
 

@@ -31,6 +31,11 @@ macro_rules! hex_id {
         pub struct $name([u8; 16]);
 
         impl $name {
+            /// The id of these 16 bytes.
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(bytes)
+            }
+
             /// The id's 16 bytes.
             pub const fn as_bytes(&self) -> &[u8; 16] {
                 &self.0

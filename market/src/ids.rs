@@ -10,13 +10,6 @@ macro_rules! client_made_id {
             /// 128 bits that the client draws at random.
             $name
         );
-
-        impl $name {
-            /// The id made of these (random) bytes.
-            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-                Self(bytes)
-            }
-        }
     };
 }
 

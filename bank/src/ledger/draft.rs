@@ -134,15 +134,24 @@ impl Changes {
     /// Adds later changes to these.
     pub fn absorb(&mut self, later: Self) {
         self.books = later.books.or(self.books.take());
-        self.accounts.extend(later.accounts);
-        self.keys.extend(later.keys);
-        self.transfers.extend(later.transfers);
-        self.reservations.extend(later.reservations);
-        self.escrows.extend(later.escrows);
+        extend(&mut self.accounts, later.accounts);
+        extend(&mut self.keys, later.keys);
+        extend(&mut self.transfers, later.transfers);
+        extend(&mut self.reservations, later.reservations);
+        extend(&mut self.escrows, later.escrows);
         for (account, mut entries) in later.entries {
             self.entries.entry(account).or_default().append(&mut entries);
         }
         self.lines.extend(later.lines);
+    }
+}
+
+/// Adds later rows. Where there are none before, which is so for whole batches, no row is moved.
+fn extend<K: Ord, V>(rows: &mut BTreeMap<K, V>, later: BTreeMap<K, V>) {
+    if rows.is_empty() {
+        *rows = later;
+    } else {
+        rows.extend(later);
     }
 }
 

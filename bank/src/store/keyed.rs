@@ -1,6 +1,6 @@
 //! A store over rows that are ordered by their keys, whatever keeps them: a sled tree, a table of PostgreSQL.
 //!
-//! Every row is JSON. Keys begin with a letter for the kind of row:
+//! Every row is JSON, but for packs. Keys begin with a letter for the kind of row:
 //!
 //! | key | row |
 //! |---|---|
@@ -10,27 +10,28 @@
 //! | `a` account | account |
 //! | `c` parent, account | – (sub-accounts) |
 //! | `k` public key | the account it acts for |
-//! | `t` payer, transfer | transfer |
+//! | `t` payer, transfer | transfer; where rows are packed, those from this one on ([`super::transfer_packs`]) |
 //! | `r` payer, transfer | reservation |
 //! | `e` escrow | escrow |
 //! | `p` payer, pool, 0, escrow | – (escrows of a payer by pool) |
 //! | `o` host, escrow | – (escrows of a host) |
 //! | `d` time, kind, id | what is to be done then |
-//! | `n` account, number | entries of the account's history that came together, the first of which has the number |
+//! | `n` account, number | entries of the account's history that came together, the first of which has the number; packed: [`super::entry_packs`] |
 //! | `s` payer, time, record, escrow | line of the payer's statement |
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tycoon_market::{AccountId, EscrowId, HostId, PoolName, PublicKey, TimeSpan, Timestamp, TransferId};
 
-use super::{Head, Store, StoreError};
+use super::{Head, Store, StoreError, entry_packs, transfer_packs};
 use crate::ledger::{Account, Books, Changes, Due, Entry, Escrow, Line, LinePlace, Reservation, Transfer, View};
 
 const FORM: &[u8] = b"v";
 const HEAD: &[u8] = b"h";
 const BOOKS: &[u8] = b"b";
-/// The form of the index that this program reads; another is made anew.
-const FORM_NOW: u32 = 2;
+/// The forms of the index that this program reads; another is made anew.
+const FORM_PLAIN: u32 = 2;
+const FORM_PACKED: u32 = 3;
 /// Entries of a history in one row at most: few rows are quickly written, and little of a row is read in vain.
 const ENTRIES_PER_ROW: usize = 64;
 /// Rows of a history that are read at a time.
@@ -58,6 +59,10 @@ pub type Row = (Vec<u8>, Vec<u8>);
 
 /// What keeps rows.
 pub trait Rows: Send + Sync {
+    /// True where each row and byte has its price, and nobody looks at rows but the index: then transfers and entries of
+    /// histories are packed.
+    const IS_PACKED: bool;
+
     /// The row of `key`.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
@@ -97,6 +102,8 @@ impl<R: Rows> Keyed<R> {
         &self.0
     }
 
+    const FORM: u32 = if R::IS_PACKED { FORM_PACKED } else { FORM_PLAIN };
+
     fn row<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
         self.0.get(key)?.map(|bytes| decode(key, &bytes)).transpose()
     }
@@ -124,7 +131,7 @@ fn decode<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T, StoreError
         .map_err(|error| StoreError::Damaged(format!("the row {} cannot be read: {error}", key.escape_ascii())))
 }
 
-/// The entries in a row of a history. The first programs wrote each into a row of its own, without brackets.
+/// The entries in a row of a history that is not packed. The first programs wrote each into a row of its own, without brackets.
 fn entries_of_row(key: &[u8], bytes: &[u8]) -> Result<Vec<Entry>, StoreError> {
     if bytes.starts_with(b"[") { decode(key, bytes) } else { decode(key, bytes).map(|entry| vec![entry]) }
 }
@@ -136,7 +143,7 @@ fn last_id(key: &[u8]) -> Result<EscrowId, StoreError> {
 }
 
 /// The first key with `prefix`, or the first after `prefix` and `after`.
-fn start_after(prefix: &[u8], after: Option<&[u8]>) -> Vec<u8> {
+pub(super) fn start_after(prefix: &[u8], after: Option<&[u8]>) -> Vec<u8> {
     match after {
         Some(after) => [prefix, after, &[0]].concat(),
         None => prefix.to_vec(),
@@ -144,7 +151,7 @@ fn start_after(prefix: &[u8], after: Option<&[u8]>) -> Vec<u8> {
 }
 
 /// The first key after all that begin with `prefix`.
-fn end_of(prefix: &[u8]) -> Vec<u8> {
+pub(super) fn end_of(prefix: &[u8]) -> Vec<u8> {
     let mut end = prefix.to_vec();
     while let Some(last) = end.pop() {
         if last < u8::MAX {
@@ -167,7 +174,7 @@ fn key_key(key: &PublicKey) -> Vec<u8> {
     [b"k", &key.as_bytes()[..]].concat()
 }
 
-fn transfer_key(kind: &[u8], payer: &AccountId, id: &TransferId) -> Vec<u8> {
+pub(super) fn transfer_key(kind: &[u8], payer: &AccountId, id: &TransferId) -> Vec<u8> {
     [kind, &payer.as_bytes()[..], &id.as_bytes()[..]].concat()
 }
 
@@ -223,7 +230,7 @@ impl<R: Rows> View for Keyed<R> {
     }
 
     fn transfer(&self, payer: &AccountId, id: &TransferId) -> Result<Option<Transfer>, StoreError> {
-        self.row(&transfer_key(b"t", payer, id))
+        if R::IS_PACKED { transfer_packs::find(&self.0, payer, id) } else { self.row(&transfer_key(b"t", payer, id)) }
     }
 
     fn reservation(&self, payer: &AccountId, id: &TransferId) -> Result<Option<Reservation>, StoreError> {
@@ -239,7 +246,7 @@ impl<R: Rows> View for Keyed<R> {
 fn batch<R: Rows>(before: &Keyed<R>, head: &Head, changes: &Changes) -> Result<Batch, StoreError> {
     let mut batch = Batch::default();
     let nothing = ();
-    batch.put(FORM.to_vec(), &FORM_NOW)?;
+    batch.put(FORM.to_vec(), &Keyed::<R>::FORM)?;
     batch.put(HEAD.to_vec(), head)?;
     if let Some(books) = &changes.books {
         batch.put(BOOKS.to_vec(), books)?;
@@ -266,8 +273,12 @@ fn batch<R: Rows>(before: &Keyed<R>, head: &Head, changes: &Changes) -> Result<B
             None => batch.removed.push(key_key(key)),
         }
     }
-    for ((payer, id), transfer) in &changes.transfers {
-        batch.put(transfer_key(b"t", payer, id), transfer)?;
+    if R::IS_PACKED {
+        transfer_packs::put(&before.0, &changes.transfers, &mut batch)?;
+    } else {
+        for ((payer, id), transfer) in &changes.transfers {
+            batch.put(transfer_key(b"t", payer, id), transfer)?;
+        }
     }
     for ((payer, id), reservation) in &changes.reservations {
         let was = before.reservation(payer, id)?.and_then(|was| was.due_at());
@@ -287,7 +298,12 @@ fn batch<R: Rows>(before: &Keyed<R>, head: &Head, changes: &Changes) -> Result<B
     for (account, entries) in &changes.entries {
         for together in entries.chunks(ENTRIES_PER_ROW) {
             let first = together.first().map_or(0, |entry| entry.number);
-            batch.put(entry_key(account, first), &together)?;
+            let key = entry_key(account, first);
+            if R::IS_PACKED {
+                batch.put.push((key, entry_packs::written(together)?));
+            } else {
+                batch.put(key, &together)?;
+            }
         }
     }
     for (payer, line) in &changes.lines {
@@ -300,7 +316,7 @@ impl<R: Rows> Store for Keyed<R> {
     fn head(&self) -> Result<Head, StoreError> {
         let Some(head) = self.row(HEAD)? else { return Ok(Head::EMPTY) };
         match self.row::<u32>(FORM)? {
-            Some(FORM_NOW) => Ok(head),
+            Some(form) if form == Self::FORM => Ok(head),
             _ => Err(StoreError::Damaged("it has the form of another version of this program".to_owned())),
         }
     }
@@ -327,7 +343,7 @@ impl<R: Rows> Store for Keyed<R> {
         while found.len() < limit {
             let rows = self.0.range_back(&start, &end, HISTORY_ROWS)?;
             for (key, bytes) in &rows {
-                let together = entries_of_row(key, bytes)?;
+                let together = if R::IS_PACKED { entry_packs::read(key, bytes)? } else { entries_of_row(key, bytes)? };
                 found.extend(together.into_iter().rev().filter(|entry| entry.number < before));
             }
             let Some((earliest, _)) = rows.into_iter().next_back() else { break };
@@ -427,32 +443,102 @@ mod tests {
     use crate::ledger::Cause;
     use tycoon_market::Credits;
 
-    #[test]
-    fn a_history_is_read_back_across_rows_and_from_rows_of_one_entry() {
-        let store = super::super::SledStore::in_tree(
-            sled::Config::new().temporary(true).open().unwrap().open_tree("history").unwrap(),
-        );
-        let account = AccountId::of(&tycoon_rpc::Signer::public_key(&tycoon_rpc::SecretKey::from_seed(&[7; 32])));
-        let entry = |number| Entry {
+    /// Rows in memory.
+    #[derive(Default)]
+    struct MapRows<const IS_PACKED: bool>(std::sync::Mutex<std::collections::BTreeMap<Vec<u8>, Vec<u8>>>);
+
+    impl<const IS_PACKED: bool> Rows for MapRows<IS_PACKED> {
+        const IS_PACKED: bool = IS_PACKED;
+
+        fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+            Ok(self.0.lock().unwrap().get(key).cloned())
+        }
+
+        fn range(&self, start: &[u8], end: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
+            let rows = self.0.lock().unwrap();
+            let range = rows.range(start.to_vec()..end.to_vec()).take(limit);
+            Ok(range.map(|(key, row)| (key.clone(), row.clone())).collect())
+        }
+
+        fn range_back(&self, start: &[u8], end: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
+            let mut rows = self.range(start, end, usize::MAX)?;
+            rows.reverse();
+            rows.truncate(limit);
+            Ok(rows)
+        }
+
+        fn write(&self, batch: Batch) -> Result<(), StoreError> {
+            let mut rows = self.0.lock().unwrap();
+            rows.extend(batch.put);
+            batch.removed.iter().for_each(|key| drop(rows.remove(key)));
+            Ok(())
+        }
+
+        fn flush(&self) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        fn clear(&self) -> Result<(), StoreError> {
+            self.0.lock().unwrap().clear();
+            Ok(())
+        }
+    }
+
+    fn account() -> AccountId {
+        AccountId::from_bytes([7; 16])
+    }
+
+    fn entry(number: u64) -> Entry {
+        Entry {
             number,
             at: Timestamp::from_seconds(1),
             record: number,
             change: Credits::from_micros(1),
             balance: Credits::from_micros(1),
-            cause: Cause::Deposit { account },
-        };
-        let old =
-            Batch { put: vec![(entry_key(&account, 1), serde_json::to_vec(&entry(1)).unwrap())], ..Batch::default() };
-        store.0.write(old).unwrap();
-        for (first, last) in [(2, 150), (151, 151), (152, 160)] {
-            let entries = [(account, (first..=last).map(entry).collect())].into();
+            cause: Cause::Deposit { account: account() },
+        }
+    }
+
+    fn a_history_is_read_back<R: Rows>(store: &Keyed<R>, parts: &[(u64, u64)]) {
+        for (first, last) in parts {
+            let entries = [(account(), (*first..=*last).map(entry).collect())].into();
             store.apply(&Head::EMPTY, &Changes { entries, ..Changes::default() }).unwrap();
         }
         for (before, limit) in [(u64::MAX, 1_000), (u64::MAX, 3), (152, 5), (151, 70), (66, 1_000), (2, 4), (1, 4)] {
-            let found = store.entries(&account, before, limit).unwrap();
-            let expected: Vec<u64> = (1..=160).rev().filter(|number| *number < before).take(limit).collect();
-            assert_eq!(found.iter().map(|entry| entry.number).collect::<Vec<_>>(), expected, "{limit} before {before}");
+            let found = store.entries(&account(), before, limit).unwrap();
+            let expected: Vec<Entry> =
+                (1..=160).rev().filter(|number| *number < before).take(limit).map(entry).collect();
+            assert_eq!(found, expected, "{limit} before {before}");
         }
+    }
+
+    #[test]
+    fn a_history_is_read_back_across_rows_and_from_rows_of_one_entry() {
+        let store = Keyed::over(MapRows::<false>::default());
+        let old = serde_json::to_vec(&entry(1)).unwrap();
+        store.0.write(Batch { put: vec![(entry_key(&account(), 1), old)], ..Batch::default() }).unwrap();
+        a_history_is_read_back(&store, &[(2, 150), (151, 151), (152, 160)]);
+    }
+
+    #[test]
+    fn a_packed_history_is_read_back_across_rows() {
+        let store = super::super::SledStore::in_tree(
+            sled::Config::new().temporary(true).open().unwrap().open_tree("history").unwrap(),
+        );
+        a_history_is_read_back(&store, &[(1, 1), (2, 150), (151, 151), (152, 160)]);
+        a_history_is_read_back(&Keyed::over(MapRows::<true>::default()), &[(1, 160)]);
+    }
+
+    #[test]
+    fn an_index_of_another_form_is_not_read() {
+        let (plain, packed) = (Keyed::over(MapRows::<false>::default()), Keyed::over(MapRows::<true>::default()));
+        let head = Head { record: 7, ..Head::EMPTY };
+        plain.apply(&head, &Changes::default()).unwrap();
+        packed.apply(&head, &Changes::default()).unwrap();
+        assert_eq!((plain.head(), packed.head()), (Ok(head), Ok(head)));
+        std::mem::swap(&mut *plain.0.0.lock().unwrap(), &mut *packed.0.0.lock().unwrap());
+        assert!(matches!(plain.head(), Err(StoreError::Damaged(_))));
+        assert!(matches!(packed.head(), Err(StoreError::Damaged(_))));
     }
 
     #[test]

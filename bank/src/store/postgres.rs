@@ -186,6 +186,9 @@ fn rows_of(found: Vec<postgres::Row>) -> Vec<Row> {
 pub struct PooledRows(pub(crate) std::sync::Arc<Database>);
 
 impl Rows for PooledRows {
+    /// People look at them with SQL.
+    const IS_PACKED: bool = false;
+
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let found = self.0.with(|client| client.query_opt(GET, &[&key])).map_err(|error| failed(&error))?;
         Ok(found.map(|row| row.get::<_, String>(0).into_bytes()))
@@ -267,6 +270,9 @@ impl<'t, 'c> TransactionRows<'t, 'c> {
 }
 
 impl Rows for TransactionRows<'_, '_> {
+    /// People look at them with SQL.
+    const IS_PACKED: bool = false;
+
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let mut state = self.state();
         if let Some(row) = state.read.get(key) {

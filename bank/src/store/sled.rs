@@ -82,6 +82,8 @@ fn row(found: sled::Result<(IVec, IVec)>) -> Result<Row, StoreError> {
 }
 
 impl Rows for SledRows {
+    const IS_PACKED: bool = true;
+
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.tree()?.get(key).map_err(failed)?.map(|bytes| checked(key, &bytes)).transpose()
     }
