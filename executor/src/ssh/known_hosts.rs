@@ -127,10 +127,13 @@ impl KnownHosts {
         };
         let list = target.known_hosts.first().map_or("~/.ssh/known_hosts".into(), |path| path.display().to_string());
         let port = if target.port == 22 { String::new() } else { format!("-p {} ", target.port) };
+        // The scan names the host by its address, and the lists have its alias.
+        let renamed = target.host_key_alias.as_ref().map(|_| format!(" | sed 's/^[^ #]*/{}/'", name_in_lists(target)));
         format!(
             "{others}compare the fingerprint with what the host's owner says, then accept it: \
-             ssh-keyscan {port}{} >> {list} (or give --accept-host-keys to accept the keys of new hosts)",
-            target.host
+             ssh-keyscan {port}{}{} >> {list} (`tycoon host install --accept-new-host-keys` does that for new hosts)",
+            target.host,
+            renamed.unwrap_or_default()
         )
     }
 
