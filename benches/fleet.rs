@@ -71,19 +71,12 @@ fn median(times: impl Iterator<Item = Duration>) -> Duration {
 /// A simulated host that takes images, on standard input and output.
 fn serve(folder: &Path) {
     let machine = Machine {
-        folder: folder.join("tycoon"),
-        hypervisor: "test:///default".to_owned(),
         stores: vec![StoreExport {
             name: "files".to_owned(),
             kind: StoreKind::Loopback { directory: folder.join("volumes") },
             limit_bytes: None,
         }],
-        bridges: Vec::new(),
-        images: Vec::new(),
-        kernels: Vec::new(),
-        ramdisks: Vec::new(),
-        boot_loader: None,
-        reserved_memory_bytes: 0,
+        ..Machine::bare(folder.join("tycoon"), "test:///default")
     };
     let storage = Arc::new(MachineStorage::open(machine).expect("a place for images"));
     let host = Arc::new(simulated(&folder.join("host")));

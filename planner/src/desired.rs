@@ -39,7 +39,7 @@ pub fn spec_of(domain: &pool::Domain, addresses: &Addresses<'_>, keys: &[PublicK
             kernel_args: domain.kernel_args.clone(),
         },
         volumes: domain.volumes.iter().map(volume).collect::<Result<_, _>>()?,
-        nics: domain.nics.iter().map(nic).collect::<Result<_, _>>()?,
+        nics: domain.nics.iter().map(|it| nic(it, domain)).collect::<Result<_, _>>()?,
         cloud_init: cloud_init(domain.cloud_init.as_ref(), addresses, keys),
         keep_volumes: match domain.keep_volumes {
             pool::KeepVolumes::Always => KeepVolumes::Always,
@@ -105,7 +105,7 @@ fn volume(volume: &pool::Volume) -> Result<VolumeSpec, PlanError> {
     })
 }
 
-fn nic(nic: &pool::Nic) -> Result<NicSpec, PlanError> {
+fn nic(nic: &pool::Nic, domain: &pool::Domain) -> Result<NicSpec, PlanError> {
     let address = match nic.address {
         pool::Address::Dhcp => Addressing::Dhcp,
         pool::Address::Static { ip: IpAddr::V4(address), netmask, gateway } => Addressing::Static {
@@ -125,12 +125,11 @@ fn nic(nic: &pool::Nic) -> Result<NicSpec, PlanError> {
     let mac =
         mac.map_err(|error| unsound(format!("{error}"), "or leave it out, and the host chooses one", nic.span))?;
     if nic.bandwidth.is_some_and(|bits| bits < NicSpec::BANDWIDTH_MIN) {
-        let problem = format!("`{}` has a bandwidth below 8 kbit/s, with which nothing works", nic.name);
-        return Err(unsound(
-            problem,
-            "ask for more, such as \"10Mbit/s\", or leave it out: then there is no limit",
-            nic.span,
-        ));
+        let problem =
+            format!("`{}` of `{}` has a bandwidth below 8 kbit/s, with which nothing works", nic.name, domain.path);
+        let help = "ask for more, such as \"10Mbit/s\", or leave it out: then there is no limit";
+        // Where every domain has one, the interface stands in the library.
+        return Err(unsound(problem, help, domain.span));
     }
     let bridge = nic.bridge.as_deref().map(exported_name);
     Ok(NicSpec { name: nic.name.clone(), address, mac, bridge, bandwidth: nic.bandwidth })

@@ -22,7 +22,7 @@ pub fn not_carried_out(pool: &Pool) -> Vec<String> {
     let addresses = Addresses::of(pool);
     let is_left_out = |seed: &CloudInit| !late::can_wait(&addresses, seed);
     let left_out = of(&|domain| domain.cloud_init.as_ref().is_some_and(is_left_out));
-    note("what in `cloud-init` is live, and no address of a first interface,", left_out);
+    note("a live value in `cloud-init` that is not the address of a first interface", left_out);
     note("`read-only` of a volume", of(&|domain| domain.volumes.iter().any(|volume| volume.read_only)));
     note("`workflow`", pool.workflows.iter().map(|workflow| workflow.path.as_str()).collect());
     note("`need`", pool.needs.iter().map(|need| need.component.as_str()).collect());

@@ -137,6 +137,11 @@ fn prepare(arguments: &SaveImageArgs, found: &Found, own: &Ownership) -> Result<
     }
 }
 
+/// What a failed saving ends with.
+fn exit_of(session: &Session) -> Exit {
+    if session.is_interrupted() { Exit::Interrupted } else { Exit::Failed }
+}
+
 /// Has the domain stand still, or go on.
 fn ask(found: &Found, own: &Ownership, runs: bool) -> Result<(), LinkError> {
     let known = found.host.link.account(&own.pool)?.map_or(0, |account| account.generation);
@@ -185,7 +190,7 @@ fn save_here(
         if session.is_interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let saved = save::save(stream, subject, &target, session.now(), &watch)
-        .map_err(|error| Failure::from_error(Exit::Failed, &error))?;
+        .map_err(|error| Failure::from_error(exit_of(session), &error))?;
     if output.json {
         // Why it is something else than was asked for is in there.
         output.print_json(&saved_view::to_json(&saved));

@@ -31,6 +31,23 @@ pub struct Machine {
     pub reserved_memory_bytes: u64,
 }
 
+impl Machine {
+    /// A machine that keeps its things in `folder`, and exports nothing yet.
+    pub fn bare(folder: PathBuf, hypervisor: &str) -> Self {
+        Self {
+            folder,
+            hypervisor: hypervisor.to_owned(),
+            stores: Vec::new(),
+            bridges: Vec::new(),
+            images: Vec::new(),
+            kernels: Vec::new(),
+            ramdisks: Vec::new(),
+            boot_loader: None,
+            reserved_memory_bytes: 0,
+        }
+    }
+}
+
 /// A place for volumes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

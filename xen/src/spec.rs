@@ -355,9 +355,12 @@ pub struct CloudInit {
 }
 
 impl CloudInit {
+    /// The first character of a gap, of those that Unicode leaves to private use: no text of a user's has one by chance.
+    pub const GAP: char = '\u{e000}';
+
     /// The gap for the value of a path.
     pub fn gap(path: &str) -> String {
-        format!("{{{{{path}}}}}")
+        format!("{}{path}\u{e001}", Self::GAP)
     }
 
     /// The same with nothing in its gaps.

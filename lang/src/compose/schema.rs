@@ -62,7 +62,7 @@ pub(crate) enum Liveness {
     Static,
     /// It may hold a live value.
     Accepted,
-    /// It may hold one, and where nothing is written it is one.
+    /// It is one where nothing is written, and what is written must be known before anything runs.
     Source,
 }
 

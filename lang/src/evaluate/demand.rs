@@ -153,7 +153,8 @@ impl Resolver<'_> {
     }
 
     fn check_liveness(&mut self, declaration: &Declaration, value: &Value, span: Span) -> Result<(), Poison> {
-        if declaration.liveness != Liveness::Static {
+        // A source is live where nothing is written; what is written is fixed.
+        if declaration.liveness == Liveness::Accepted {
             return Ok(());
         }
         let Some(live) = value.first_live().cloned() else { return Ok(()) };

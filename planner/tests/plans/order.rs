@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tycoon_planner::plan::{Action, Plan};
 use tycoon_planner::{PlanError, plan_up};
-use tycoon_xen::spec::DomainPath;
+use tycoon_xen::spec::{CloudInit, DomainPath};
 use tycoon_xen::status::DomainState;
 
 use crate::{after, number_of, pool, three_hosts};
@@ -40,11 +40,11 @@ fn who_is_told_an_address_is_made_after_the_domain_that_has_it() {
         let found = plan.domains.iter().find(|domain| domain.path == *path).and_then(|domain| domain.spec.as_ref());
         found.expect("a spec").cloud_init.clone()
     };
-    let told = seed(&worker);
-    assert_eq!(told.files[0].content, "at {{head.eth0.ip}}\n");
-    assert_eq!(told.commands, [["join", "{{head.eth0.ip}}"]]);
+    let (told, gap) = (seed(&worker), CloudInit::gap("head.eth0.ip"));
+    assert_eq!(told.files[0].content, format!("at {gap}\n"));
+    assert_eq!(told.commands, [["join", gap.as_str()]]);
     assert_eq!(told.late, BTreeMap::from([("head.eth0.ip".to_owned(), None)]));
-    assert_eq!(seed(&head).files[0].content, "{{head.eth0.ip}}", "its own its host knows");
+    assert_eq!(seed(&head).files[0].content, gap, "its own its host knows");
 }
 
 /// The address is no part of what a worker is: another one changes no domain that has started.

@@ -10,6 +10,9 @@ use super::xml::{Element, Unwritable};
 use crate::guard::device_name;
 use crate::storage::{BootFiles, Interface};
 
+/// The least weight that libvirt takes in a definition; Xen's scheduler, which is told the weight of every run, takes 1.
+const SHARES_MIN: u16 = 2;
+
 /// What kind of host libvirt drives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -70,7 +73,7 @@ impl Definition<'_> {
             os = os.field("cmdline", self.boot.arguments.join(" "));
         }
         // Where libvirt starts the domain again after a reboot, it has its weight from the beginning.
-        let shares = Element::new("cputune").field("shares", marks.weight.to_string());
+        let shares = Element::new("cputune").field("shares", marks.weight.max(SHARES_MIN).to_string());
         domain
             .child(Element::new("metadata").child(marks.element()))
             .child(Element::new("memory").attribute("unit", "KiB").text(&kibibytes))
@@ -191,6 +194,13 @@ mod tests {
         let (_, rest) = written.split_once("<metadata>").unwrap();
         let (element, _) = rest.split_once("</metadata>").unwrap();
         assert_eq!(Marks::read(element), Ok(marks.clone()));
+    }
+
+    #[test]
+    fn who_has_next_to_nothing_of_a_cpu_can_be_defined() {
+        let (boot, marks) = (boot(), Marks { weight: 1, ..super::super::marks::tests::marks() });
+        let definition = Definition { kind: Kind::Xen, uuid: None, marks: &marks, boot: &boot, interfaces: &[] };
+        assert!(definition.write().unwrap().contains("<shares>2</shares>"));
     }
 
     #[test]

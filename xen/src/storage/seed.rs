@@ -84,11 +84,12 @@ fn late_values(spec: &DomainSpec, interfaces: &[StoredInterface]) -> Result<Vec<
 /// A text with its gaps filled. What was filled in has no gaps.
 fn filled(text: &str, late: &[(String, String)]) -> String {
     let (mut filled, mut rest) = (String::with_capacity(text.len()), text);
-    while let Some(start) = rest.find("{{") {
+    while let Some(start) = rest.find(CloudInit::GAP) {
         let (before, from) = rest.split_at(start);
         filled.push_str(before);
         let here = late.iter().find(|(gap, _)| from.starts_with(gap.as_str()));
-        let (value, length) = here.map_or(("{", 1), |(gap, value)| (value.as_str(), gap.len()));
+        let none = from.split_at(CloudInit::GAP.len_utf8()).0;
+        let (value, length) = here.map_or((none, none.len()), |(gap, value)| (value.as_str(), gap.len()));
         filled.push_str(value);
         rest = &from[length..];
     }

@@ -33,17 +33,7 @@ impl Scene {
         let content: Vec<u8> = (0..5 * MIB).map(|place| (place / 7) as u8).collect();
         fs::write(folder.path().join("disk.img"), content).unwrap();
         fs::write(folder.path().join("kernel"), b"a kernel").unwrap();
-        let machine = Machine {
-            folder: folder.path().join("host"),
-            hypervisor: "test:///default".into(),
-            stores: Vec::new(),
-            bridges: Vec::new(),
-            images: Vec::new(),
-            kernels: Vec::new(),
-            ramdisks: Vec::new(),
-            boot_loader: None,
-            reserved_memory_bytes: 0,
-        };
+        let machine = Machine::bare(folder.path().join("host"), "test:///default");
         let storage = Arc::new(MachineStorage::open(machine).unwrap());
         let tree = sled::Config::new().temporary(true).open().unwrap().open_tree("host").unwrap();
         let images = ["debian".to_owned()].into_iter().collect();

@@ -303,17 +303,7 @@ fn a_domain_that_runs_meanwhile_ends_it() {
 
 /// A place for images of clients.
 fn storage(folder: &TempDir) -> Arc<MachineStorage> {
-    let machine = Machine {
-        folder: folder.path().join("host"),
-        hypervisor: "test:///default".into(),
-        stores: Vec::new(),
-        bridges: Vec::new(),
-        images: Vec::new(),
-        kernels: Vec::new(),
-        ramdisks: Vec::new(),
-        boot_loader: None,
-        reserved_memory_bytes: 0,
-    };
+    let machine = Machine::bare(folder.path().join("host"), "test:///default");
     Arc::new(MachineStorage::open(machine).unwrap())
 }
 

@@ -36,18 +36,22 @@ fn gaps_are_filled_with_what_is_known_when_the_domain_is_made() {
     }
     let bench = Bench::new();
     let mut spec = spec("worker.0");
-    let content = "{{head.eth0.ip}} {{ {{worker.0.eth0.ip}}{{other}}{";
-    let late = [("head.eth0.ip", Some("{{other}}")), ("worker.0.eth0.ip", None)];
+    let gap = CloudInit::gap;
+    let content =
+        format!("{} {{{{head.eth0.ip}}}} {}{}\u{e000}", gap("head.eth0.ip"), gap("worker.0.eth0.ip"), gap("other"));
+    let odd = gap("worker.0.eth0.ip");
+    let late = [("head.eth0.ip", Some(odd.as_str())), ("worker.0.eth0.ip", None)];
     spec.cloud_init = CloudInit {
-        files: vec![file(Path::new("/f"), content)],
-        commands: vec![vec!["join".into(), "{{head.eth0.ip}}".into()]],
+        files: vec![file(Path::new("/f"), &content)],
+        commands: vec![vec!["join".into(), gap("head.eth0.ip")]],
         late: late.map(|(path, value)| (path.to_owned(), value.map(str::to_owned))).into(),
         ..CloudInit::default()
     };
     let told = user_data(&bench, &spec);
     let own = "192.0.2.10";
-    assert!(told.contains(&format!("\"{{{{other}}}} {{{{ {own}{{{{other}}}}{{\"")), "{told}");
-    assert!(told.contains(r#"[["join","{{other}}"]]"#), "{told}");
+    let other = gap("other");
+    assert!(told.contains(&format!("\"{odd} {{{{head.eth0.ip}}}} {own}{other}\u{e000}\"")), "{told}");
+    assert!(told.contains(&format!("[[\"join\",\"{odd}\"]]")), "{told}");
 
     spec.cloud_init.late.insert("head.eth0.ip".into(), None);
     let error = bench.open().note(&spec, &owner(&spec, 1)).unwrap_err().to_string();
