@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tycoon_market::auctioneer::AccountState;
 use tycoon_market::{HostId, TimeSpan};
 use tycoon_planner::late::domain_of;
-use tycoon_planner::plan::{Action, Plan, Step};
+use tycoon_planner::plan::{Action, Change, DomainPlan, Plan, Step};
 use tycoon_xen::market::{BidRequest, RefundRequest};
 use tycoon_xen::protocol::{Answer, HostError, Request};
 use tycoon_xen::save::SaveImage;
@@ -26,6 +26,8 @@ use crate::save::{self, SaveError, Saved, Subject, Target};
 const SHUTDOWN_GRACE_MS: u64 = 30_000;
 /// How long a domain may take to come up or to stop.
 const PATIENCE: Duration = Duration::from_secs(180);
+/// How long a running domain may take to give memory back.
+const ROOM_PATIENCE: Duration = Duration::from_secs(20);
 /// How soon a domain that is waited for is looked at again: at first, and in the end. Every look is a call that the host
 /// counts.
 const POLL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
@@ -125,14 +127,15 @@ impl SitePerformer {
             }
             Action::EnsureImage { image } => ensured(host, Request::EnsureImage { image: image.clone() }),
             Action::EnsureVolumes { spec } => {
-                ensured(host, Request::EnsureVolumes { pool, generation, spec: spec.clone() })
+                ensured_with_room(plan, host, &Request::EnsureVolumes { pool, generation, spec: spec.clone() })
             }
             Action::EnsureDomain { spec } => {
                 let spec = self.with_late_values(plan, host, spec)?;
-                ensured(host, Request::EnsureDomain { pool, generation, spec })
+                ensured_with_room(plan, host, &Request::EnsureDomain { pool, generation, spec })
             }
             Action::EnsureRunning { path } => {
-                let changed = ensured(host, Request::EnsureRunning { pool, generation, path: path.clone() })?;
+                let running = Request::EnsureRunning { pool, generation, path: path.clone() };
+                let changed = ensured_with_room(plan, host, &running)?;
                 self.wait(plan, host, path, is_up)?;
                 Ok(changed)
             }
@@ -294,6 +297,24 @@ fn is_up(status: Option<&DomainStatus>) -> bool {
 
 fn failed(reason: String) -> LinkError {
     LinkError::refused("timeout", reason, None)
+}
+
+/// The same, where domains beside it change: one that is to have less memory gives it back in its own time, and until then the
+/// host sees both.
+fn ensured_with_room(plan: &Plan, host: &SiteHost, request: &Request) -> Result<bool, LinkError> {
+    let is_changing = |domain: &DomainPlan| domain.host == host.id && matches!(domain.change, Change::Update { .. });
+    let may_come = plan.domains.iter().any(is_changing);
+    let started = Instant::now();
+    loop {
+        match ensured(host, request.clone()) {
+            Err(LinkError::Host(HostError::BeyondReservation { .. }))
+                if may_come && started.elapsed() < ROOM_PATIENCE =>
+            {
+                std::thread::sleep(POLL.1);
+            }
+            done => return done,
+        }
+    }
 }
 
 fn ensured(host: &SiteHost, request: Request) -> Result<bool, LinkError> {

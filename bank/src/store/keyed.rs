@@ -10,13 +10,13 @@
 //! | `a` account | account |
 //! | `c` parent, account | – (sub-accounts) |
 //! | `k` public key | the account it acts for |
-//! | `t` payer, transfer | transfer; where rows are packed, those from this one on ([`super::transfer_packs`]) |
+//! | `t` payer, transfer | transfer; where rows are packed, those from this one on (`transfer_packs.rs`) |
 //! | `r` payer, transfer | reservation |
 //! | `e` escrow | escrow |
 //! | `p` payer, pool, 0, escrow | – (escrows of a payer by pool) |
 //! | `o` host, escrow | – (escrows of a host) |
 //! | `d` time, kind, id | what is to be done then |
-//! | `n` account, number | entries of the account's history that came together, the first of which has the number; packed: [`super::entry_packs`] |
+//! | `n` account, number | entries of the account's history that came together, the first of which has the number; packed: `entry_packs.rs` |
 //! | `s` payer, time, record, escrow | line of the payer's statement |
 
 use serde::Serialize;
