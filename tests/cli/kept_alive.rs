@@ -15,12 +15,12 @@ site frail {
 }
 "#;
 
-/// One domain that is started again, and one that is not.
+/// One domain that is started again, and one that is not. One after the other, so that each has always the same address.
 const KEPT: &str = r#"
 pool kept {
     budget 10 for="10h"
     domain web { image "std:tiny"; memory "128MiB"; restart on-failure times=2 within="1h" backoff="5s"; }
-    domain plain { image "std:tiny"; memory "128MiB"; }
+    domain plain { image "std:tiny"; memory "128MiB"; start-after web; }
 }
 "#;
 
