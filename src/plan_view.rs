@@ -119,7 +119,7 @@ fn what(domain: &DomainPlan) -> String {
 
 fn describe(spec: &DomainSpec) -> String {
     let vcpus = if spec.vcpus == 1 { "1 vCPU".to_owned() } else { format!("{} vCPUs", spec.vcpus) };
-    let (memory, disk) = (show_bytes(spec.memory_bytes), show_bytes(spec.disk_bytes()));
+    let (memory, disk) = (spec.show_memory(), show_bytes(spec.disk_bytes()));
     format!("{vcpus}, {memory} memory, {disk} disk, {}", spec.image)
 }
 

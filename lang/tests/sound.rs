@@ -119,6 +119,15 @@ fn an_address_belongs_to_one_interface() {
 }
 
 #[test]
+fn the_most_memory_is_not_less_than_the_least() {
+    let text = pool(&["domain a count=3 { WEB; memory-max \"32MiB\"; }"]);
+    let found = refused(&text);
+    assert_eq!((found.len(), found[0].code), (1, "E0403"), "a line is told of once:\n{text}");
+    assert!(found[0].message.contains("`a.0`") && found[0].message.contains("32MiB"), "{}", found[0].message);
+    sound(&["domain a count=3 { WEB; memory-max \"64MiB\"; }", "domain b { WEB; memory-max \"1GiB\"; }"]);
+}
+
+#[test]
 fn one_line_for_several_domains_says_how_to_count_up() {
     let text = pool(&["domain a count=3 { WEB; eth0 ip=\"192.0.2.7\"; }"]);
     let found = refused(&text);

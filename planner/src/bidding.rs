@@ -1,7 +1,8 @@
 //! What to bid on each host: reservations at the price they take, and the rest by best response on CPU.
 //!
 //! A pool without a `bid` of its own asks for these minima: its memory, its disk, and a tenth of a CPU per
-//! virtual CPU. Of CPU it wants at most its virtual CPUs. All rates here are floats in pico-credits per second;
+//! virtual CPU. Of CPU it wants at most its virtual CPUs, and of memory, where domains can take more than they need,
+//! at most that. All rates here are floats in pico-credits per second;
 //! they become integer money only in the plan.
 
 use std::collections::BTreeMap;
@@ -20,6 +21,8 @@ const RESERVATION_MARGIN: f64 = 1.25;
 const ROUNDING_MARGIN: f64 = 1.01;
 /// Nobody can buy all of a resource: the price of the last part has no bound. This much can be planned.
 const LARGEST_SHARE: f64 = 0.95;
+/// How many CPUs a GiB of memory is worth where an owner's prices do not say.
+const CPUS_FOR_A_GIB: f64 = 0.25;
 /// A rate that is never zero: where nothing has a price, something is bid all the same.
 const LEAST_RATE: f64 = 1.0;
 
@@ -30,8 +33,10 @@ pub struct Need {
     pub domains: u32,
     /// Their virtual CPUs.
     pub vcpus: u64,
-    /// Their memory in bytes.
+    /// The memory in bytes that they have at any rate.
     pub memory_bytes: u64,
+    /// The memory in bytes that they can use at most, beyond that.
+    pub elastic_bytes: u64,
     /// Their disks in bytes.
     pub disk_bytes: u64,
 }
@@ -43,6 +48,7 @@ impl Need {
             domains: self.domains.saturating_add(other.domains),
             vcpus: self.vcpus.saturating_add(other.vcpus),
             memory_bytes: self.memory_bytes.saturating_add(other.memory_bytes),
+            elastic_bytes: self.elastic_bytes.saturating_add(other.elastic_bytes),
             disk_bytes: self.disk_bytes.saturating_add(other.disk_bytes),
         }
     }
@@ -53,6 +59,7 @@ impl Need {
             domains: self.domains.saturating_sub(other.domains),
             vcpus: self.vcpus.saturating_sub(other.vcpus),
             memory_bytes: self.memory_bytes.saturating_sub(other.memory_bytes),
+            elastic_bytes: self.elastic_bytes.saturating_sub(other.elastic_bytes),
             disk_bytes: self.disk_bytes.saturating_sub(other.disk_bytes),
         }
     }
@@ -63,6 +70,7 @@ impl Need {
             domains: self.domains.max(other.domains),
             vcpus: self.vcpus.max(other.vcpus),
             memory_bytes: self.memory_bytes.max(other.memory_bytes),
+            elastic_bytes: self.elastic_bytes.max(other.elastic_bytes),
             disk_bytes: self.disk_bytes.max(other.disk_bytes),
         }
     }
@@ -76,11 +84,16 @@ impl Need {
         ])
     }
 
+    /// The most memory that is of use.
+    fn memory_most(&self) -> Quantity {
+        Quantity::from_bytes(self.memory_bytes.saturating_add(self.elastic_bytes))
+    }
+
     /// The most that is of use of each resource.
     pub fn maxima(&self) -> BTreeMap<ResourceKind, Quantity> {
         BTreeMap::from([
             (ResourceKind::Cpu, Quantity::from_cpus(self.vcpus)),
-            (ResourceKind::Memory, Quantity::from_bytes(self.memory_bytes)),
+            (ResourceKind::Memory, self.memory_most()),
             (ResourceKind::Disk, Quantity::from_bytes(self.disk_bytes)),
         ])
     }
@@ -193,10 +206,41 @@ fn reservation_rates(offers: &BTreeMap<ResourceKind, Offer>, need: &Need) -> Opt
         .collect()
 }
 
+/// The memory of one host that domains can take beyond what they need.
+struct Elastic {
+    /// Which of the hosts.
+    host: usize,
+    /// The least and the most that is of use, in bytes.
+    least: Quantity,
+    most: Quantity,
+}
+
+impl Elastic {
+    /// What a share of the host's memory is, as far as it is of use.
+    fn bought(&self, hosts: &[(&BTreeMap<ResourceKind, Offer>, Need)], share: f64) -> Quantity {
+        let capacity = hosts[self.host].0.get(&ResourceKind::Memory).map_or(0, |memory| memory.capacity.amount());
+        Quantity::new((capacity as f64 * share).round() as u64).min(self.most)
+    }
+
+    /// The rate that reserves the least.
+    fn reserved(&self, rates: &[BTreeMap<ResourceKind, f64>]) -> f64 {
+        rates[self.host].get(&ResourceKind::Memory).copied().unwrap_or_default()
+    }
+}
+
+/// All of a host's memory in micro-CPUs, by what its owner asks for both: who could spend the same on either is as glad of either.
+fn memory_in_micro_cpus(memory: &Offer, cpu: &Offer) -> f64 {
+    let units = memory.capacity.amount() as f64 / ResourceKind::Memory.price_unit().amount() as f64;
+    let (of_memory, of_cpu) = (memory.base_price.picos_per_second() as f64, cpu.base_price.picos_per_second() as f64);
+    let for_one = if of_memory > 0.0 && of_cpu > 0.0 { of_memory / of_cpu } else { CPUS_FOR_A_GIB };
+    units * for_one * 1e6
+}
+
 /// The bids for several hosts out of one budget of `budget` pico-credits per second.
 ///
 /// Memory and disk are reserved first, at the rate they take. What is left goes to CPU by best response: the split
-/// that brings the most CPU in all, with at least a tenth of a CPU and at most one CPU for each virtual CPU.
+/// that brings the most CPU in all, with at least a tenth of a CPU and at most one CPU for each virtual CPU. Memory
+/// that domains can take beyond what they need competes with it, at its worth in CPUs ([`memory_in_micro_cpus`]).
 /// Money that no bid has a use for stays unspent.
 ///
 /// # Errors
@@ -215,22 +259,41 @@ pub fn bid(hosts: &[(&BTreeMap<ResourceKind, Offer>, Need)], budget: f64) -> Res
         let capacity = cpu.capacity.amount() as f64;
         let least = Quantity::new(least_cpu(need));
         minima += rate_for(ResourceKind::Cpu, cpu, least).ok_or(unbounded)?;
+        // The worth of all of a host's CPU is its number of CPUs: utility counts CPUs.
         problem.push(HostOffer {
-            // The worth of all of a host's CPU is its number of CPUs: utility counts CPUs.
-            weight: capacity,
-            others: cpu.others.picos_per_second() as f64,
-            base_price: (price_of_all(ResourceKind::Cpu, cpu) - cpu.others.picos_per_second() as f64).max(LEAST_RATE),
             min_share: Some(least.amount() as f64 / capacity),
-            max_share: Some((need.vcpus as f64 * 1e6 / capacity).min(LARGEST_SHARE)),
+            ..part_of(ResourceKind::Cpu, cpu, capacity, need.vcpus as f64 * 1e6)
         });
     }
     if reserved + minima > budget {
         return Err(TooLittle { needed: reserved + minima });
     }
-    let solution = solve(&Problem { budget: budget - reserved, hosts: problem })
-        .map_err(|_| TooLittle { needed: reserved + minima * ROUNDING_MARGIN })?;
-    let bids = hosts.iter().zip(all_rates).zip(solution.bids.iter().zip(&solution.shares));
-    Ok(bids
+    let mut elastic = Vec::new();
+    for (host, (offers, need)) in hosts.iter().enumerate().filter(|(_, (_, need))| need.elastic_bytes > 0) {
+        let (Some(memory), Some(cpu)) = (offers.get(&ResourceKind::Memory), offers.get(&ResourceKind::Cpu)) else {
+            continue;
+        };
+        let most = need.memory_most();
+        problem.push(part_of(ResourceKind::Memory, memory, memory_in_micro_cpus(memory, cpu), most.amount() as f64));
+        elastic.push(Elastic { host, least: Quantity::from_bytes(need.memory_bytes), most });
+    }
+    let short = TooLittle { needed: reserved + minima * ROUNDING_MARGIN };
+    let mut problem = Problem { budget: budget - reserved, hosts: problem };
+    let first = solve(&problem).map_err(|_| short)?;
+    // Where a share is bought that covers the reservation, the reservation's money is free: with it, shares only grow.
+    let of_memory = first.bids.iter().zip(&first.shares).skip(hosts.len());
+    let freed: f64 = elastic
+        .iter()
+        .zip(of_memory)
+        .filter(|(part, (rate, share))| part.bought(hosts, **share) > part.least && **rate > part.reserved(&all_rates))
+        .map(|(part, _)| part.reserved(&all_rates))
+        .sum();
+    problem.budget += freed;
+    let solution = if freed > 0.0 { solve(&problem).map_err(|_| short)? } else { first };
+    let parts: Vec<(f64, f64)> = solution.bids.iter().copied().zip(solution.shares.iter().copied()).collect();
+    let (of_cpu, of_memory) = parts.split_at(hosts.len().min(parts.len()));
+    let bids = hosts.iter().zip(all_rates).zip(of_cpu);
+    let mut bids: Vec<HostRates> = bids
         .map(|(((offers, need), mut rates), (cpu_rate, cpu_share))| {
             let capacity = offers.get(&ResourceKind::Cpu).map_or(0, |cpu| cpu.capacity.amount());
             let expected_cpu = Quantity::new((capacity as f64 * cpu_share).round() as u64);
@@ -239,5 +302,27 @@ pub fn bid(hosts: &[(&BTreeMap<ResourceKind, Offer>, Need)], budget: f64) -> Res
             expected.insert(ResourceKind::Cpu, expected_cpu.min(Quantity::from_cpus(need.vcpus)));
             HostRates { rates, expected }
         })
-        .collect())
+        .collect();
+    for (part, (rate, share)) in elastic.into_iter().zip(of_memory) {
+        let bought = part.bought(hosts, *share);
+        // A share below what is reserved brings nothing.
+        if bought > part.least {
+            let HostRates { rates, expected } = &mut bids[part.host];
+            rates.entry(ResourceKind::Memory).and_modify(|reserved| *reserved = reserved.max(*rate));
+            expected.insert(ResourceKind::Memory, bought);
+        }
+    }
+    Ok(bids)
+}
+
+/// A host's offer of a resource whose whole is worth `worth`, of which no more than `most` is of use.
+fn part_of(kind: ResourceKind, offer: &Offer, worth: f64, most: f64) -> HostOffer {
+    let others = offer.others.picos_per_second() as f64;
+    HostOffer {
+        weight: worth,
+        others,
+        base_price: (price_of_all(kind, offer) - others).max(LEAST_RATE),
+        min_share: None,
+        max_share: Some((most / offer.capacity.amount() as f64).min(LARGEST_SHARE)),
+    }
 }

@@ -47,7 +47,11 @@ pub fn spec_of(domain: &pool::Domain, addresses: &Addresses<'_>, keys: &[PublicK
             pool::KeepVolumes::IfPreexisting => KeepVolumes::IfPreexisting,
         },
         save_image: domain.save_image.as_ref().map(|save| save_image(save, domain.span)).transpose()?,
-        rules: RunRules { restart: domain.restart.as_ref().and_then(restart), is_capped: !domain.burst },
+        rules: RunRules {
+            restart: domain.restart.as_ref().and_then(restart),
+            is_capped: !domain.burst,
+            memory_max_bytes: domain.memory_max_bytes.filter(|most| *most > domain.memory_bytes),
+        },
     })
 }
 

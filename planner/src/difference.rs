@@ -20,6 +20,13 @@ pub fn change(now: &DomainSpec, wanted: &DomainSpec, memory_max: Option<u64>) ->
         _ => (now.memory_bytes, Effect::Live),
     };
     difference.value("memory", &show_exactly(memory), &show_exactly(wanted.memory_bytes), memory_effect);
+    let most = |spec: &DomainSpec| spec.rules.memory_max_bytes.map(show_exactly).unwrap_or_default();
+    let most_effect = match memory_max {
+        // What it can be given was fixed when it was started.
+        Some(can_have) if wanted.memory_most_bytes() > can_have => Effect::Restart,
+        _ => Effect::Live,
+    };
+    difference.value("memory-max", &most(now), &most(wanted), most_effect);
     difference.value("vcpus", &now.vcpus.to_string(), &wanted.vcpus.to_string(), Effect::Restart);
     difference.value("hostname", &now.hostname, &wanted.hostname, Effect::Restart);
     difference.option("kernel", &now.boot.kernel, &wanted.boot.kernel, Effect::Restart);

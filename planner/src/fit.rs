@@ -237,7 +237,13 @@ impl Misfit {
 
 /// What one domain needs.
 pub fn need_of(spec: &DomainSpec) -> Need {
-    Need { domains: 1, vcpus: u64::from(spec.vcpus), memory_bytes: spec.memory_bytes, disk_bytes: spec.disk_bytes() }
+    Need {
+        domains: 1,
+        vcpus: u64::from(spec.vcpus),
+        memory_bytes: spec.memory_bytes,
+        elastic_bytes: spec.memory_most_bytes().saturating_sub(spec.memory_bytes),
+        disk_bytes: spec.disk_bytes(),
+    }
 }
 
 /// The first resource of which the host has too little for `need`, or none.

@@ -473,10 +473,5 @@ fn verdict(domains: u32, misfit: Option<&Misfit>, places_something: bool) -> Str
 fn describe(spec: &DomainSpec) -> String {
     use tycoon_market::resource::show_bytes;
     let vcpus = if spec.vcpus == 1 { "1 vCPU".to_owned() } else { format!("{} vCPUs", spec.vcpus) };
-    format!(
-        "{vcpus}, {} memory, {} disk, image `{}`",
-        show_bytes(spec.memory_bytes),
-        show_bytes(spec.disk_bytes()),
-        spec.image
-    )
+    format!("{vcpus}, {} memory, {} disk, image `{}`", spec.show_memory(), show_bytes(spec.disk_bytes()), spec.image)
 }

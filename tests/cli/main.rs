@@ -2,6 +2,7 @@
 
 #[path = "../../bank/tests/cluster/mod.rs"]
 mod cluster;
+mod elastic;
 mod environment;
 #[path = "../../sls/tests/network/mod.rs"]
 mod network;

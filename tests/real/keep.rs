@@ -64,13 +64,29 @@ fn saved_while_it_stands_still(lab: &Lab) {
     assert!(has(b"./note") && has(b"written before\n"), "what was written is not in the archive");
 }
 
+/// Waits until the domain has from `least` to `most` KiB of memory, as Xen says.
+fn memory_becomes(lab: &Lab, least: u64, most: u64) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        // A look of the program is a tick of the host.
+        web(lab);
+        let has = lab.on(1, "virsh dominfo $(virsh list --name | grep hello) | awk '/^Used memory/ { print $3 }'");
+        let has: u64 = has.trim().parse().expect("KiB");
+        if (least..=most).contains(&has) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "it has {has} KiB, which is not {least} to {most}");
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
 /// What stands still uses no CPU and goes on with all that was in its memory, also where somebody enters it; a cap holds on an
 /// idle machine.
 #[test]
 #[ignore = "needs the lab: `make test`"]
 fn a_domain_stands_still_and_goes_on_and_stays_within_its_cap() {
     let lab = Lab::prepared(1, "fast");
-    let capped = "memory \"128MiB\"\n        burst #false";
+    let capped = "memory \"128MiB\"\n        memory-max \"192MiB\"\n        burst #false";
     lab.write("hello.kdl", &hello_of(1).replace("memory \"128MiB\"", capped));
     lab.tycoon(&["up", "hello.kdl"]).ok();
     lab.is_up("hello", 1);
@@ -78,10 +94,18 @@ fn a_domain_stands_still_and_goes_on_and_stays_within_its_cap() {
     let cap = lab.on(1, cpu);
     assert!(cap.split_whitespace().any(|cap| cap.parse::<u32>().is_ok_and(|cap| cap > 0)), "it has no cap: {cap:?}");
 
+    // Nobody else wants the memory, and she bids for it; what is bid for less goes back, and what is its own stays.
+    memory_becomes(&lab, 190 << 10, 192 << 10);
+    lab.tycoon(&["host", "bid", "lab-h1", "1h", "memory:0.0001", "--pool", "hello"]).ok();
+    memory_becomes(&lab, 126 << 10, 129 << 10);
+    lab.tycoon(&["host", "bid", "lab-h1", "1h", "memory:1", "--pool", "hello"]).ok();
+    memory_becomes(&lab, 160 << 10, 192 << 10);
+
     lab.inside("hello/web.0", "echo kept > /dev/shm/note 2>/dev/null || echo kept > /tmp/note").ok();
     lab.inside("hello/web.0", "echo written before > /data/note && sync").ok();
     lab.tycoon(&["suspend", "hello/web.0"]).ok().says(&["suspended"]);
     assert!(lab.on(1, "virsh list | grep hello").contains("paused"));
+    memory_becomes(&lab, 126 << 10, 129 << 10);
     lab.tycoon(&["status", "hello"]).ok().says(&["suspended"]);
     let used = "virsh dominfo $(virsh list --name | grep hello) | grep 'CPU time'";
     let before = lab.on(1, used);

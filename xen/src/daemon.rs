@@ -20,6 +20,7 @@ mod books;
 mod calls;
 mod charges;
 mod counters;
+mod elastic;
 mod enforce;
 mod entry;
 mod faults;
@@ -166,8 +167,8 @@ pub struct HostDaemon {
     /// Held from looking at CPU times until they are charged: what of the time since then is charged at most, where the
     /// daemon was down meanwhile.
     measuring: Mutex<Option<TimeSpan>>,
-    /// Held while the hypervisor is made to do what the market says.
-    enforcing: Mutex<()>,
+    /// Held while the hypervisor is made to do what the market says; the domains that have yet to give memory back.
+    enforcing: Mutex<elastic::Overdue>,
     /// Held while a domain that ended by itself is started again, so that nobody stops it meanwhile.
     restarting: Mutex<()>,
     /// When the domains were looked at last.

@@ -115,6 +115,15 @@ pub enum Happening {
         /// How often it was started again within the time of its policy.
         restarts: u32,
     },
+    /// A domain did not give back in time memory that its account does not buy any more: it is shut down.
+    Hoarded {
+        /// Which.
+        domain: DomainPath,
+        /// What it had, in bytes.
+        memory_bytes: u64,
+        /// What it was to have, in bytes.
+        given_bytes: u64,
+    },
     /// It is closed.
     Closed {
         /// All that was charged.
@@ -141,6 +150,7 @@ impl Happening {
             Self::Ended { .. } => "ended",
             Self::Restarted { .. } => "restarted",
             Self::GaveUp { .. } => "gave-up",
+            Self::Hoarded { .. } => "hoarded",
             Self::Closed { .. } => "closed",
         }
     }

@@ -96,7 +96,7 @@ pub trait Hypervisor: Send + Sync {
     fn ensure_volumes(&self, spec: &DomainSpec, ownership: &Ownership) -> Result<bool, HypervisorError>;
 
     /// The domain is defined as the spec says; a running one takes the changes it can take while running
-    /// (memory, ownership), the others at its next start. True where anything changed.
+    /// (memory, of which it keeps what the spec allows; ownership), the others at its next start. True where anything changed.
     fn define(&self, spec: &DomainSpec, ownership: &Ownership, now: Timestamp) -> Result<bool, HypervisorError>;
 
     /// The domain runs. True where it had to be started, or had to go on after it was suspended. Its memory is taken from
@@ -131,7 +131,8 @@ pub trait Hypervisor: Send + Sync {
     /// runs and for its next start where it does not.
     fn set_cpu(&self, name: &str, weight: u16, cap_percent: u32, now: Timestamp) -> Result<(), HypervisorError>;
 
-    /// Sets the memory of a domain in bytes, at once where it runs and for its next start where it does not.
+    /// Sets the memory of a domain in bytes, at once where it runs and for its next start where it does not. One that runs
+    /// and is given more while its account buys more starts with its own memory again.
     fn set_memory(&self, name: &str, memory_bytes: u64, now: Timestamp) -> Result<(), HypervisorError>;
 
     /// The console of a running domain: what it wrote lately, as far as the host has kept it, then what it writes.

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
+use tycoon_market::resource::show_bytes;
 use tycoon_market::{AccountId, PoolName};
 
 use crate::restart::RestartPolicy;
@@ -118,6 +119,9 @@ impl DomainSpec {
         if self.rules.is_capped {
             field("capped", "yes");
         }
+        if let Some(most) = self.rules.memory_max_bytes {
+            field("memory-max", &most.to_string());
+        }
         if let Some(restart) = &self.rules.restart {
             field("restart", restart.after.word());
             field("times", &restart.times.to_string());
@@ -128,6 +132,22 @@ impl DomainSpec {
         let mut digest = [0; 16];
         digest.copy_from_slice(&hash.finalize()[..16]);
         SpecDigest(u128::from_be_bytes(digest))
+    }
+
+    /// The most memory in bytes that it ever has.
+    pub fn memory_most_bytes(&self) -> u64 {
+        self.rules.memory_max_bytes.unwrap_or_default().max(self.memory_bytes)
+    }
+
+    /// Its memory for people: `256 MiB`, `256 MiB to 1 GiB`.
+    pub fn show_memory(&self) -> String {
+        let (least, most) = (show_bytes(self.memory_bytes), show_bytes(self.memory_most_bytes()));
+        if self.rules.memory_max_bytes.is_some() { format!("{least} to {most}") } else { least }
+    }
+
+    /// What it has of memory in bytes once it is as this spec says, where it runs with `now` bytes.
+    pub fn memory_with(&self, now: u64) -> u64 {
+        now.clamp(self.memory_bytes, self.memory_most_bytes())
     }
 
     /// Disk space of all volumes in bytes.
@@ -158,6 +178,10 @@ pub struct RunRules {
     /// True where it never uses more CPU than its share, also where nobody else wants it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub is_capped: bool,
+    /// The most memory in bytes that its host gives it while its account buys that much: what it has runs from the
+    /// domain's own memory up to this. `None` where it always has its own memory, no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_max_bytes: Option<u64>,
 }
 
 /// What the usual rules say need not be written.
@@ -567,11 +591,12 @@ mod tests {
     fn any_change_of_a_spec_changes_its_digest() {
         let original = spec();
         assert_eq!(original.digest(), spec().digest());
-        let changes: [fn(&mut DomainSpec); 11] = [
+        let changes: [fn(&mut DomainSpec); 12] = [
             |s| s.path = "web.1".parse().unwrap(),
             |s| s.hostname.push('x'),
             |s| s.vcpus = 2,
             |s| s.memory_bytes += 1,
+            |s| s.rules.memory_max_bytes = Some(1 << 30),
             |s| s.image = "debian-12".into(),
             |s| s.boot.kernel_args.push("quiet".into()),
             |s| s.volumes[0].size_bytes += 1,

@@ -40,6 +40,9 @@ pub fn check(spec: &DomainSpec) -> Result<(), String> {
             return refused(format!("`{}` has {count} {what}; {most} are possible", spec.path));
         }
     }
+    if spec.rules.memory_max_bytes.is_some_and(|most| most < spec.memory_bytes) {
+        return refused(format!("`{}` has less memory at most than it starts with", spec.path));
+    }
     if !is_hostname(&spec.hostname) {
         return wrong("hostname", &spec.hostname, "a DNS name");
     }

@@ -93,6 +93,17 @@ pub struct DomainStatus {
     pub restarts: Option<RestartReport>,
 }
 
+impl DomainStatus {
+    /// The memory in bytes that its account has to hold for it: what it has, but of one that is given more while its
+    /// account buys more no more than its own.
+    pub fn held_memory_bytes(&self) -> u64 {
+        match &self.spec {
+            Some(spec) if spec.rules.memory_max_bytes.is_some() => self.memory_bytes.min(spec.memory_bytes),
+            _ => self.memory_bytes,
+        }
+    }
+}
+
 /// Volumes that stay on a host after their domain was removed, whole and marked with its owner, until a domain of the
 /// same name takes them up again, their owner has them removed, or their time is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -336,6 +336,8 @@ fn domain(path: String, node: &Component, around: &Around, contents: Contents) -
         component: node.name.to_string(),
         image: text(node, "image").unwrap_or_default(),
         memory_bytes: node.value("memory").as_bytes().unwrap_or_default(),
+        memory_max_bytes: node.value("memory-max").as_bytes(),
+        memory_max_span: node.attribute("memory-max").map_or(node.span, |attribute| attribute.span),
         vcpus: whole(node, "vcpus").unwrap_or(1),
         hostname: text(node, "hostname").unwrap_or_default(),
         volumes,

@@ -20,6 +20,10 @@ pub struct Domain {
     pub image: String,
     /// Its memory in bytes.
     pub memory_bytes: u64,
+    /// The most memory in bytes that it has while the pool buys it; `None` where it always has `memory_bytes`.
+    pub memory_max_bytes: Option<u64>,
+    /// Where that is written.
+    pub memory_max_span: Span,
     /// Its virtual CPUs.
     pub vcpus: u32,
     /// Its host name.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::diagnostic::Diagnostic;
 use crate::pool::{Address, Domain, Pool};
 use crate::source::Span;
+use crate::value::Value;
 
 /// The most steps of a circle that are shown one by one.
 const STEPS_SHOWN_MAX: usize = 12;
@@ -14,7 +15,23 @@ const STEPS_SHOWN_MAX: usize = 12;
 pub(crate) fn contradictions(pool: &Pool) -> Vec<Diagnostic> {
     let mut found = circles(&pool.domains);
     found.extend(addresses(&pool.domains));
+    found.extend(memories(&pool.domains));
     found
+}
+
+/// Domains whose most memory is less than what they start with.
+fn memories(domains: &[Domain]) -> Vec<Diagnostic> {
+    let mut told = BTreeSet::new();
+    let limits = domains.iter().filter_map(|domain| Some((domain, domain.memory_max_bytes?)));
+    let wrong = limits.filter(|(domain, most)| *most < domain.memory_bytes && told.insert(domain.memory_max_span));
+    let found = wrong.map(|(domain, most)| {
+        let show = |bytes| Value::Bytes(bytes).to_string();
+        let (most, least) = (show(most), show(domain.memory_bytes));
+        let message = format!("`{}` has {least} of memory from its start, and at most {most}", domain.path);
+        Diagnostic::new("E0403", message, domain.memory_max_span, "less than `memory`")
+            .help(format!("write {least} or more, or leave `memory-max` out: then it has {least} at all times"))
+    });
+    found.collect()
 }
 
 /// Fixed addresses, of the network and of the hardware, that two interfaces have.

@@ -1,5 +1,6 @@
 //! Plans from descriptions and made-up worlds: what is done, where, for how much, in which order, and why not.
 
+mod memory;
 mod order;
 
 use std::collections::BTreeMap;
@@ -620,28 +621,6 @@ fn a_large_pool_is_planned_in_one_go() {
 }
 
 /// On Xen a running domain cannot grow beyond what it was started with.
-#[test]
-fn memory_beyond_what_a_domain_can_take_needs_a_restart() {
-    let small = pool("pool hello { budget 10 for=\"1h\"; domain web { image \"std:tiny\"; memory \"128MiB\"; } }");
-    let large = pool("pool hello { budget 10 for=\"1h\"; domain web { image \"std:tiny\"; memory \"160MiB\"; } }");
-    let plan = plan_up(&small, &three_hosts()).expect("a plan");
-    let mut world = after(&plan, three_hosts());
-    let restarts = |world: &World| match &plan_up(&large, world).expect("a plan").domains[0].change {
-        Change::Update { restart, .. } => *restart,
-        other => panic!("{other:?}"),
-    };
-    assert!(!restarts(&world), "where nothing limits it, it grows while it runs");
-    for host in &mut world.hosts {
-        host.domains.iter_mut().for_each(|domain| domain.memory_max_bytes = Some(128 << 20));
-    }
-    assert!(restarts(&world));
-    // Defined with more, and not restarted yet: it is still to be done.
-    for domain in world.hosts.iter_mut().flat_map(|host| &mut host.domains) {
-        domain.spec.as_mut().expect("a spec").memory_bytes = 160 << 20;
-    }
-    assert!(restarts(&world));
-}
-
 const KEEPING: &str = "pool hello { budget 10 for=\"1h\"; domain db { image \"std:tiny\"; memory \"64MiB\"; \
                        keep-volumes always; volume data size=\"2GiB\"; } }";
 

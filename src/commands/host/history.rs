@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tycoon_executor::link::LinkError;
 use tycoon_market::PoolName;
 use tycoon_market::duration_text::show_duration;
+use tycoon_market::resource::show_bytes;
 use tycoon_xen::events::{Happening, HostEvent};
 
 use super::chosen::{Answers, Chosen, HostsArg, ask};
@@ -235,6 +236,13 @@ fn details(event: &HostEvent) -> String {
         Happening::Restarted { domain, restarts } => format!("{domain}, restart {restarts} of late"),
         Happening::GaveUp { domain, is_crash, restarts } => {
             format!("{domain} {} again after {} restarts: it stays as it is", end(*is_crash), restarts)
+        }
+        Happening::Hoarded { domain, memory_bytes, given_bytes } => {
+            format!(
+                "{domain} kept {} where {} are bought: shut down",
+                show_bytes(*memory_bytes),
+                show_bytes(*given_bytes)
+            )
         }
         Happening::Closed { charged, refunded } => {
             format!("charged {}, returned {}", charged.rounded(6), refunded.rounded(6))

@@ -1,10 +1,11 @@
-//! Makes the hypervisor do what the market says: weights, shutdowns, removals.
+//! Makes the hypervisor do what the market says: weights, memory, shutdowns, removals.
 
 use std::collections::BTreeMap;
 
 use tycoon_market::auctioneer::AccountState;
 use tycoon_market::{HostAccountId, Quantity, ResourceKind};
 
+use super::elastic::{self, Target};
 use super::{HostDaemon, alone};
 use crate::hypervisor::HypervisorError;
 use crate::status::{DomainState, DomainStatus};
@@ -20,8 +21,8 @@ enum Duty {
     Remove,
     /// It does not pay any more: they are shut down, and keep their disks.
     Stop,
-    /// It has so much CPU of so much.
-    Share { cpu: Quantity, of: Quantity },
+    /// It has so much CPU of so much, and so much memory.
+    Share { cpu: Quantity, of: Quantity, memory: Quantity },
     /// Nothing. Either it has no right to run anything, or this memory has never heard of it: then it was lost or
     /// replaced, and nothing is known against the domains.
     Nothing,
@@ -34,7 +35,7 @@ impl HostDaemon {
     /// The state is not locked while the hypervisor works: calls are answered meanwhile. What is to be done is looked up
     /// anew for each account.
     pub(super) fn enforce(&self) {
-        let _one_at_a_time = alone(&self.enforcing);
+        let mut overdue = alone(&self.enforcing);
         let looked_at = self.clock.now();
         let domains = match self.hypervisor.domains(looked_at) {
             Ok(domains) => domains,
@@ -47,19 +48,21 @@ impl HostDaemon {
                 by_account.entry(HostAccountId::new(own.account, own.pool.clone())).or_default().push(domain);
             }
         }
-        let mut running = Vec::new();
+        let (mut running, mut memories): (Vec<&DomainStatus>, Vec<Target<'_>>) = Default::default();
         for (id, domains) in &by_account {
             match self.duty(id) {
                 Duty::Remove => self.remove_all(domains),
                 Duty::Stop => self.stop_all(domains),
-                Duty::Share { cpu, of } => {
+                Duty::Share { cpu, of, memory } => {
                     running.extend(domains.iter().copied());
                     self.set_weights(cpu, of, domains);
                     self.stop_without_address(id, domains);
+                    memories.extend(elastic::targets(id, memory, domains));
                 }
                 Duty::Nothing => {}
             }
         }
+        self.set_memories(memories, &mut overdue);
         self.note_removed(&by_account);
         self.keep(&domains, &running, looked_at);
     }
@@ -71,7 +74,8 @@ impl HostDaemon {
             Some(AccountState::Stopped { .. }) => Duty::Stop,
             Some(AccountState::Active | AccountState::Warned { .. }) => {
                 let of = state.auctioneer.config().capacity_of(ResourceKind::Cpu);
-                Duty::Share { cpu: state.auctioneer.share_of(id, ResourceKind::Cpu), of }
+                let share = |kind| state.auctioneer.share_of(id, kind);
+                Duty::Share { cpu: share(ResourceKind::Cpu), of, memory: share(ResourceKind::Memory) }
             }
             None | Some(AccountState::Idle | AccountState::Waiting) => Duty::Nothing,
         }
@@ -97,7 +101,7 @@ impl HostDaemon {
         !overdue.is_empty()
     }
 
-    fn stop_all(&self, domains: &[&DomainStatus]) {
+    pub(super) fn stop_all(&self, domains: &[&DomainStatus]) {
         for domain in domains {
             self.note_stopped(&domain.name);
             if !domain.state.is_active() {

@@ -44,7 +44,7 @@ impl Needs {
     /// What a domain has, or would have once it runs.
     fn of(status: &DomainStatus) -> Self {
         let defined = status.spec.as_ref().map_or(0, |spec| spec.memory_bytes);
-        Self { memory: status.memory_bytes.max(defined), disk: disk_bytes(status) }
+        Self { memory: status.held_memory_bytes().max(defined), disk: disk_bytes(status) }
     }
 
     /// What a domain has once it is as `spec` says. Volumes never shrink, and those that the spec does not name stay.
@@ -149,10 +149,12 @@ impl HostDaemon {
                 let _taking = self.admit(account, &pool, generation, Wanted::Running(&path))?;
                 let domain = self.own_domain(account, &pool, &path)?;
                 let Some(domain) = domain else { return Err(HostError::NoDomain { pool, path }) };
-                let changed = self
-                    .hypervisor
-                    .start(&domain.name, self.clock.now())
-                    .map_err(|error| failed("starting the domain", error))?;
+                let started = self.hypervisor.start(&domain.name, self.clock.now());
+                if matches!(&started, Err(HypervisorError::Full { kind: ResourceKind::Memory, .. })) {
+                    // What others were given beyond their own is asked back now, for the next try.
+                    self.enforce();
+                }
+                let changed = started.map_err(|error| failed("starting the domain", error))?;
                 self.note_wanted(&domain);
                 self.enforce();
                 self.ensured(account, &pool, &path, changed)
@@ -174,6 +176,7 @@ impl HostDaemon {
                 self.check_generation(account, &pool, generation)?;
                 let domain = self.own_domain(account, &pool, &path)?;
                 let Some(domain) = domain else { return Err(HostError::NoDomain { pool, path }) };
+                self.take_back(&domain)?;
                 let changed = self
                     .hypervisor
                     .suspend(&domain.name, self.clock.now())

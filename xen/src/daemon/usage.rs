@@ -29,7 +29,7 @@ pub(super) struct DomainLook {
     /// Whose it is.
     pub(super) owner: HostAccountId,
     pub(super) is_active: bool,
-    /// What it has of memory and disk, in bytes.
+    /// What it has of memory and disk that its account has to hold, in bytes.
     pub(super) memory: u64,
     pub(super) disk: u64,
     /// The CPU time it has used since it was made.
@@ -55,7 +55,7 @@ impl DomainLook {
             name: domain.name.clone(),
             owner: HostAccountId::new(own.account, own.pool.clone()),
             is_active,
-            memory: if is_active { domain.memory_bytes } else { 0 },
+            memory: if is_active { domain.held_memory_bytes() } else { 0 },
             disk: disk_bytes(domain),
             cpu_time: domain.cpu_time,
             addresses: domain.spec.iter().flat_map(fixed).collect(),

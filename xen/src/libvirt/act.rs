@@ -62,7 +62,7 @@ impl Host {
             let without_interfaces =
                 Definition { kind, uuid: uuid.as_deref(), marks: &marks, boot: &boot, interfaces: &[] };
             without_interfaces.write().map_err(|error| unwritable(OPERATION, error))?;
-            let balloon = seen.as_ref().and_then(|seen| balloon_kib(seen, spec.memory_bytes));
+            let balloon = seen.as_ref().and_then(|seen| balloon_kib(seen, spec.memory_with(seen.memory_bytes())));
             if let (Some(seen), Some(kib)) = (&seen, balloon) {
                 self.check_growth(connect, seen, kib)?;
             }
@@ -366,6 +366,9 @@ impl Host {
                 self.check_growth(connect, &seen, kib)?;
                 // The guest gives and takes in its own time.
                 seen.domain.set_memory_flags(kib, sys::VIR_DOMAIN_MEM_LIVE)?;
+            }
+            if seen.id.is_some() && before.spec.rules.memory_max_bytes.is_some() {
+                return Ok(());
             }
             let marks = Marks { memory_bytes, ..before.clone() };
             if marks != before { mark(&seen, &marks, OPERATION) } else { Ok(()) }

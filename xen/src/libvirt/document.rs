@@ -55,7 +55,8 @@ impl Definition<'_> {
     /// The document. [`Unwritable`] where a text, such as an argument of the kernel, has a character it cannot hold.
     pub(super) fn write(&self) -> Result<String, Unwritable> {
         let marks = self.marks;
-        let kibibytes = kibibytes(marks.memory_bytes).to_string();
+        let memory = kibibytes(marks.memory_bytes).to_string();
+        let memory_most = kibibytes(marks.spec.memory_most_bytes().max(marks.memory_bytes)).to_string();
         let (kind, guest) = match self.kind {
             Kind::Xen => ("xen", Element::new("type").attribute("machine", "xenpv").text("xen")),
             Kind::Test => ("test", Element::new("type").text("hvm")),
@@ -76,8 +77,8 @@ impl Definition<'_> {
         let shares = Element::new("cputune").field("shares", marks.weight.max(SHARES_MIN).to_string());
         domain
             .child(Element::new("metadata").child(marks.element()))
-            .child(Element::new("memory").attribute("unit", "KiB").text(&kibibytes))
-            .child(Element::new("currentMemory").attribute("unit", "KiB").text(&kibibytes))
+            .child(Element::new("memory").attribute("unit", "KiB").text(&memory_most))
+            .child(Element::new("currentMemory").attribute("unit", "KiB").text(&memory))
             .field("vcpu", marks.spec.vcpus.to_string())
             .child(shares)
             .child(os)
@@ -194,6 +195,16 @@ mod tests {
         let (_, rest) = written.split_once("<metadata>").unwrap();
         let (element, _) = rest.split_once("</metadata>").unwrap();
         assert_eq!(Marks::read(element), Ok(marks.clone()));
+    }
+
+    #[test]
+    fn what_can_be_given_more_starts_with_its_own() {
+        let (boot, mut marks) = (boot(), super::super::marks::tests::marks());
+        marks.spec.rules.memory_max_bytes = Some(512 << 20);
+        let definition = Definition { kind: Kind::Xen, uuid: None, marks: &marks, boot: &boot, interfaces: &[] };
+        let written = definition.write().unwrap();
+        assert!(written.contains("<memory unit=\"KiB\">524288</memory>"), "{written}");
+        assert!(written.contains("<currentMemory unit=\"KiB\">131072</currentMemory>"), "{written}");
     }
 
     #[test]

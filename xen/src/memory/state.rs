@@ -177,9 +177,9 @@ impl State {
         domain.definition = Some(definition);
         domain.kept = None;
         if let Life::Active { memory_bytes, .. } = &mut domain.life {
-            let growth = spec.memory_bytes.saturating_sub(*memory_bytes);
-            fits(ResourceKind::Memory, self.free_memory_bytes(), growth)?;
-            *memory_bytes = spec.memory_bytes;
+            let wanted = spec.memory_with(*memory_bytes);
+            fits(ResourceKind::Memory, self.free_memory_bytes(), wanted.saturating_sub(*memory_bytes))?;
+            *memory_bytes = wanted;
         }
         let is_changed = domain != before || !self.domains.contains_key(&name);
         self.domains.insert(name, domain);
@@ -344,6 +344,10 @@ impl State {
         if let Life::Active { memory_bytes, .. } = &mut domain.life {
             fits(ResourceKind::Memory, free, bytes.saturating_sub(*memory_bytes))?;
             *memory_bytes = bytes;
+            let is_elastic = |spec: &DomainSpec| spec.rules.memory_max_bytes.is_some();
+            if domain.definition.as_ref().is_some_and(|defined| defined.spec.as_ref().is_some_and(is_elastic)) {
+                return Ok(());
+            }
         }
         if let Some(definition) = &mut domain.definition {
             definition.memory_bytes = bytes;

@@ -3,6 +3,7 @@
 mod account_gate;
 mod bank_line;
 mod description;
+mod elastic;
 mod enforcement;
 mod enforcer;
 mod entry;
