@@ -48,6 +48,20 @@ pub fn render(status: &PoolStatus, now: Timestamp, style: Style) -> String {
             let _ = writeln!(text, "{}: {warning}", style.yellow("warning"));
         }
     }
+    for claim in &status.refused {
+        let name = status.hosts.iter().find(|row| row.id == claim.host).map(|row| row.host.to_string());
+        let _ = writeln!(
+            text,
+            "{}: {} claimed {} credits of an escrow of which it could have had {} at most; the bank refused that ({}, last \
+             on {}): `tycoon bank statement` shows every line that it was paid",
+            style.yellow("warning"),
+            name.unwrap_or_else(|| claim.host.to_string()),
+            claim.claimed.rounded(2),
+            claim.granted.rounded(2),
+            if claim.times == 1 { "once".to_owned() } else { format!("{} times", claim.times) },
+            local_with_seconds(claim.at)
+        );
+    }
     if !status.hosts.is_empty() {
         let _ = writeln!(
             text,
@@ -239,6 +253,7 @@ pub fn to_json(status: &PoolStatus) -> Value {
             "expires_at_unix_us": host.expires_at.map(|end| end.micros()),
         })).collect::<Vec<_>>(),
         "waiting_micro": micros(status.waiting),
+        "refused_claims": status.refused,
         "bank_problem": status.bank_problem,
         "unknown_hosts": status.unknown.iter().map(|(host, why)| json!({ "host": host, "reason": why })).collect::<Vec<_>>(),
         "credits_per_hour_max": status.rate().credits_per_hour(),

@@ -1,7 +1,9 @@
 //! What is said on the wire: the bodies of the calls and their answers. `docs/bank.md` lists the calls.
 
 use serde::{Deserialize, Serialize};
-use tycoon_market::{AccountId, Credits, PublicKey, Receipt, TimeSpan, Timestamp, TransferId};
+use tycoon_market::{
+    AccountId, Credits, EscrowId, HostId, PoolName, PublicKey, Receipt, TimeSpan, Timestamp, TransferId,
+};
 use tycoon_rpc::Problem;
 
 use crate::ledger::{AccountKind, AllowanceTerms, Escrow, Transfer};
@@ -123,6 +125,27 @@ pub struct EscrowInfo {
     pub escrow: Escrow,
     /// Its receipt, with the payer's present keys.
     pub receipt: Receipt,
+}
+
+/// What a host claimed of an escrow beyond what it may have, and was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedClaim {
+    /// The escrow.
+    pub escrow: EscrowId,
+    /// Who pays it.
+    pub payer: AccountId,
+    /// The payer's pool.
+    pub pool: PoolName,
+    /// The host.
+    pub host: HostId,
+    /// What it claimed last, in all.
+    pub claimed: Credits,
+    /// The most that it may have had by then.
+    pub granted: Credits,
+    /// When that was.
+    pub at: Timestamp,
+    /// How often it was refused such a claim since the bank was started.
+    pub times: u64,
 }
 
 /// A part of a list.

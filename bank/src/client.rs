@@ -5,7 +5,7 @@ use tycoon_rpc::{CallError, Caller, Limits, Transport};
 
 use crate::api::{
     AccountRequest, AllowanceRequest, BankInfo, CloseRequest, EscrowInfo, IssueRequest, PAGE_MAX, Page, Paid,
-    TransferOutcome, TransferRequest, TransfersRequest,
+    RefusedClaim, TransferOutcome, TransferRequest, TransfersRequest,
 };
 use crate::ledger::{
     Account, AccountKind, AllowanceTerms, Entry, Escrow, EscrowOrder, KeyChange, Line, RefundOrder, Reservation,
@@ -192,6 +192,11 @@ impl BankClient {
         filters.extend(pool.map(|pool| ("pool", pool.as_str())));
         filters.extend(host.as_deref().map(|host| ("host", host)));
         self.all_pages("/v1/escrows", &filters)
+    }
+
+    /// What hosts claimed of the caller's escrows beyond what they may have, and were refused.
+    pub fn refused_claims(&self) -> Result<Vec<RefusedClaim>, CallError> {
+        self.0.get("/v1/claims", &[])
     }
 
     /// Sends a host's statement. Repeating it changes nothing.

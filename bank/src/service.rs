@@ -3,6 +3,7 @@
 
 mod calls;
 mod changes;
+mod claims;
 mod looks;
 mod schemas;
 
@@ -19,6 +20,7 @@ use crate::ledger::{Account, AccountKind, Escrow, KeyRole, Refusal};
 use crate::problem;
 use calls::ROUTES;
 use changes::Step;
+use claims::Claims;
 
 /// Accounts that one account may open, unless told otherwise.
 pub const ACCOUNTS_PER_OPENER_MAX: u64 = 1_000;
@@ -49,6 +51,7 @@ pub struct BankService {
     registration: Registration,
     accounts_max: u64,
     accounts_per_opener_max: u64,
+    claims: Claims,
 }
 
 type Reply = Result<Response<Vec<u8>>, Problem>;
@@ -64,7 +67,14 @@ impl BankService {
     ) -> Self {
         let receiver = Receiver::new(signer, clock, replay, Limits::DEFAULT);
         let accounts_per_opener_max = ACCOUNTS_PER_OPENER_MAX;
-        Self { bank, receiver, registration, accounts_max: 1_000_000, accounts_per_opener_max }
+        Self {
+            bank,
+            receiver,
+            registration,
+            accounts_max: 1_000_000,
+            accounts_per_opener_max,
+            claims: Claims::default(),
+        }
     }
 
     /// The same service with its gate changed.

@@ -155,6 +155,25 @@ fn a_statement_is_refused_where_it_is_forged_or_greedy_and_repeating_one_is_harm
 }
 
 #[test]
+fn a_payer_is_told_what_her_hosts_claimed_beyond_what_they_may_have() {
+    let site = site();
+    let (jane, host) = (site.client(JANE), site.client(HOST));
+    jane.open_escrow(&order(1, JANE, 50)).unwrap();
+    site.clock.advance(TimeSpan::from_seconds(100));
+    let claim = |sequence, amount| code(host.settle(&statement(HOST, sequence, credits(amount), Credits::ZERO, false)));
+    assert_eq!(claim(1, 2), "bank.too-fast", "two minutes at 0.01 are what two clocks may differ by");
+    assert_eq!(jane.refused_claims().unwrap(), []);
+    assert_eq!((claim(2, 40), claim(3, 51)), ("bank.too-fast".into(), "bank.over-drawn".into()));
+    let told = jane.refused_claims().unwrap();
+    let [last] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!((last.claimed, last.granted, last.times), (credits(51), credits(50), 2));
+    assert_eq!((last.host, last.pool.as_str()), (HostId::of(&secret(HOST).public_key()), "hello"));
+    assert_eq!(site.client(OWNER).refused_claims().unwrap(), [], "it is nobody else's business");
+    assert_eq!(code(site.client(STRANGER).refused_claims()), "bank.not-allowed");
+    assert_eq!(jane.own_account().unwrap().set_aside, credits(50), "and nothing was drawn");
+}
+
+#[test]
 fn what_a_silent_host_holds_returns_after_24_hours() {
     let site = site();
     let jane = site.client(JANE);

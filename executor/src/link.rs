@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use thiserror::Error;
+use tycoon_bank::api::RefusedClaim;
 use tycoon_market::ids::EscrowId;
 use tycoon_market::receipt::Receipt;
 use tycoon_market::{AccountId, Credits, HostId, HostName, PoolName, PublicKey, Timestamp};
@@ -148,6 +149,9 @@ pub trait BankLink: Send + Sync {
 
     /// The receipt of an escrow.
     fn receipt(&self, escrow: EscrowId) -> Result<Receipt, LinkError>;
+
+    /// What hosts claimed of the account's escrows beyond what they may have, and the bank refused.
+    fn refused_claims(&self) -> Result<Vec<RefusedClaim>, LinkError>;
 }
 
 /// One host, for one account.

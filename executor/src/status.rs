@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use serde::Serialize;
+use tycoon_bank::api::RefusedClaim;
 use tycoon_market::auctioneer::AccountState;
 use tycoon_market::{Credits, HostId, HostName, PoolName, Quantity, Rate, ResourceKind, Timestamp};
 use tycoon_planner::world::History;
@@ -32,6 +33,8 @@ pub struct PoolStatus {
     pub unknown: Vec<(HostName, String)>,
     /// Credits in escrow at the bank for hosts that have no account of the pool: a run that was interrupted left them.
     pub waiting: Credits,
+    /// What its hosts claimed beyond what they may have, and the bank refused.
+    pub refused: Vec<RefusedClaim>,
     /// Why the bank could not be asked, where it could not: then escrows are not known.
     pub bank_problem: Option<String>,
     /// True where any of its hosts is simulated.
@@ -48,6 +51,7 @@ impl PoolStatus {
             hosts: Vec::new(),
             unknown: Vec::new(),
             waiting: Credits::ZERO,
+            refused: Vec::new(),
             bank_problem: None,
             is_simulated: false,
         }
@@ -231,6 +235,7 @@ struct Found {
     hosts: Vec<SiteHost>,
     lost: Vec<HostId>,
     escrows: Vec<BankEscrow>,
+    refused: Vec<RefusedClaim>,
     /// Why the bank could not be asked.
     bank_problem: Option<String>,
 }
@@ -243,9 +248,11 @@ impl Found {
             Ok(escrows) => (escrows, None),
             Err(error) => (Vec::new(), Some(error.to_string())),
         };
+        // A bank of an older version knows of none.
+        let refused = if escrows.is_empty() { Vec::new() } else { site.bank().refused_claims().unwrap_or_default() };
         let Unlisted { reachable, lost } = unlisted(site, &hosts, &escrows, history);
         hosts.extend(reachable);
-        Ok(Self { hosts, lost, escrows, bank_problem })
+        Ok(Self { hosts, lost, escrows, refused, bank_problem })
     }
 
     /// What the bank knows of a pool, and the order.
@@ -266,6 +273,7 @@ impl Found {
             }
         }
         status.waiting = waiting;
+        status.refused = self.refused.iter().filter(|claim| claim.pool == status.pool).cloned().collect();
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use tycoon_bank::BankClient;
+use tycoon_bank::api::RefusedClaim;
 use tycoon_bank::ledger::{EscrowOrder, KeyRole};
 use tycoon_executor::HostLink;
 use tycoon_executor::link::{BankAccount, BankEscrow, BankLink, LinkError, SiteHost};
@@ -80,6 +81,10 @@ impl BankLink for BankOfCaller {
 
     fn receipt(&self, escrow: EscrowId) -> Result<Receipt, LinkError> {
         Ok(self.client.escrow(&escrow).map_err(LinkError::from)?.receipt)
+    }
+
+    fn refused_claims(&self) -> Result<Vec<RefusedClaim>, LinkError> {
+        self.client.refused_claims().map_err(LinkError::from)
     }
 }
 

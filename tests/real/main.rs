@@ -11,5 +11,6 @@ mod market;
 mod outages;
 mod power;
 mod site;
+mod terms;
 mod town;
 mod trial;

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::lab::{Ran, wait};
+use crate::terms;
 use crate::town::Town;
 
 /// How long `up` and `down` may try before they give up on what does not answer.
@@ -69,6 +70,11 @@ fn up_and_down_survive_dead_services_and_hosts_that_are_cut_off() {
     town.run("elsewhere", down).ok();
     assert_eq!(defined(&town), 0);
     assert_eq!(town.money("physics").1, 0, "nothing of hers is set aside");
+
+    terms::a_quote_holds_its_price_and_no_longer_than_it_says(&town);
+    town.run("physics", up).ok();
+    terms::a_host_gets_no_more_than_it_may_and_she_is_told(&town);
+    town.run("physics", down).ok();
 
     for host in [1, 2] {
         assert_eq!(town.lab.traces(host), before[host - 1], "nothing stays on host {host}");

@@ -27,6 +27,7 @@ pub(super) enum Call {
     Escrows,
     Escrow,
     Settle,
+    Claims,
 }
 
 type Parameters = &'static [(&'static str, &'static str)];
@@ -155,5 +156,12 @@ pub(super) const ROUTES: &[Route<Call>] = &[
         "Takes a host's signed running total of what it charged.",
         "Statement",
         "Escrow",
+    ),
+    get(
+        Call::Claims,
+        "/v1/claims",
+        "What hosts claimed of the caller's escrows beyond what they may have, and were refused.",
+        &[],
+        "RefusedClaims",
     ),
 ];

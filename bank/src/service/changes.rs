@@ -6,6 +6,7 @@ use tycoon_rpc::receiver::json;
 use tycoon_rpc::{Call, Problem};
 
 use super::calls::Call as Named;
+use super::claims::Claim;
 use super::{BankService, Registration, Reply, failed, forbidden, segment};
 use crate::api::{
     AccountRequest, AllowanceRequest, CloseRequest, IssueRequest, Paid, TransferOutcome, TransferRequest,
@@ -28,12 +29,14 @@ pub(super) enum Step {
 }
 
 /// What is told of an operation.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) enum Tells {
     /// What it changed; of transfers also the receipts.
     Change,
     /// Only the receipt of the escrow that it opened.
     EscrowReceipt,
+    /// The escrow of which a host claims something.
+    Claim(Claim),
 }
 
 impl BankService {
@@ -133,7 +136,8 @@ impl BankService {
         if escrow.order.host_key != sender {
             return Err(forbidden("only the host of an escrow sends its statements"));
         }
-        self.commit(call, Operation::Settle { statement })
+        let tells = Tells::Claim(Claim::of(&escrow, &statement));
+        self.write(call, Operation::Settle { statement }, tells)
     }
 
     fn transfers(&self, call: &Call<'_>) -> Result<Step, Problem> {
@@ -146,19 +150,27 @@ impl BankService {
     }
 
     fn write(&self, call: &Call<'_>, operation: Operation, tells: Tells) -> Result<Step, Problem> {
-        let commit = self.bank.begin(operation, Evidence::of(call)).map_err(failed)?;
-        Ok(Step::Writing(commit, tells))
+        let begun = self.bank.begin(operation, Evidence::of(call));
+        Ok(Step::Writing(begun.map_err(|error| self.refused(error, &tells))?, tells))
+    }
+
+    /// What is told of an operation that came to nothing. What a host claimed too much, its payer shall hear of.
+    fn refused(&self, error: BankError, tells: &Tells) -> Problem {
+        if let (Tells::Claim(claim), BankError::Refused(refusal)) = (tells, &error) {
+            self.claims.refused(claim, refusal, self.bank.now());
+        }
+        failed(error)
     }
 
     /// What is told of an operation that is on disk.
     pub(super) fn done(&self, outcome: Result<Done, BankError>, tells: Tells) -> Reply {
-        let Done { answer, receipt } = outcome.map_err(failed)?;
+        let Done { answer, receipt } = outcome.map_err(|error| self.refused(error, &tells))?;
         match answer {
             Answer::Account(account) => json(&account),
             Answer::Transfer(transfer) => json(&Paid { receipt: receipt.ok_or_else(unexpected)?, transfer }),
             Answer::Reservation(reservation) => json(&reservation),
             Answer::Escrow(escrow) => match tells {
-                Tells::Change => json(&escrow),
+                Tells::Change | Tells::Claim(_) => json(&escrow),
                 Tells::EscrowReceipt => json(&self.bank.receipt(&escrow).map_err(failed)?),
             },
             Answer::Transfers(outcomes) => {

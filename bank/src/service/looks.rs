@@ -28,6 +28,7 @@ impl BankService {
             (Named::Paid, [payer, id]) => self.paid(call, segment(payer)?, segment(id)?),
             (Named::Reservation, [payer, id]) => self.reservation(call, segment(payer)?, segment(id)?),
             (Named::Escrows, []) => self.escrows(call),
+            (Named::Claims, []) => self.claims(call),
             (Named::Escrow, [id]) => self.escrow(call, segment(id)?),
             _ => Err(call.no_such_call()),
         }
@@ -177,6 +178,14 @@ impl BankService {
                 && pool.as_ref().is_none_or(|pool| escrow.order.pool == *pool)
         });
         json(&page)
+    }
+
+    /// What hosts were refused of the sender's escrows.
+    fn claims(&self, call: &Call<'_>) -> Reply {
+        match self.account_of(&call.sender()?)? {
+            Some(account) => json(&self.claims.of(&account.id)),
+            None => Err(forbidden("only a payer sees what hosts claim of her")),
+        }
     }
 
     fn escrow(&self, call: &Call<'_>, id: EscrowId) -> Reply {

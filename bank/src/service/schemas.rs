@@ -171,6 +171,19 @@ pub(super) fn schemas() -> Value {
         "Escrow": escrow,
         "EscrowInfo": object(&[("escrow", reference("Escrow")), ("receipt", reference("Receipt"))], &[]),
         "Statement": statement,
+        "RefusedClaims": list(object(
+            &[
+                ("escrow", id()),
+                ("payer", id()),
+                ("pool", text()),
+                ("host", id()),
+                ("claimed", micros()),
+                ("granted", micros()),
+                ("at", micros()),
+                ("times", json!({ "type": "integer", "minimum": 1 })),
+            ],
+            &[],
+        )),
     })
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tempfile::TempDir;
+use tycoon_bank::api::RefusedClaim;
 use tycoon_bank::ledger::{AccountKind, EscrowOrder};
 use tycoon_bank::store::MemoryStore;
 use tycoon_bank::{Bank, BankClient, BankService, Options, Registration, api};
@@ -361,6 +362,10 @@ impl BankLink for FaultyBank {
             highest_rate: escrow.highest_rate,
         };
         self.faults.call("open escrow", || self.client.open_escrow(&order).map_err(LinkError::from))
+    }
+
+    fn refused_claims(&self) -> Result<Vec<RefusedClaim>, LinkError> {
+        self.faults.call("claims", || self.client.refused_claims().map_err(LinkError::from))
     }
 
     fn receipt(&self, escrow: EscrowId) -> Result<Receipt, LinkError> {
