@@ -1,4 +1,5 @@
-//! A component of the library as a whole cluster on two hosts: workers wait until their head is ready, and find it.
+//! The larger examples on two hosts: a component of the library as a whole cluster, whose workers wait until their head is
+//! ready, and find it; and machines that stand on named hosts, with volumes in files and in a volume group.
 
 use crate::lab::Lab;
 
@@ -44,5 +45,60 @@ fn workers_wait_for_their_head_and_are_told_where_it_is() {
     lab.tycoon(&["up", "cluster.kdl"]).ok().says(&["nothing to do"]);
     lab.tycoon(&["down", "physics"]).ok();
     assert_eq!([lab.traces(1), lab.traces(2)], before);
+    machines_stand_on_named_hosts_with_files_and_logical_volumes(&lab);
     lab.settled_balance();
+}
+
+/// `examples/smartdomains.kdl` on hosts whose owner exports what it names, with smaller machines and addresses of the lab.
+fn machines_stand_on_named_hosts_with_files_and_logical_volumes(lab: &Lab) {
+    let saved = lab.path().join("saved");
+    let described = [
+        ("root size=\"1GiB\"", "root size=\"64MiB\""),
+        ("swap size=\"512MiB\"", "swap size=\"16MiB\""),
+        ("memory \"512MiB\"", "memory \"112MiB\""),
+        ("memory \"1GiB\"", "memory \"144MiB\""),
+        ("netmask=\"255.255.0.0\" gateway=\"192.0.2.1\"", "netmask=\"255.255.255.0\""),
+        ("192.0.2.", "10.77.0.2"),
+        ("/var/lib/tycoon/saved", saved.to_str().expect("a path")),
+    ];
+    let example = include_str!("../../examples/smartdomains.kdl").to_owned();
+    let smaller = described.iter().fold(example, |text, (from, to)| {
+        assert!(text.contains(from), "{from} is in the example");
+        text.replace(from, to)
+    });
+    lab.write("smartdomains.kdl", &smaller);
+    let hosts = (1..=2)
+        .map(|at| format!("    xen-host lab-h{at} {{ address \"node{at}.example.org\"; ssh \"root@lab-h{at}\"; }}\n"));
+    let hosts: String = hosts.collect();
+    lab.write("hosts.kdl", &format!("site lab {{\n    ssh-config \"ssh_config\"\n{hosts}}}\n"));
+    let exports = "cd /var/lib/tycoon/std-tiny && mkdir -p /data/xen && m=/etc/tycoon/machine.kdl && cp $m /root/machine.kdl && \
+                   sed -i '$ d' $m && printf '%s\\n' 'store vg1 group=vg1' 'store data-xen directory=\"/data/xen\"' \
+                   \"image slc3 disk=\\\"$PWD/disk.raw\\\"\" \"kernel boot-vmlinuz \\\"$PWD/kernel\\\"\" \
+                   \"ramdisk boot-initrd.img \\\"$PWD/ramdisk\\\"\" '}' >>$m && cat $m";
+    for host in [1, 2] {
+        println!("{}", lab.on(host, exports));
+    }
+    let before = [lab.traces(1), lab.traces(2)];
+    lab.tycoon(&["up", "smartdomains.kdl"]).ok();
+    let domains = lab.is_up("lhc-testbed", 4);
+    for (host, computer) in [(1, "computer1"), (2, "computer2")] {
+        for (number, store) in [(1, "file-backed"), (2, "lvm-backed")] {
+            let path = format!("{computer}.{store}");
+            let domain = domains.iter().find(|domain| domain.path == path).expect("the domain is there");
+            assert_eq!(domain.address, format!("10.77.0.2{host}{number}"));
+            let said = lab.inside(&format!("lhc-testbed/{path}"), "hostname; cat /proc/swaps /proc/cmdline").ok();
+            assert!(said.stdout.starts_with(&format!("node{host}-dom{number}\n")), "{said}");
+            assert!(said.stdout.contains("fastboot"), "{said}");
+            let named = format!("{computer}.{store}");
+            assert_eq!(lab.on(host, "lvs --noheadings -o lv_name vg1").contains(&named), store == "lvm-backed");
+            assert_eq!(lab.on(host, "ls /data/xen").contains(&named), store == "file-backed");
+        }
+    }
+    lab.tycoon(&["up", "smartdomains.kdl"]).ok().says(&["nothing to do"]);
+    lab.tycoon(&["down", "lhc-testbed"]).ok();
+    let archives = std::fs::read_dir(&saved)
+        .expect("what was saved")
+        .filter(|entry| entry.as_ref().is_ok_and(|entry| entry.file_name().to_string_lossy().ends_with(".tar.zst")));
+    assert_eq!(archives.count(), 4, "each machine was saved before it went");
+    assert_eq!([lab.traces(1), lab.traces(2)], before);
 }
