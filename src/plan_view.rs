@@ -120,7 +120,8 @@ fn what(domain: &DomainPlan) -> String {
 fn describe(spec: &DomainSpec) -> String {
     let vcpus = if spec.vcpus == 1 { "1 vCPU".to_owned() } else { format!("{} vCPUs", spec.vcpus) };
     let (memory, disk) = (spec.show_memory(), show_bytes(spec.disk_bytes()));
-    format!("{vcpus}, {memory} memory, {disk} disk, {}", spec.image)
+    let ports = spec.nics.iter().flat_map(|nic| &nic.forwards).map(|forward| format!(", port {forward}"));
+    format!("{vcpus}, {memory} memory, {disk} disk, {}{}", spec.image, ports.collect::<String>())
 }
 
 fn fields(change: &Change) -> &[FieldChange] {

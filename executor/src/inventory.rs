@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tycoon_market::auctioneer::UniqueStanding;
 use tycoon_market::bid::{Amount, Bid};
 use tycoon_market::ids::EscrowId;
-use tycoon_market::{HostId, HostName, PoolName, Quantity, ResourceKind};
-use tycoon_planner::world::{History, HostAccountView, HostView, Offer, Unredeemed, World};
-use tycoon_xen::market::{AccountReport, OffersReport};
+use tycoon_market::{HostId, HostName, PoolName, Quantity, ResourceKind, UniqueId, UniqueKind};
+use tycoon_planner::world::{History, HostAccountView, HostView, Offer, Ports, Unredeemed, World};
+use tycoon_xen::market::{AccountReport, OffersReport, UniqueOffer};
 use tycoon_xen::protocol::{Answer, Request};
 use tycoon_xen::status::DomainStatus;
 
@@ -127,6 +128,7 @@ fn lost_view(id: HostId) -> Option<HostView> {
         labels: BTreeMap::new(),
         images: Vec::new(),
         offers: BTreeMap::new(),
+        ports: Ports::default(),
         is_inspected: false,
         closed: Some(reason),
         domains: Vec::new(),
@@ -183,6 +185,7 @@ fn view(host: &SiteHost, pool: &PoolName, escrows: &[BankEscrow], excluded: Opti
         labels: host.labels.clone(),
         images: Vec::new(),
         offers: BTreeMap::new(),
+        ports: Ports::default(),
         is_inspected: false,
         closed: None,
         domains: Vec::new(),
@@ -214,6 +217,8 @@ fn view(host: &SiteHost, pool: &PoolName, escrows: &[BankEscrow], excluded: Opti
                     (kind, offer)
                 })
                 .collect();
+            let own = told.account.iter().flat_map(|account| account.unique.values());
+            view.ports = ports(told.offers.unique.get(&UniqueKind::TcpPort), own);
             view.domains = told.domains;
             view.account = told.account.map(account_view);
         }
@@ -222,6 +227,21 @@ fn view(host: &SiteHost, pool: &PoolName, escrows: &[BankEscrow], excluded: Opti
         view.closed.get_or_insert_with(|| reason.clone());
     }
     view
+}
+
+/// The ports that a host offers, of which a pool holds `own`.
+fn ports<'a>(offer: Option<&UniqueOffer>, own: impl Iterator<Item = &'a UniqueId>) -> Ports {
+    let port = |id: &UniqueId| match id {
+        UniqueId::Port(port) => Some(*port),
+        UniqueId::Address(_) => None,
+    };
+    let Some(offer) = offer else { return Ports { own: own.filter_map(port).collect(), ..Ports::default() } };
+    let free = offer.states.iter().filter(|state| state.standing != UniqueStanding::Held);
+    Ports {
+        base_price: offer.base_price,
+        free: free.filter_map(|state| Some((port(&state.first)?, port(&state.last)?))).collect(),
+        own: own.filter_map(port).collect(),
+    }
 }
 
 fn account_view(account: AccountReport) -> HostAccountView {

@@ -38,6 +38,10 @@ pub struct Host {
     pub memory_price: Credits,
     /// The price of one GiB of disk for an hour.
     pub disk_price: Credits,
+    /// The price of one TCP port for an hour.
+    pub port_price: Credits,
+    /// The TCP ports that it sells, from the first to the last of each range.
+    pub ports: Vec<(u16, u16)>,
     /// What its owner says of it.
     pub labels: BTreeMap<String, String>,
     /// What it is.
@@ -168,10 +172,20 @@ fn host(node: &Component) -> Host {
         cpu_price: credits("cpu-price"),
         memory_price: credits("memory-price"),
         disk_price: credits("disk-price"),
+        port_price: credits("port-price"),
+        ports: node.items("port").filter_map(ports).collect(),
         labels: node.items("label").filter_map(label).collect(),
         kind,
         span: node.span,
     }
+}
+
+/// A range of ports, in whichever order its ends are written.
+fn ports(item: &Component) -> Option<(u16, u16)> {
+    let number = |name| item.value(name).as_integer().and_then(|port| u16::try_from(port).ok());
+    let first = number("first")?;
+    let last = number("last").unwrap_or(first);
+    Some((first.min(last), first.max(last)))
 }
 
 fn simulated(node: &Component) -> SimulatedHost {

@@ -144,6 +144,11 @@ fn reservation_rate(kind: ResourceKind, offer: &Offer, amount: Quantity) -> Opti
     Some(priced.min(held).max(LEAST_RATE))
 }
 
+/// What is bid for something whose price is `price`, both in pico-credits per second.
+pub fn with_margin(price: f64) -> f64 {
+    (price * RESERVATION_MARGIN).max(LEAST_RATE)
+}
+
 /// True where a host could give `amount` of a resource to one pool, were it free.
 pub fn can_hold(kind: ResourceKind, offer: &Offer, amount: Quantity) -> bool {
     if kind.is_reserved() { amount <= offer.capacity } else { rate_for(kind, offer, amount).is_some() }

@@ -8,7 +8,8 @@ use tycoon_market::PublicKey;
 use tycoon_xen::restart::{RestartAfter, RestartPolicy};
 use tycoon_xen::save::{SaveFormat, SaveImage};
 use tycoon_xen::spec::{
-    Addressing, Boot, CloudInit, DomainSpec, Filesystem, KeepVolumes, NicSpec, RunRules, SeedFile, SshKey, VolumeSpec,
+    Addressing, Boot, CloudInit, DomainSpec, Filesystem, KeepVolumes, NicSpec, PortForward, RunRules, SeedFile, SshKey,
+    VolumeSpec,
 };
 
 use crate::error::PlanError;
@@ -136,7 +137,13 @@ fn nic(nic: &pool::Nic, domain: &pool::Domain) -> Result<NicSpec, PlanError> {
         return Err(unsound(problem, help, domain.span));
     }
     let bridge = nic.bridge.as_deref().map(exported_name);
-    Ok(NicSpec { name: nic.name.clone(), address, mac, bridge, bandwidth: nic.bandwidth })
+    let forwards: Vec<PortForward> =
+        nic.forwards.iter().map(|forward| PortForward { port: forward.port, to: forward.to }).collect();
+    if forwards.len() > NicSpec::FORWARDS_MAX {
+        let problem = format!("`{}` of `{}` has {} ports of the host", nic.name, domain.path, forwards.len());
+        return Err(unsound(problem, "64 are possible; leave the others to another domain", nic.span));
+    }
+    Ok(NicSpec { name: nic.name.clone(), address, mac, bridge, bandwidth: nic.bandwidth, forwards })
 }
 
 /// What is done at the first start, with gaps where addresses of the pool's domains go.

@@ -111,6 +111,8 @@ impl Difference {
             let bandwidth =
                 |nic: &NicSpec| nic.bandwidth.map(|bits| ResourceKind::NetworkOut.show(Quantity::new(bits)));
             self.option(&format!("{} bandwidth", nic.name), &bandwidth(before), &bandwidth(nic), Effect::Live);
+            let forwards = |nic: &NicSpec| nic.forwards.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            self.value(&format!("{} forward", nic.name), &forwards(before), &forwards(nic), Effect::Live);
         }
         for old in &now.nics {
             if !wanted.nics.iter().any(|nic| nic.name == old.name) {

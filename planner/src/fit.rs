@@ -42,6 +42,8 @@ pub struct Room {
     pub need: Need,
     /// How many domains each limit counts there.
     counted: BTreeMap<usize, u32>,
+    /// The ports of the host that lead to its domains, and to how many each.
+    ports: BTreeMap<u16, u32>,
 }
 
 impl Room {
@@ -50,6 +52,9 @@ impl Room {
         self.need = self.need.plus(need_of(&candidate.spec));
         for limit in &candidate.limits {
             *self.counted.entry(*limit).or_insert(0) += 1;
+        }
+        for port in candidate.spec.forwarded_ports() {
+            *self.ports.entry(port).or_insert(0) += 1;
         }
     }
 
@@ -61,6 +66,16 @@ impl Room {
                 *count = count.saturating_sub(1);
             }
         }
+        for port in candidate.spec.forwarded_ports() {
+            if let Some(count) = self.ports.get_mut(&port) {
+                *count = count.saturating_sub(1);
+            }
+        }
+    }
+
+    /// The ports of the host that lead to its domains.
+    pub fn ports(&self) -> impl Iterator<Item = u16> {
+        self.ports.iter().filter(|(_, count)| **count > 0).map(|(port, _)| *port)
     }
 }
 
@@ -135,6 +150,12 @@ impl<'a> Rules<'a> {
         if u64::from(candidate.spec.vcpus) > cpus {
             return Some(Misfit::TooFewCpus { cpus, vcpus: candidate.spec.vcpus });
         }
+        if let Some(port) = candidate.spec.forwarded_ports().find(|port| !host.ports.offers(*port)) {
+            return Some(Misfit::NoPort(port));
+        }
+        if let Some(port) = candidate.spec.forwarded_ports().find(|port| room.ports().any(|taken| taken == *port)) {
+            return Some(Misfit::PortTaken(port));
+        }
         too_little(host, &room.need.plus(need_of(&candidate.spec)))
     }
 
@@ -199,6 +220,10 @@ pub enum Misfit {
         /// The domain's virtual CPUs.
         vcpus: u32,
     },
+    /// The host sells no such port, or somebody else holds it.
+    NoPort(u16),
+    /// The port leads to another domain of the pool.
+    PortTaken(u16),
     /// The pool allows no more of these domains on one host.
     MaxPerHost(u32),
     /// The pool avoids the host.
@@ -227,6 +252,8 @@ impl Misfit {
                 format!("has {} of {kind} left, and {} is needed", kind.show(*available), kind.show(*needed))
             }
             Self::TooFewCpus { cpus, vcpus } => format!("has {cpus} CPUs, and {vcpus} are needed"),
+            Self::NoPort(port) => format!("does not sell its TCP port {port}, or somebody else holds it"),
+            Self::PortTaken(port) => format!("has its TCP port {port} lead to another domain of the pool"),
             Self::MaxPerHost(most) => format!("would have more than {most} of them, the most `max-per-host` allows"),
             Self::Avoided => "is avoided by the pool".into(),
             Self::Requirement(text, None) => format!("does not meet `{text}`"),

@@ -1,6 +1,6 @@
 //! What is known when a plan is made: always a little old, and perhaps incomplete.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use tycoon_market::auctioneer::AccountState;
@@ -71,6 +71,24 @@ impl Period {
     }
 }
 
+/// The TCP ports of a host that are sold to one pool.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ports {
+    /// What one costs at least.
+    pub base_price: Rate,
+    /// Those that are free, as ranges.
+    pub free: Vec<(u16, u16)>,
+    /// Those that the pool holds there.
+    pub own: BTreeSet<u16>,
+}
+
+impl Ports {
+    /// True where the pool has the port or can have it.
+    pub fn offers(&self, port: u16) -> bool {
+        self.own.contains(&port) || self.free.iter().any(|(first, last)| (*first..=*last).contains(&port))
+    }
+}
+
 /// One host as the service location service and the host itself describe it.
 #[derive(Clone, Debug)]
 pub struct HostView {
@@ -88,6 +106,8 @@ pub struct HostView {
     pub images: Vec<String>,
     /// What it sells, and at what price.
     pub offers: BTreeMap<ResourceKind, Offer>,
+    /// The TCP ports that it sells.
+    pub ports: Ports,
     /// True where the host itself has told what it holds; false where it does not answer.
     pub is_inspected: bool,
     /// Why nothing new can be put on it, where nothing can, as the rest of a sentence that starts with its name:

@@ -9,8 +9,8 @@ use tycoon_bank::BankClient;
 use tycoon_executor::HostLink;
 use tycoon_executor::link::SiteHost;
 use tycoon_lang::site::{Host, HostKind, SimulatedHost};
-use tycoon_market::auctioneer::HostConfig;
-use tycoon_market::{AccountId, HostId, HostName, Quantity, Rate, ResourceKind, TimeSpan};
+use tycoon_market::auctioneer::{HostConfig, UniqueSale};
+use tycoon_market::{AccountId, HostId, HostName, Quantity, Rate, ResourceKind, TimeSpan, UniqueId, UniqueKind};
 use tycoon_rpc::{ReplayPolicy, Signer};
 use tycoon_xen::client::HostClient;
 use tycoon_xen::daemon::{HostDaemon, HostIdentity, HostParts};
@@ -120,10 +120,17 @@ pub fn open_market(
     ];
     let base_price = prices.map(|(kind, credits)| (kind, Rate::of(credits, HOUR).unwrap_or_default()));
     let bank_key = market.bank.bank();
+    let mut config = HostConfig::new(capacity, BTreeMap::from(base_price));
+    if !host.ports.is_empty() {
+        let ranges = host.ports.iter().map(|(first, last)| (UniqueId::Port(*first), UniqueId::Port(*last)));
+        let base_price = Rate::of(host.port_price, HOUR).unwrap_or_default();
+        let sale = UniqueSale { ranges: ranges.collect(), base_price, ..UniqueSale::default() };
+        config.unique.insert(UniqueKind::TcpPort, sale);
+    }
     let daemon = HostDaemon::open(HostParts {
         identity: HostIdentity { name: name.clone(), signer: signer.clone(), owner: market.owner, bank: bank_key },
         tree: tree(market.database, host, "daemon")?,
-        config: HostConfig::new(capacity, BTreeMap::from(base_price)),
+        config,
         hypervisor,
         bank: market.bank,
         clock: market.clock,

@@ -19,6 +19,7 @@ mod crashes;
 mod door;
 mod examples;
 mod explain;
+mod forwards;
 mod help;
 mod host_account;
 mod host_accounts;

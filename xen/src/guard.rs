@@ -11,8 +11,8 @@
 //! An interface whose address the network's DHCP server gives may have any but those of this machine, of its gateways,
 //! and of the other domains. What is above an interface's bandwidth, in either direction, is dropped.
 //!
-//! Everything is in one table of nftables, `bridge tycoon`, which is replaced at once and as a whole; nobody else's rules
-//! are touched. Interfaces are known by their names, so that the rules are there before the interface is. Limits are in the
+//! Everything is in one table of nftables, `bridge tycoon`, which is replaced at once and as a whole, together with the table
+//! `ip tycoon`, by which ports of this machine lead to domains; nobody else's rules are touched. Interfaces are known by their names, so that the rules are there before the interface is. Limits are in the
 //! same table, where the design spoke of `tc`: there is one thing to look at (`nft list table bridge tycoon`), and none that
 //! can be forgotten.
 
@@ -27,12 +27,15 @@ use std::time::{Duration, Instant};
 pub use rules::device_name;
 
 use crate::hypervisor::HypervisorError;
+use crate::spec::DomainSpec;
 use crate::storage::command::Command;
 use crate::storage::{Interface, addresses_of_the_machine};
 
 const OPERATION: &str = "binding the interfaces of domains to their addresses";
 /// How often it is looked whether somebody else has taken the rules away.
 const PERIOD: Duration = Duration::from_secs(60);
+/// Whether this machine passes packets on.
+const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
 /// The devices of this machine.
 const DEVICES: &str = "/sys/class/net";
 
@@ -64,12 +67,14 @@ impl Guard {
         // Another process may do the same, and has perhaps not heard of the newest domain.
         let lock = File::create(self.file.with_extension("lock")).map_err(wrong)?;
         lock.lock().map_err(wrong)?;
-        let rules = rules::write(&interfaces()?, &addresses_of_the_machine()?);
+        let interfaces = interfaces()?;
+        let rules = rules::write(&interfaces, &addresses_of_the_machine()?);
         if !in_force(&rules) {
             let mut file = File::create(&self.file).map_err(wrong)?;
             file.write_all(rules.as_bytes()).map_err(wrong)?;
             Command::new("nft").arg("--file").arg(&self.file).run(OPERATION)?;
         }
+        lead_back(&interfaces)?;
         *seen = Some(Instant::now());
         Ok(())
     }
@@ -95,10 +100,53 @@ impl Guard {
 
 /// True where the kernel has these rules.
 fn in_force(rules: &str) -> bool {
-    let table = Command::new("nft").args(["--terse", "list", "table", "bridge", "tycoon"]).run(OPERATION);
-    // Where there is no table, or no `nft`, they are not.
-    let table = table.unwrap_or_default();
-    rules::mark(rules).is_some_and(|mark| table.lines().any(|line| line.trim() == mark))
+    let Some(mark) = rules::mark(rules) else { return false };
+    ["bridge", "ip"].iter().all(|family| {
+        let table = Command::new("nft").args(["--terse", "list", "table", family, "tycoon"]).run(OPERATION);
+        // Where there is no table, or no `nft`, they are not.
+        table.unwrap_or_default().lines().any(|line| line.trim() == mark)
+    })
+}
+
+/// That this machine passes on what comes for the ports that lead to a domain, where there are any.
+///
+/// # Errors
+/// It does not; and how its owner has it do so.
+pub fn check_forwarding(spec: &DomainSpec) -> Result<(), HypervisorError> {
+    let passes_on = || fs::read_to_string(FORWARDING).is_ok_and(|text| text.trim() == "1");
+    match spec.forwarded_ports().next() {
+        Some(port) if !passes_on() => Err(HypervisorError::Refused {
+            operation: format!("having port {port} lead to `{}`", spec.path).into(),
+            reason: "this host passes no packets on; its owner changes that with `sysctl -w net.ipv4.ip_forward=1`, and for \
+                     good with that line in /etc/sysctl.d/60-tycoon.conf"
+                .into(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Has the bridge give back to a domain what it sends to a port of this machine that leads to itself. Where the kernel looks at
+/// IPv4 on bridges (`bridge-nf-call-iptables`), such a frame never leaves the bridge, which gives back nothing otherwise.
+///
+/// # Errors
+/// `ip` is missing or refuses.
+pub fn lead_back(interfaces: &[Interface]) -> Result<(), HypervisorError> {
+    if interfaces.is_empty() {
+        return Ok(());
+    }
+    // A line for each device that is on a bridge now, with what it does, and its name before an `@` or a `:`.
+    let devices = Command::new("ip").args(["-d", "-o", "link", "show", "type", "bridge_slave"]).run(OPERATION)?;
+    for line in devices.lines() {
+        let name = line.split([' ', '@', ':']).filter(|word| !word.is_empty()).nth(1).unwrap_or_default();
+        let Some(interface) = interfaces.iter().find(|interface| device_name(interface.mac) == name) else { continue };
+        let (is_on, is_wanted) = (line.contains(" hairpin on "), !interface.forwards.is_empty());
+        if is_on != is_wanted {
+            let wanted = if is_wanted { "on" } else { "off" };
+            let arguments = ["link", "set", "dev", name, "type", "bridge_slave", "hairpin", wanted];
+            Command::new("ip").args(arguments).run(OPERATION)?;
+        }
+    }
+    Ok(())
 }
 
 /// Of a domain that has started, every interface has the device that the rules know.

@@ -160,7 +160,7 @@ pub enum HostError {
         asked: String,
     },
     /// An address that the host sells, and the account does not hold.
-    #[error("the account for pool `{pool}` does not hold `{id}`, which this host sells; bid on it first")]
+    #[error("the account for pool `{pool}` does not hold `{id}` of this host; bid on it first")]
     NotHeld {
         /// The pool.
         pool: PoolName,

@@ -87,6 +87,9 @@ impl DomainSpec {
             if let Some(bits) = nic.bandwidth {
                 field("bandwidth", &bits.to_string());
             }
+            for forward in &nic.forwards {
+                field("forward", &forward.to_string());
+            }
         }
         for package in &self.cloud_init.packages {
             field("package", package);
@@ -137,6 +140,11 @@ impl DomainSpec {
     /// The most memory in bytes that it ever has.
     pub fn memory_most_bytes(&self) -> u64 {
         self.rules.memory_max_bytes.unwrap_or_default().max(self.memory_bytes)
+    }
+
+    /// The TCP ports of its host that lead to it.
+    pub fn forwarded_ports(&self) -> impl Iterator<Item = u16> {
+        self.nics.iter().flat_map(|nic| &nic.forwards).map(|forward| forward.port)
     }
 
     /// Its memory for people: `256 MiB`, `256 MiB to 1 GiB`.
@@ -293,15 +301,44 @@ pub struct NicSpec {
     /// none need not hear of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bandwidth: Option<u64>,
+    /// TCP ports of the host that lead to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forwards: Vec<PortForward>,
+}
+
+/// A TCP port of a host that leads to an interface of a domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PortForward {
+    /// The host's port.
+    pub port: u16,
+    /// The port of the domain.
+    pub to: u16,
+}
+
+impl fmt::Display for PortForward {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {}", self.port, self.to)
+    }
 }
 
 impl NicSpec {
+    /// The most ports of the host that lead to one interface.
+    pub const FORWARDS_MAX: usize = 64;
+
     /// The least bandwidth that can be asked for, in bits per second: with less, hardly an ARP answer comes through.
     pub const BANDWIDTH_MIN: u64 = 8_000;
 
     /// An interface that takes what the host gives it.
     pub fn dhcp(name: &str) -> Self {
-        Self { name: name.to_owned(), address: Addressing::Dhcp, mac: None, bridge: None, bandwidth: None }
+        Self {
+            name: name.to_owned(),
+            address: Addressing::Dhcp,
+            mac: None,
+            bridge: None,
+            bandwidth: None,
+            forwards: Vec::new(),
+        }
     }
 }
 
@@ -591,12 +628,13 @@ mod tests {
     fn any_change_of_a_spec_changes_its_digest() {
         let original = spec();
         assert_eq!(original.digest(), spec().digest());
-        let changes: [fn(&mut DomainSpec); 12] = [
+        let changes: [fn(&mut DomainSpec); 13] = [
             |s| s.path = "web.1".parse().unwrap(),
             |s| s.hostname.push('x'),
             |s| s.vcpus = 2,
             |s| s.memory_bytes += 1,
             |s| s.rules.memory_max_bytes = Some(1 << 30),
+            |s| s.nics[0].forwards.push(PortForward { port: 2222, to: 22 }),
             |s| s.image = "debian-12".into(),
             |s| s.boot.kernel_args.push("quiet".into()),
             |s| s.volumes[0].size_bytes += 1,

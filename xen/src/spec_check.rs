@@ -1,8 +1,10 @@
 //! Limits on what a session may ask for, whatever it pays: counts, lengths, and names that end up in files and in
 //! the hypervisor's own descriptions.
 
+use std::collections::BTreeSet;
+
 use crate::save::SaveImage;
-use crate::spec::{DomainSpec, NicSpec, VolumeSpec};
+use crate::spec::{DomainSpec, NicSpec, PortForward, VolumeSpec};
 use crate::status::Kept;
 
 /// Disks of one domain.
@@ -58,6 +60,19 @@ pub fn check(spec: &DomainSpec) -> Result<(), String> {
         if !is_device_name(name) {
             return wrong("disk or interface", name, "a short name of letters, digits, `-` and `_`");
         }
+    }
+    let forwards: Vec<PortForward> = spec.nics.iter().flat_map(|nic| nic.forwards.iter().copied()).collect();
+    let ports: BTreeSet<u16> = forwards.iter().map(|forward| forward.port).collect();
+    if forwards.len() > NicSpec::FORWARDS_MAX {
+        return refused(format!(
+            "`{}` asks for {} ports of the host; {} are possible",
+            spec.path,
+            forwards.len(),
+            NicSpec::FORWARDS_MAX
+        ));
+    }
+    if ports.len() < forwards.len() || forwards.iter().any(|forward| forward.port == 0 || forward.to == 0) {
+        return refused(format!("`{}` names a port of the host twice, or the port 0", spec.path));
     }
     if let Some(nic) = spec.nics.iter().find(|nic| nic.bandwidth.is_some_and(|bits| bits < NicSpec::BANDWIDTH_MIN)) {
         let least = NicSpec::BANDWIDTH_MIN;

@@ -35,7 +35,7 @@ pub(crate) use machine_addresses::addresses_of_the_machine;
 pub use machine_storage::MachineStorage;
 
 use crate::hypervisor::HypervisorError;
-use crate::spec::{DomainSpec, MacAddress, Ownership};
+use crate::spec::{DomainSpec, MacAddress, Ownership, PortForward};
 use crate::status::Kept;
 
 /// The storage of a host. All methods block; all changes are idempotent and durable on return. `name` is always the
@@ -119,6 +119,8 @@ pub struct Interface {
     pub address: Option<Ipv4Addr>,
     /// The most that may pass in each direction, in bits per second.
     pub bandwidth: Option<u64>,
+    /// TCP ports of this host that lead to it.
+    pub forwards: Vec<PortForward>,
 }
 
 /// A disk ready to be attached to a domain.

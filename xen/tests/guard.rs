@@ -2,7 +2,8 @@
 //! root in its own machine: it takes what addresses it likes, and the rules decide what comes of it.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use tycoon_xen::guard::{Guard, device_name};
-use tycoon_xen::spec::MacAddress;
+use tycoon_xen::spec::{MacAddress, PortForward};
 use tycoon_xen::storage::Interface;
 
 const HOST: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
@@ -65,14 +66,20 @@ impl Bridge {
 
     /// Puts the rules for the two guests in force, both with this bandwidth.
     fn guard(&self, bandwidth: Option<u64>) {
-        let interface = |guest, address| Interface {
+        self.guard_with(bandwidth, Vec::new());
+    }
+
+    /// The same, with ports of the host that lead to the first guest.
+    fn guard_with(&self, bandwidth: Option<u64>, forwards: Vec<PortForward>) {
+        let interface = |guest, address, forwards| Interface {
             name: "eth0".into(),
             mac: mac(guest),
             bridge: "br0".into(),
             address,
             bandwidth,
+            forwards,
         };
-        let interfaces = vec![interface(1, Some(BOUND)), interface(2, None)];
+        let interfaces = vec![interface(1, Some(BOUND), forwards), interface(2, None, Vec::new())];
         within(&self.name, || Guard::new(self.folder.path()).put(|| Ok(interfaces)).unwrap());
     }
 
@@ -206,4 +213,46 @@ fn rules_that_somebody_took_away_come_back() {
     bridge.guard(None);
     assert!(!bridge.comes_through(1, FREE));
     assert!(bridge.comes_through(1, BOUND));
+}
+
+/// A port of the host leads to a guest, from wherever it is asked for: from the guest itself, from its neighbour, and from the
+/// host. Nothing else is led anywhere, and a port that leads nowhere any more does not.
+#[test]
+fn a_port_of_the_host_leads_to_a_guest_also_from_itself() {
+    let Some(bridge) = Bridge::make("port") else { return };
+    // A file of the kernel's that tells of the namespace of whoever opens it.
+    within(&bridge.name, || std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap());
+    let listening = within(&bridge.guest(1), || TcpListener::bind((BOUND, 22)).unwrap());
+    let answering = thread::spawn(move || {
+        while let Ok((mut asked, _)) = listening.accept() {
+            let mut question = [0; 4];
+            if asked.read_exact(&mut question).is_ok() {
+                let _ = asked.write_all(b"here");
+            }
+            if &question == b"last" {
+                break;
+            }
+        }
+    });
+    let asks = |space: &str, port: u16, question: &[u8]| {
+        within(space, || {
+            let way = TcpStream::connect_timeout(&(HOST, port).into(), Duration::from_secs(3));
+            let Ok(mut way) = way else { return false };
+            way.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+            let mut answer = [0; 4];
+            way.write_all(question).is_ok() && way.read_exact(&mut answer).is_ok() && &answer == b"here"
+        })
+    };
+    bridge.guard(None);
+    assert!(!asks(&bridge.guest(2), 2222, b"asks"), "nothing leads there yet");
+    bridge.guard_with(None, vec![PortForward { port: 2222, to: 22 }]);
+    for space in [bridge.guest(2), bridge.guest(1), bridge.name.clone()] {
+        assert!(asks(&space, 2222, b"asks"), "from {space}");
+        assert!(!asks(&space, 2223, b"asks"), "another port, from {space}");
+    }
+    bridge.guard(None);
+    assert!(!asks(&bridge.guest(2), 2222, b"asks"), "it leads nowhere any more");
+    bridge.guard_with(None, vec![PortForward { port: 80, to: 22 }]);
+    assert!(asks(&bridge.guest(1), 80, b"last"));
+    answering.join().unwrap();
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use tycoon_market::{Credits, PoolName, Quantity, ResourceKind, TimeSpan};
 
 use crate::pool::{
-    Address, Bid, BidResource, BidStrategy, BidWeight, Budget, CloudFile, CloudInit, Domain, FileSystem, Group, Host,
-    KeepVolumes, Liveness, Need, Nic, Output, Placement, Pool, PriceModel, ReBid, Ready, Restart, RestartWhen,
-    SaveImage, Scheduler, SchedulerPolicy, StartAfter, Store, UpState, Volume, WhenSpent, workflow,
+    Address, Bid, BidResource, BidStrategy, BidWeight, Budget, CloudFile, CloudInit, Domain, FileSystem, Forward,
+    Group, Host, KeepVolumes, Liveness, Need, Nic, Output, Placement, Pool, PriceModel, ReBid, Ready, Restart,
+    RestartWhen, SaveImage, Scheduler, SchedulerPolicy, StartAfter, Store, UpState, Volume, WhenSpent, workflow,
 };
 use crate::tree::{Component, NodeKind};
 use crate::value::Value;
@@ -419,6 +419,14 @@ fn nic(node: &Component) -> Nic {
             Value::Bandwidth(bits) => Some(*bits),
             _ => None,
         },
+        forwards: node
+            .items("forward")
+            .filter_map(|item| {
+                let number = |name| item.value(name).as_integer().and_then(|port| u16::try_from(port).ok());
+                let port = number("port")?;
+                Some(Forward { port, to: number("to").unwrap_or(port) })
+            })
+            .collect(),
         span: node.span,
     }
 }

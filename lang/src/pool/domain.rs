@@ -152,8 +152,19 @@ pub struct Nic {
     pub bridge: Option<String>,
     /// The most in each direction, in bits per second.
     pub bandwidth: Option<u64>,
+    /// Ports of the host that lead to it.
+    pub forwards: Vec<Forward>,
     /// Where it is created.
     pub span: Span,
+}
+
+/// A TCP port of the host that leads to an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Forward {
+    /// The host's port.
+    pub port: u16,
+    /// The port of the domain.
+    pub to: u16,
 }
 
 /// How a network interface gets its address.

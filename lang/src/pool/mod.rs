@@ -16,8 +16,8 @@ use crate::source::Span;
 use crate::value::Value;
 
 pub use domain::{
-    Address, CloudFile, CloudInit, Domain, FileSystem, KeepVolumes, Liveness, Nic, Ready, Restart, RestartWhen,
-    SaveImage, StartAfter, Store, UpState, Volume,
+    Address, CloudFile, CloudInit, Domain, FileSystem, Forward, KeepVolumes, Liveness, Nic, Ready, Restart,
+    RestartWhen, SaveImage, StartAfter, Store, UpState, Volume,
 };
 pub use workflow::{Step, StepKind, Workflow};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tycoon_lang::pool;
 use tycoon_market::auctioneer::{AccountState, Reason};
 use tycoon_market::bid::{Amount, Bid, Preference};
-use tycoon_market::{Credits, Quantity, Rate, ResourceKind, TimeSpan};
+use tycoon_market::{Credits, Quantity, Rate, ResourceKind, TimeSpan, UniqueId, UniquePreference, UniqueWish};
 
 use super::{Draft, Placed};
 use crate::bidding::{self, HostRates, Need};
@@ -114,6 +114,7 @@ impl Draft<'_> {
                     && !self.changes_on(number)
                     && !is_new_period
                     && account.minima == self.rooms[number].need.minima()
+                    && self.rooms[number].ports().all(|port| host.ports.own.contains(&port))
                     && is_funded(account, self.world)
                     && !is_pressed(account)
                     && host.unredeemed.is_empty()
@@ -129,11 +130,13 @@ impl Draft<'_> {
             open.iter().map(|&number| (&self.world.hosts[number].offers, self.rooms[number].need)).collect();
         let budget_rate = highest_within(available, left);
         let all = budget_rate.picos_per_second() as f64;
+        let of_ports: f64 =
+            open.iter().map(|&number| self.port_rate(number) * self.rooms[number].ports().count() as f64).sum();
         // Where all bids stand, nothing is asked of the budget: what stands may use it up to the last digit.
         let rates = match hosts.as_slice() {
             [] => Vec::new(),
-            hosts => bidding::bid(hosts, all - kept_rate)
-                .map_err(|short| self.too_small(short.needed + kept_rate, spent, budget, period))?,
+            hosts => bidding::bid(hosts, all - kept_rate - of_ports)
+                .map_err(|short| self.too_small(short.needed + kept_rate + of_ports, spent, budget, period))?,
         };
         let mut deals: Vec<(usize, Deal)> = Vec::new();
         for (number, rates) in open.into_iter().zip(rates) {
@@ -174,11 +177,20 @@ impl Draft<'_> {
         }
     }
 
+    /// What is bid on a port of a host, in pico-credits per second: its price and a margin.
+    fn port_rate(&self, number: usize) -> f64 {
+        bidding::with_margin(self.world.hosts[number].ports.base_price.picos_per_second() as f64)
+    }
+
     /// A new bid on a host, and the money for it.
     fn new_deal(&self, number: usize, rates: &HostRates, left: TimeSpan, budget_rate: Rate) -> Result<Deal, PlanError> {
         let host = &self.world.hosts[number];
         let need = self.rooms[number].need;
-        let total = rate_of(rates.total())?;
+        let ports: BTreeMap<UniqueWish, f64> = self.rooms[number]
+            .ports()
+            .map(|port| (UniqueWish::This(UniqueId::Port(port)), self.port_rate(number)))
+            .collect();
+        let total = rate_of(rates.total() + ports.values().sum::<f64>())?;
         let (target, _) = total.charge(left, 0);
         let there = host.account.as_ref().map_or(Credits::ZERO, |account| account.balance);
         let waiting = host.unredeemed.iter().map(|escrow| escrow.amount);
@@ -209,10 +221,11 @@ impl Draft<'_> {
         }
         let by_resource = rates.rates.iter().map(|(kind, rate)| Ok((*kind, rate_of(*rate)?)));
         let by_resource = by_resource.collect::<Result<BTreeMap<_, _>, PlanError>>()?;
-        plan.bid = Some(PlannedBid { rate: total, rates: by_resource, bid: Some(bid_for(rates, &need, left)?) });
+        plan.bid =
+            Some(PlannedBid { rate: total, rates: by_resource, bid: Some(bid_for(rates, &need, &ports, left)?) });
         // While domains change, what they have now and what they will have both count.
         let during = need.max(self.present_need(number));
-        let first_bid = if during == need { None } else { Some(bid_for(rates, &during, left)?) };
+        let first_bid = if during == need { None } else { Some(bid_for(rates, &during, &ports, left)?) };
         Ok(Deal { plan, first_bid })
     }
 
@@ -236,9 +249,15 @@ impl Draft<'_> {
     }
 }
 
-fn bid_for(rates: &HostRates, need: &Need, duration: TimeSpan) -> Result<Bid, PlanError> {
+fn bid_for(
+    rates: &HostRates,
+    need: &Need,
+    ports: &BTreeMap<UniqueWish, f64>,
+    duration: TimeSpan,
+) -> Result<Bid, PlanError> {
     let (minima, maxima) = (need.minima(), need.maxima());
-    let total = rates.total();
+    let total = rates.total() + ports.values().sum::<f64>();
+    let unique = ports.iter().map(|(wish, rate)| (*wish, UniquePreference::new(rate / total))).collect();
     let preferences = rates.rates.iter().map(|(kind, rate)| {
         let amount = |amounts: &BTreeMap<ResourceKind, Quantity>| amounts.get(kind).copied().unwrap_or_default();
         let preference = Preference {
@@ -249,7 +268,7 @@ fn bid_for(rates: &HostRates, need: &Need, duration: TimeSpan) -> Result<Bid, Pl
         };
         (*kind, preference)
     });
-    Bid::new(duration, preferences.collect()).map_err(|error| PlanError::Unsound {
+    Bid::with_unique(duration, preferences.collect(), unique).map_err(|error| PlanError::Unsound {
         problem: format!("the bid cannot be made: {error}"),
         help: "this is a fault of the planner, not of your description; please report it".into(),
         span: None,

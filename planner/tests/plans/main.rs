@@ -58,6 +58,7 @@ fn host(number: usize, cpus: u64, memory_gib: u64, cpu_price: f64) -> HostView {
             (ResourceKind::Memory, offer(Quantity::from_bytes(memory_gib << 30), 0.1)),
             (ResourceKind::Disk, offer(Quantity::from_bytes(500 << 30), 0.001)),
         ]),
+        ports: Default::default(),
         is_inspected: true,
         closed: None,
         domains: Vec::new(),

@@ -2,7 +2,7 @@
 //!
 //! A domain whose interface has a fixed address that the host sells is made and started only for the account that holds
 //! the address, and is shut down when the account holds it no more: somebody else may have it then. What the host does
-//! not sell, private addresses first of all, is not looked at here.
+//! not sell, private addresses first of all, is not looked at here. The same holds for ports of the host that lead to a domain.
 
 use std::collections::BTreeSet;
 
@@ -23,11 +23,15 @@ pub(super) fn fixed(spec: &DomainSpec) -> impl Iterator<Item = UniqueId> {
 }
 
 impl State {
-    /// The first address of a domain that the host sells and that the account does not hold.
-    pub(super) fn address_not_held(&self, id: &HostAccountId, spec: &DomainSpec) -> Option<UniqueId> {
-        let sale = self.auctioneer.config().unique.get(&UniqueKind::Ipv4Address)?;
+    /// The first address of a domain that the host sells, or port of the host that leads to it, that the account does not
+    /// hold. Ports are the machine's own: one that is not sold leads nowhere.
+    pub(super) fn unique_not_held(&self, id: &HostAccountId, spec: &DomainSpec) -> Option<UniqueId> {
+        let sale = self.auctioneer.config().unique.get(&UniqueKind::Ipv4Address);
+        let sold = fixed(spec).filter(|address| sale.is_some_and(|sale| sale.contains(*address)));
+        let mut wanted = sold.chain(spec.forwarded_ports().map(UniqueId::Port)).peekable();
+        wanted.peek()?;
         let held = self.auctioneer.account(id).map(|view| view.unique).unwrap_or_default();
-        fixed(spec).find(|address| sale.contains(*address) && !held.values().any(|held| held == address))
+        wanted.find(|id| !held.values().any(|held| held == id))
     }
 
     /// Tells the market which of what is held is in use: addresses of domains that run, and all ports, of which nobody

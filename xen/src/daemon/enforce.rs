@@ -112,11 +112,11 @@ impl HostDaemon {
         }
     }
 
-    /// Shuts domains down that use an address which the account holds no more.
+    /// Shuts domains down that use an address or a port which the account holds no more.
     fn stop_without_address(&self, id: &HostAccountId, domains: &[&DomainStatus]) {
         let lacks = |domain: &&&DomainStatus| {
             let spec = domain.spec.as_ref();
-            spec.is_some_and(|spec| self.lock().address_not_held(id, spec).is_some())
+            spec.is_some_and(|spec| self.lock().unique_not_held(id, spec).is_some())
         };
         let stopped: Vec<&DomainStatus> = domains.iter().filter(lacks).copied().collect();
         self.stop_all(&stopped);

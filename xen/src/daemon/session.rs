@@ -383,7 +383,7 @@ impl HostDaemon {
             Wanted::Made(spec) => Some(spec),
             Wanted::Running(_) => now.and_then(|status| status.spec.as_ref()),
         };
-        if let Some(address) = spec.and_then(|spec| state.address_not_held(&id, spec)) {
+        if let Some(address) = spec.and_then(|spec| state.unique_not_held(&id, spec)) {
             return Err(HostError::NotHeld { pool: pool.clone(), id: address });
         }
         drop(state);

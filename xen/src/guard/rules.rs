@@ -1,8 +1,8 @@
 //! The rules for the interfaces of domains, as a text for `nft`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use sha2::{Digest as _, Sha256};
 
@@ -25,13 +25,47 @@ pub fn device_name(mac: MacAddress) -> String {
 /// has, those of this machine and the gateways.
 pub(super) fn write(interfaces: &[Interface], reserved: &BTreeSet<Ipv4Addr>) -> String {
     let body = body(interfaces, reserved);
-    let digest = Sha256::digest(&body);
+    let forwards = forwards(interfaces);
+    let digest = Sha256::digest(format!("{body}{forwards}"));
     let mark: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
     // The second line needs a table that is there.
     format!(
         "# Written by Tycoon, anew with every domain; what is changed here is lost.\n\
-         table bridge tycoon {{ }}\ndelete table bridge tycoon\ntable bridge tycoon {{\n    comment \"{mark}\"\n{body}}}\n"
+         table bridge tycoon {{ }}\ndelete table bridge tycoon\ntable bridge tycoon {{\n    comment \"{mark}\"\n{body}}}\n\
+         table ip tycoon {{ }}\ndelete table ip tycoon\ntable ip tycoon {{\n    comment \"{mark}\"\n{forwards}}}\n"
     )
+}
+
+/// Ports of this machine that lead to domains, from wherever they are asked for: from the network, from this machine, and
+/// from any domain, the one that they lead to among them. What is answered has to come back this way, so that the
+/// domain sees this machine as who asks.
+fn forwards(interfaces: &[Interface]) -> String {
+    let mut ways: BTreeMap<u16, SocketAddrV4> = BTreeMap::new();
+    for interface in interfaces {
+        for forward in &interface.forwards {
+            let to = interface.address.map(|address| SocketAddrV4::new(address, forward.to));
+            to.map(|to| ways.entry(forward.port).or_insert(to));
+        }
+    }
+    let mut text = String::new();
+    for (name, hook) in [("from-others", "prerouting"), ("from-here", "output")] {
+        let _ = writeln!(text, "    chain {name} {{\n        type nat hook {hook} priority -100; policy accept;");
+        for (port, to) in &ways {
+            let _ = writeln!(
+                text,
+                "        fib daddr type local ip daddr != 127.0.0.0/8 tcp dport {port} counter dnat to {to}"
+            );
+        }
+        text.push_str("    }\n");
+    }
+    text.push_str("    chain back {\n        type nat hook postrouting priority 100; policy accept;\n");
+    let targets: BTreeSet<SocketAddrV4> = ways.values().copied().collect();
+    for to in targets {
+        let (address, port) = (to.ip(), to.port());
+        let _ = writeln!(text, "        ct status dnat ip daddr {address} tcp dport {port} masquerade");
+    }
+    text.push_str("    }\n");
+    text
 }
 
 /// What the kernel's table says of itself where these rules are in force.
@@ -128,6 +162,7 @@ fn bandwidth(text: &mut String, name: &str, direction: &str, interfaces: &[Inter
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::PortForward;
 
     fn interface(number: u32, address: Option<[u8; 4]>, bandwidth: Option<u64>) -> Interface {
         Interface {
@@ -136,6 +171,7 @@ mod tests {
             bridge: "xenbr0".into(),
             address: address.map(Ipv4Addr::from),
             bandwidth,
+            forwards: Vec::new(),
         }
     }
 
@@ -150,7 +186,11 @@ mod tests {
         let interfaces = [
             interface(1, Some([10, 0, 0, 5]), Some(8_000_000)),
             interface(2, None, None),
-            Interface { bridge: "other".into(), ..interface(3, Some([10, 0, 0, 6]), None) },
+            Interface {
+                bridge: "other".into(),
+                forwards: vec![PortForward { port: 2222, to: 22 }],
+                ..interface(3, Some([10, 0, 0, 6]), None)
+            },
         ];
         let reserved = BTreeSet::from([Ipv4Addr::new(10, 0, 0, 1)]);
         insta::assert_snapshot!(write(&interfaces, &reserved));

@@ -67,6 +67,9 @@ impl Host {
                 self.check_growth(connect, seen, kib)?;
             }
 
+            if self.guard.is_some() {
+                guard::check_forwarding(spec)?;
+            }
             let interfaces = self.storage.note(spec, ownership)?;
             marks.devices = devices_digest(&boot, &interfaces);
             let is_changed = before != Some(&marks);
@@ -117,7 +120,11 @@ impl Host {
                 return Err(failed(OPERATION, format!("`{name}` is gone")).into());
             };
             if let Some(id) = seen.id {
-                if let Some(Err(unbound)) = self.guard.as_ref().map(|_| guard::check_devices(&record.interfaces)) {
+                let bind = || {
+                    guard::check_devices(&record.interfaces)?;
+                    guard::lead_back(&record.interfaces)
+                };
+                if let Some(Err(unbound)) = self.guard.as_ref().map(|_| bind()) {
                     self.end(connect, name, id)?;
                     return Err(unbound.into());
                 }

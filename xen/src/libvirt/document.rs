@@ -155,6 +155,7 @@ mod tests {
             bridge: "xenbr0".into(),
             address: None,
             bandwidth: None,
+            forwards: Vec::new(),
         }]
     }
 

@@ -56,6 +56,7 @@ mod tests {
             bridge: "xenbr0".into(),
             address: None,
             bandwidth: None,
+            forwards: Vec::new(),
         };
         assert_eq!(table.address_of(&interface(1)), Some(Ipv4Addr::new(10, 77, 0, 2)));
         assert_eq!(table.address_of(&interface(2)), None);

@@ -69,6 +69,13 @@ pub(super) fn assign(
                 (None, None) => (None, false),
             },
         };
+        if address.is_none() && !nic.forwards.is_empty() {
+            let reason = format!(
+                "ports of this host cannot lead to `{}`, whose address a DHCP server of the network gives: give it a fixed `ip`",
+                nic.name
+            );
+            return Err(refused(OPERATION, reason));
+        }
         taken.extend(address.map(|address| (bridge.device.clone(), address)));
         let kept = before.iter().find(|it| it.name == nic.name).map(|it| it.mac);
         let mac = nic.mac.unwrap_or_else(|| macs.next(kept, name, &nic.name));
@@ -79,6 +86,7 @@ pub(super) fn assign(
             address,
             is_lease,
             bandwidth: nic.bandwidth,
+            forwards: nic.forwards.clone(),
         });
     }
     Ok(interfaces)

@@ -27,7 +27,7 @@ use crate::hypervisor::HypervisorError;
 use crate::machine::{ImageExport, Machine};
 use crate::memory::{fault_of, missing_volume};
 use crate::own_image;
-use crate::spec::{DomainSpec, Ownership};
+use crate::spec::{DomainSpec, Ownership, PortForward};
 use crate::status::Kept;
 
 /// The volume that is made from the image.
@@ -54,6 +54,19 @@ pub struct MachineStorage {
 }
 
 impl MachineStorage {
+    /// Ports of the machine lead to one domain each: the one that is defined last, because the market has given it the port.
+    fn take_ports(&self, name: &str, spec: &DomainSpec) -> Result<(), HypervisorError> {
+        let ports: BTreeSet<u16> = spec.forwarded_ports().collect();
+        let is_taken = |forward: &PortForward| ports.contains(&forward.port);
+        for mut other in self.records.all()?.into_iter().filter(|other| other.name != name) {
+            if other.interfaces.iter().any(|it| it.forwards.iter().any(is_taken)) {
+                other.interfaces.iter_mut().for_each(|it| it.forwards.retain(|forward| !is_taken(forward)));
+                self.records.save(&other)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The storage of this machine; its folder is made where it does not exist.
     pub fn open(machine: Machine) -> Result<Self, HypervisorError> {
         if !machine.folder.is_absolute() {
@@ -343,6 +356,7 @@ impl Storage for MachineStorage {
             let (mut domain, is_new) = self.own_or_new(&name, ownership)?;
             let _shared = self.locks.hold(SHARED_LOCK)?;
             let interfaces = addresses::assign(&self.machine, &own_addresses()?, &self.records.all()?, &name, spec)?;
+            self.take_ports(&name, spec)?;
             // A seed that could not be written is refused now and not at the start.
             Seed::new(&self.machine, &name, spec, &interfaces)?;
             let before = domain.clone();

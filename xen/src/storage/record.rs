@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::folder::{is_safe_name, make_folder, read_bounded, remove_file, sync_folder, write_whole};
 use super::{DomainRecord, Interface, failed};
 use crate::hypervisor::HypervisorError;
-use crate::spec::{DomainSpec, MacAddress, Ownership};
+use crate::spec::{DomainSpec, MacAddress, Ownership, PortForward};
 use crate::status::Kept;
 
 /// The version of the files. A new version reads the one before.
@@ -95,6 +95,9 @@ pub(super) struct StoredInterface {
     /// The most in each direction, in bits per second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) bandwidth: Option<u64>,
+    /// Ports of the host that lead to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) forwards: Vec<PortForward>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -146,6 +149,7 @@ impl From<StoredDomain> for DomainRecord {
             bridge: it.bridge,
             address: it.address,
             bandwidth: it.bandwidth,
+            forwards: it.forwards,
         };
         let adopted = stored.volumes.iter().filter(|volume| is_whole(volume) && volume.is_adopted);
         Self {

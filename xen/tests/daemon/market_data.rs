@@ -9,7 +9,7 @@ use tycoon_market::{
 use tycoon_sls::record::RECORD_BYTES_MAX;
 use tycoon_xen::market::{BidRequest, ChargesReport};
 use tycoon_xen::protocol::HostError;
-use tycoon_xen::spec::{Addressing, DomainSpec, NicSpec};
+use tycoon_xen::spec::{Addressing, DomainSpec, NicSpec, PortForward};
 use tycoon_xen::status::DomainState;
 
 use super::scene::*;
@@ -159,6 +159,33 @@ fn addresses_and_ports_are_bid_for_held_and_published() {
     scene.reopen();
     assert_eq!(scene.account(ALICE, "hello").unwrap().unique, report.unique);
     assert_eq!(scene.host(BOB).offers(&pool("hello")).unwrap().unique, unique);
+    scene.check_money();
+}
+
+#[test]
+fn a_port_leads_to_a_domain_of_the_account_that_holds_it_and_of_no_other() {
+    let scene = with_addresses();
+    let leads = |port| {
+        let forwards = vec![PortForward { port, to: 22 }];
+        DomainSpec { nics: vec![NicSpec { forwards, ..NicSpec::dhcp("eth0") }], ..spec("web.0") }
+    };
+    let port = UniqueWish::This(UniqueId::Port(8022));
+    scene.fund(ALICE, "hello", "10");
+    scene.bid(ALICE, "hello", with_unique(HOUR, 1.0, &[])).unwrap();
+    let ask = |party, spec: &DomainSpec| scene.ask(party, making("hello", spec).remove(2));
+    let not_held = |id| Err(HostError::NotHeld { pool: pool("hello"), id: UniqueId::Port(id) });
+    assert_eq!(ask(ALICE, &leads(8022)), not_held(8022), "she has not bid on it");
+    scene.bid(ALICE, "hello", with_unique(HOUR, 1.0, &[port])).unwrap();
+    scene.start(ALICE, "hello", &leads(8022));
+    assert_eq!(ask(ALICE, &leads(22)), not_held(22), "a port that is not sold leads nowhere");
+    scene.fund(BOB, "hello", "10");
+    scene.bid(BOB, "hello", with_unique(HOUR, 1.0, &[])).unwrap();
+    assert_eq!(ask(BOB, &leads(8022)), not_held(8022), "nor does another's");
+
+    // Whose bid has it no more has nothing that leads there.
+    scene.bid(ALICE, "hello", with_unique(HOUR, 1.0, &[])).unwrap();
+    scene.pass(10);
+    assert_eq!(scene.domain(ALICE, "hello").unwrap().state, DomainState::Stopped);
     scene.check_money();
 }
 

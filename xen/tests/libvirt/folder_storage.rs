@@ -123,6 +123,7 @@ impl Storage for FolderStorage {
                 bridge: "xenbr0".into(),
                 address: Some(address),
                 bandwidth: None,
+                forwards: Vec::new(),
             });
         }
         record.ownership = ownership.clone();
@@ -147,7 +148,14 @@ impl Storage for FolderStorage {
         type Interfaces = Vec<(String, MacAddress, String, Option<Ipv4Addr>)>;
         type Parts = (Ownership, Option<DomainSpec>, Vec<(String, u64)>, Interfaces, Vec<String>, Option<Kept>);
         let (ownership, spec, volumes, interfaces, adopted, kept): Parts = serde_json::from_str(&text).unwrap();
-        let interface = |(name, mac, bridge, address)| Interface { name, mac, bridge, address, bandwidth: None };
+        let interface = |(name, mac, bridge, address)| Interface {
+            name,
+            mac,
+            bridge,
+            address,
+            bandwidth: None,
+            forwards: Vec::new(),
+        };
         let interfaces = interfaces.into_iter().map(interface).collect();
         Ok(Some(DomainRecord { name: name.to_owned(), ownership, spec, volumes, interfaces, adopted, kept }))
     }
