@@ -335,3 +335,31 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send>(
         debug!(%peer, %error, "the connection ended early");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_brought_to_its_end() {
+        let ((go, gate), (done, ended)) = (oneshot::channel::<()>(), oneshot::channel());
+        let mut working = Working::of(async move {
+            let _ = gate.await;
+            let _ = done.send(());
+            Response::new(Vec::new())
+        });
+        let begun = std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut working).poll(context).is_pending()));
+        assert!(begun.await, "it waits");
+        drop(working);
+        go.send(()).unwrap();
+        assert_eq!(ended.await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_the_end_of_the_request_only() {
+        let working = Working::of(async { panic!("the service fails") });
+        assert!(working.await.is_err());
+        assert!(Working::of(async { Response::new(Vec::new()) }).await.is_ok());
+    }
+}
