@@ -110,7 +110,7 @@ pub fn run(address: &str, requests: &[Vec<Vec<u8>>], duration: Duration) -> Load
             load.times.push(now - asked_at);
             let reply = &client.reply[..client.filled];
             assert!(reply.starts_with(SUCCESS), "{}", String::from_utf8_lossy(reply));
-            if load.times.len() % KEPT_EVERY == 0 {
+            if load.times.len().is_multiple_of(KEPT_EVERY) {
                 load.kept.push((request.clone(), reply.to_vec()));
             }
             (client.filled, client.length) = (0, None);
