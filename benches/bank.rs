@@ -95,9 +95,11 @@ fn transfer(folder: &Path, counts: &[usize], syncs: f64, signed_limit: f64) {
                 single.per_second / syncs,
                 batches.per_second / syncs
             );
-            for (what, (bank, clients)) in [("singly", single.core), ("in batches", batches.core)] {
+            let cores =
+                [("bank, singly", single.core), ("bank, in batches", batches.core), ("PostgreSQL", postgres.core)];
+            for (what, (service, clients)) in cores {
                 println!(
-                    "        at 64 {what}: {bank:.1} µs on a core for each transfer, and {clients:.1} of the clients"
+                    "        at 64: {what}: {service:.1} µs on a core for each transfer, {clients:.1} of the clients"
                 );
             }
         }
@@ -227,21 +229,35 @@ fn scattered(number: u64) -> TransferId {
 struct Measured {
     per_second: f64,
     p99: Duration,
-    /// Microseconds on a core for each transfer, of the bank and of its clients; nothing is known of PostgreSQL's.
+    /// Microseconds on a core for each transfer, of the service and of its clients. Unlike all else, that is much the same
+    /// on a busy machine.
     core: (f64, f64),
 }
 
-/// The time on cores that a process has taken so far, in seconds.
-fn core_seconds(process: &str) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    // The name, in brackets, may have spaces; the times are the 14th and 15th field, in hundredths of a second.
-    let fields = status.rsplit(')').next().unwrap_or_default().split(' ');
-    fields.skip(12).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+/// The fields of a process's `stat` from the fourth on, its parent: its name, in brackets, may have spaces.
+fn stat(process: &str) -> Vec<f64> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let fields = text.rsplit(')').next().unwrap_or_default().split(' ');
+    fields.skip(2).map(|field| field.parse().unwrap_or(0.0)).collect()
+}
+
+/// The time on cores that a process has taken so far, in seconds: itself, or its children that have ended. The times are
+/// the 14th to the 17th field, in hundredths of a second.
+fn core_seconds(process: &str, of_children: bool) -> f64 {
+    stat(process).iter().skip(if of_children { 12 } else { 10 }).take(2).sum::<f64>() / 100.0
 }
 
 impl std::fmt::Display for Measured {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(&format!("{:.0} /s, {:.1} ms", self.per_second, self.p99.as_secs_f64() * 1e3))
+    }
+}
+
+impl Measured {
+    /// The same with the seconds on cores before and after.
+    fn with_core(self, before: (f64, f64), after: (f64, f64), took: Duration) -> Self {
+        let micros = |seconds: f64| 1e6 * seconds / (self.per_second * took.as_secs_f64());
+        Self { core: (micros(after.0 - before.0), micros(after.1 - before.1)), ..self }
     }
 }
 
@@ -310,14 +326,12 @@ impl Town {
         let parties = (first..first + clients).map(|party| party % ACCOUNTS);
         let requests: Vec<Vec<Vec<u8>>> = parties.map(|party| self.requests(bank, party, each, count)).collect();
         let process = bank.child.id().to_string();
-        let core = || (core_seconds(&process), core_seconds("self"));
+        let core = || (core_seconds(&process, false), core_seconds("self", false));
         let before = core();
         let load = load::run(&bank.address, &requests, measured());
         let after = core();
         load.kept.iter().for_each(|(request, reply)| check(bank, request, reply));
-        let micros = |seconds: f64| 1e6 * seconds / (load.times.len() * each) as f64;
-        let core = (micros(after.0 - before.0), micros(after.1 - before.1));
-        Measured { core, ..of(load.times, each, load.took) }
+        of(load.times, each, load.took).with_core(before, after, load.took)
     }
 }
 
@@ -420,7 +434,10 @@ impl<'c> Peer<'c> {
             .arg("--file")
             .arg(script)
             .arg(&self.database);
+        let before = (self.core_seconds(), core_seconds("self", true));
         let output = command.output().expect("pgbench runs");
+        // Its processes end with their clients.
+        let after = (self.core_seconds(), core_seconds("self", true));
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let mut times = Vec::new();
         for file in std::fs::read_dir(self.cluster.folder()).expect("the folder").flatten() {
@@ -432,7 +449,19 @@ impl<'c> Peer<'c> {
                 std::fs::remove_file(file.path()).expect("the log is ours");
             }
         }
-        of(times, 1, measured())
+        of(times, 1, measured()).with_core(before, after, measured())
+    }
+
+    /// The time on cores of all of its processes so far, in seconds.
+    fn core_seconds(&self) -> f64 {
+        let text = std::fs::read_to_string(self.cluster.folder().join("data/postmaster.pid")).expect("its process");
+        let first = text.lines().next().expect("its process");
+        let number: f64 = first.parse().expect("its number");
+        let all = std::fs::read_dir("/proc").expect("the processes").flatten();
+        let names = all.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let children = names.filter(|name| stat(name).first() == Some(&number));
+        let theirs: f64 = children.map(|name| core_seconds(&name, false)).sum();
+        core_seconds(first, false) + core_seconds(first, true) + theirs
     }
 }
 
