@@ -6,23 +6,25 @@
 //!
 //! `cargo bench --bench bank` prints it all. `TYCOON_BENCH_SECONDS` (5) is how long each measurement takes,
 //! `TYCOON_BENCH_CLIENTS` (1,16,64,256; 0 for none) how many clients there are, `TYCOON_BENCH_ACCOUNTS` (10000) and
-//! `TYCOON_BENCH_TRANSFERS` (100000) how large the bank is that is opened. A million accounts and ten million transfers
-//! take some minutes, and 10 GB of the disk.
+//! `TYCOON_BENCH_TRANSFERS` (100000) how large the bank is that is opened, and `TYCOON_BENCH_PAYERS` (1000) whose transfers
+//! these are. With `TYCOON_BENCH_INDEX_ANEW=0` it is not opened a second time without its index, which takes longest. A
+//! million accounts and ten million transfers take some minutes, and 10 GB of the disk.
 
 #[path = "../bank/tests/cluster/mod.rs"]
 mod cluster;
+#[path = "bank/load.rs"]
+mod load;
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use cluster::Cluster;
-use tycoon_bank::api::{IssueRequest, TransferRequest, TransfersRequest};
+use tycoon_bank::api::{IssueRequest, Paid, TransferOutcome, TransferRequest, TransfersRequest};
 use tycoon_bank::ledger::{AccountKind, Operation, TransferOrder};
 use tycoon_bank::store::SledStore;
 use tycoon_bank::{Bank, BankClient, Options};
@@ -38,6 +40,8 @@ const ACCOUNTS: usize = 256;
 /// Accounts and transfers of the bank that is opened, at most.
 const ACCOUNTS_MAX: u64 = 1_000_000;
 const TRANSFERS_MAX: u64 = 10_000_000;
+/// Transfers to an operation, where that bank is made.
+const LARGE_BATCH: u64 = 256;
 
 fn main() {
     let folder = tempfile::tempdir_in(target_folder()).expect("a temporary folder");
@@ -91,6 +95,13 @@ fn transfer(folder: &Path, counts: &[usize], syncs: f64, signed_limit: f64) {
                 single.per_second / syncs,
                 batches.per_second / syncs
             );
+            let cores =
+                [("bank, singly", single.core), ("bank, in batches", batches.core), ("PostgreSQL", postgres.core)];
+            for (what, (service, clients)) in cores {
+                println!(
+                    "        at 64: {what}: {service:.1} µs on a core for each transfer, {clients:.1} of the clients"
+                );
+            }
         }
     }
     println!("(transfers per second, and the 99th percentile of a request's time in ms)");
@@ -218,6 +229,22 @@ fn scattered(number: u64) -> TransferId {
 struct Measured {
     per_second: f64,
     p99: Duration,
+    /// Microseconds on a core for each transfer, of the service and of its clients. Unlike all else, that is much the same
+    /// on a busy machine.
+    core: (f64, f64),
+}
+
+/// The fields of a process's `stat` from the fourth on, its parent: its name, in brackets, may have spaces.
+fn stat(process: &str) -> Vec<f64> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let fields = text.rsplit(')').next().unwrap_or_default().split(' ');
+    fields.skip(2).map(|field| field.parse().unwrap_or(0.0)).collect()
+}
+
+/// The time on cores that a process has taken so far, in seconds: itself, or its children that have ended. The times are
+/// the 14th to the 17th field, in hundredths of a second.
+fn core_seconds(process: &str, of_children: bool) -> f64 {
+    stat(process).iter().skip(if of_children { 12 } else { 10 }).take(2).sum::<f64>() / 100.0
 }
 
 impl std::fmt::Display for Measured {
@@ -226,16 +253,25 @@ impl std::fmt::Display for Measured {
     }
 }
 
+impl Measured {
+    /// The same with the seconds on cores before and after.
+    fn with_core(self, before: (f64, f64), after: (f64, f64), took: Duration) -> Self {
+        let micros = |seconds: f64| 1e6 * seconds / (self.per_second * took.as_secs_f64());
+        Self { core: (micros(after.0 - before.0), micros(after.1 - before.1)), ..self }
+    }
+}
+
 fn of(mut times: Vec<Duration>, each: usize, took: Duration) -> Measured {
     assert!(!times.is_empty(), "nothing was done");
     times.sort_unstable();
     let p99 = times[(times.len() * 99 / 100).min(times.len() - 1)];
-    Measured { per_second: (times.len() * each) as f64 / took.as_secs_f64(), p99 }
+    Measured { per_second: (times.len() * each) as f64 / took.as_secs_f64(), p99, core: (0.0, 0.0) }
 }
 
 /// Accounts at the bank, each with its own key.
 struct Town {
     ids: std::sync::atomic::AtomicU64,
+    next_party: std::sync::atomic::AtomicUsize,
 }
 
 impl Town {
@@ -254,7 +290,7 @@ impl Town {
             let request = IssueRequest { id, to: account(party), amount, memo: String::new() };
             client(usize::MAX).issue(&request).expect("an issue");
         }
-        Self { ids: std::sync::atomic::AtomicU64::new(1) }
+        Self { ids: std::sync::atomic::AtomicU64::new(1), next_party: std::sync::atomic::AtomicUsize::new(0) }
     }
 
     /// Requests of one client as bytes, signed beforehand.
@@ -277,16 +313,7 @@ impl Town {
                     caller.signed(http::Method::POST, "/v1/transfers/batch", &[], Some(&body))
                 }
             };
-            let request = request.expect("a request can be signed");
-            let mut bytes = format!("POST {} HTTP/1.1\r\nHost: {}\r\n", request.uri(), bank.address).into_bytes();
-            for (name, value) in request.headers() {
-                bytes.extend_from_slice(format!("{name}: ").as_bytes());
-                bytes.extend_from_slice(value.as_bytes());
-                bytes.extend_from_slice(b"\r\n");
-            }
-            bytes.extend_from_slice(format!("Content-Length: {}\r\n\r\n", request.body().len()).as_bytes());
-            bytes.extend_from_slice(request.body());
-            bytes
+            load::bytes_of(&request.expect("a request can be signed"), &bank.address)
         };
         (0..count).map(make).collect()
     }
@@ -294,63 +321,43 @@ impl Town {
     fn run(&self, bank: &ServedBank, clients: usize, each: usize) -> Measured {
         // More than can be done in the time, and fewer than a sender may send within the window.
         let count = (20_000 * measured().as_secs() as usize / clients / each).clamp(50, 12_000);
-        let requests: Vec<Vec<Vec<u8>>> = (0..clients).map(|party| self.requests(bank, party, each, count)).collect();
-        let stop = AtomicBool::new(false);
-        let barrier = std::sync::Barrier::new(clients + 1);
-        std::thread::scope(|scope| {
-            let working: Vec<_> = requests
-                .iter()
-                .map(|requests| {
-                    let (stop, barrier) = (&stop, &barrier);
-                    scope.spawn(move || {
-                        let stream = TcpStream::connect(&bank.address).expect("a connection");
-                        stream.set_nodelay(true).expect("an option");
-                        let mut stream = BufReader::new(stream);
-                        let mut times = Vec::with_capacity(requests.len());
-                        barrier.wait();
-                        for request in requests {
-                            if stop.load(Ordering::Relaxed) {
-                                break;
-                            }
-                            let began = Instant::now();
-                            stream.get_mut().write_all(request).expect("the bank reads");
-                            read_answer(&mut stream);
-                            times.push(began.elapsed());
-                        }
-                        times
-                    })
-                })
-                .collect();
-            barrier.wait();
-            let began = Instant::now();
-            while began.elapsed() < measured() && working.iter().any(|thread| !thread.is_finished()) {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            stop.store(true, Ordering::Relaxed);
-            let times: Vec<Vec<Duration>> =
-                working.into_iter().map(|thread| thread.join().expect("a client")).collect();
-            of(times.concat(), each, began.elapsed())
-        })
+        // Others than the last time: a sender may send only so many.
+        let first = self.next_party.fetch_add(clients, Ordering::Relaxed);
+        let parties = (first..first + clients).map(|party| party % ACCOUNTS);
+        let requests: Vec<Vec<Vec<u8>>> = parties.map(|party| self.requests(bank, party, each, count)).collect();
+        let process = bank.child.id().to_string();
+        let core = || (core_seconds(&process, false), core_seconds("self", false));
+        let before = core();
+        let load = load::run(&bank.address, &requests, measured());
+        let after = core();
+        load.kept.iter().for_each(|(request, reply)| check(bank, request, reply));
+        of(load.times, each, load.took).with_core(before, after, load.took)
     }
 }
 
-/// Reads one reply, which must be a success.
-fn read_answer(stream: &mut BufReader<TcpStream>) {
-    let (mut line, mut length) = (String::new(), 0);
-    stream.read_line(&mut line).expect("a reply");
-    assert!(line.starts_with("HTTP/1.1 200"), "{line}");
-    loop {
-        line.clear();
-        stream.read_line(&mut line).expect("a header");
-        if line == "\r\n" {
-            break;
-        }
-        if let Some(text) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = text.trim().parse().expect("a length");
-        }
+/// A reply must be the bank's, to this request, and the receipts in it must hold.
+fn check(bank: &ServedBank, request: &[u8], reply: &[u8]) {
+    let (request, reply) = load::read(request, reply);
+    tycoon_rpc::reply::verify(&reply, &request, &bank.key).expect("the bank signed the reply to this request");
+    let (orders, paid): (Vec<TransferOrder>, Vec<Paid>) = if request.uri().path().ends_with("/batch") {
+        let outcomes: Vec<TransferOutcome> = serde_json::from_slice(reply.body()).expect("outcomes");
+        let paid = outcomes.into_iter().map(|outcome| match outcome {
+            TransferOutcome::Paid(paid) => *paid,
+            TransferOutcome::Problem(problem) => panic!("{problem}"),
+        });
+        let asked: TransfersRequest = serde_json::from_slice(request.body()).expect("orders");
+        (asked.transfers, paid.collect())
+    } else {
+        let asked = serde_json::from_slice(request.body()).expect("an order");
+        (vec![asked], vec![serde_json::from_slice(reply.body()).expect("a transfer")])
+    };
+    assert_eq!(orders.len(), paid.len());
+    for (order, paid) in orders.iter().zip(&paid) {
+        paid.receipt.verify(&bank.key).expect("the bank signed the receipt");
+        let terms = &paid.receipt.terms;
+        assert_eq!((terms.id, terms.payer, terms.payee), (order.id, order.payer, order.payee));
+        assert_eq!((terms.amount, &terms.memo), (order.amount, &order.memo));
     }
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).expect("the body");
 }
 
 /// Requests are made here, and sent elsewhere.
@@ -427,7 +434,10 @@ impl<'c> Peer<'c> {
             .arg("--file")
             .arg(script)
             .arg(&self.database);
+        let before = (self.core_seconds(), core_seconds("self", true));
         let output = command.output().expect("pgbench runs");
+        // Its processes end with their clients.
+        let after = (self.core_seconds(), core_seconds("self", true));
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let mut times = Vec::new();
         for file in std::fs::read_dir(self.cluster.folder()).expect("the folder").flatten() {
@@ -439,7 +449,19 @@ impl<'c> Peer<'c> {
                 std::fs::remove_file(file.path()).expect("the log is ours");
             }
         }
-        of(times, 1, measured())
+        of(times, 1, measured()).with_core(before, after, measured())
+    }
+
+    /// The time on cores of all of its processes so far, in seconds.
+    fn core_seconds(&self) -> f64 {
+        let text = std::fs::read_to_string(self.cluster.folder().join("data/postmaster.pid")).expect("its process");
+        let first = text.lines().next().expect("its process");
+        let number: f64 = first.parse().expect("its number");
+        let all = std::fs::read_dir("/proc").expect("the processes").flatten();
+        let names = all.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let children = names.filter(|name| stat(name).first() == Some(&number));
+        let theirs: f64 = children.map(|name| core_seconds(&name, false)).sum();
+        core_seconds(first, false) + core_seconds(first, true) + theirs
     }
 }
 
@@ -449,8 +471,13 @@ fn open_large(folder: &Path) {
     let transfers = number("TYCOON_BENCH_TRANSFERS", 100_000).clamp(1, TRANSFERS_MAX);
     let books = folder.join("large");
     let began = Instant::now();
-    make_large(&books, accounts, transfers);
-    println!("made a bank of {accounts} accounts and {transfers} transfers in {:.0} s", began.elapsed().as_secs_f64());
+    let payers = number("TYCOON_BENCH_PAYERS", 1_000).clamp(1, accounts);
+    make_large(&books, accounts, transfers, payers);
+    println!(
+        "made a bank of {accounts} accounts and {transfers} transfers by {payers} payers in {:.0} s; it takes {} MB",
+        began.elapsed().as_secs_f64(),
+        bytes_in(&books) / 1_000_000
+    );
     let bank = ServedBank::start(&books);
     println!(
         "opening it, with the whole journal checked: {:.1} s, {} MiB",
@@ -458,12 +485,25 @@ fn open_large(folder: &Path) {
         bank.memory()
     );
     drop(bank);
+    if number("TYCOON_BENCH_INDEX_ANEW", 1) == 0 {
+        return;
+    }
     std::fs::remove_dir_all(books.join("index")).expect("the index is ours");
     let bank = ServedBank::start(&books);
     println!("and with its index made anew: {:.1} s, {} MiB", bank.opened_in.as_secs_f64(), bank.memory());
 }
 
-fn make_large(books: &Path, accounts: u64, transfers: u64) {
+/// The length of all files in a folder and the folders in it.
+fn bytes_in(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let length = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(data) if data.is_dir() => bytes_in(&entry.path()),
+        data => data.map_or(0, |data| data.len()),
+    };
+    entries.map(length).sum()
+}
+
+fn make_large(books: &Path, accounts: u64, transfers: u64, payers: u64) {
     std::fs::create_dir_all(books).expect("a folder");
     let signer = Arc::new(tycoon_rpc::key_file::load_or_create(&books.join("bank_key"), "bench").expect("a key"));
     let database = sled::Config::new().path(books.join("index")).flush_every_ms(None).open().expect("an index");
@@ -471,41 +511,47 @@ fn make_large(books: &Path, accounts: u64, transfers: u64) {
     let issuer = secret(usize::MAX).public_key();
     let options = Options::new(books.join("journal"));
     let bank = Bank::open(options, store, signer, Arc::new(SystemClock), issuer).expect("a bank").0;
-    // Accounts are opened by many threads, so that they share their syncs.
-    let next = std::sync::atomic::AtomicU64::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..128 {
-            scope.spawn(|| {
-                loop {
-                    let party = next.fetch_add(1, Ordering::Relaxed);
-                    if party >= accounts {
-                        break;
+    // By many threads, so that they share their syncs.
+    let in_parallel = |count: u64, work: &(dyn Fn(u64) + Sync)| {
+        let next = std::sync::atomic::AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..128 {
+                scope.spawn(|| {
+                    while let number = next.fetch_add(1, Ordering::Relaxed)
+                        && number < count
+                    {
+                        work(number);
                     }
-                    let key = secret(party as usize).public_key();
-                    let open =
-                        Operation::OpenAccount { key, kind: AccountKind::User, label: String::new(), opener: None };
-                    bank.commit(open, None).expect("an account");
-                }
-            });
-        }
+                });
+            }
+        });
+    };
+    // Found once: a key takes longer than a transfer.
+    let keys: Vec<PublicKey> = (0..accounts as usize).map(|party| secret(party).public_key()).collect();
+    let ids: Vec<AccountId> = keys.iter().map(AccountId::of).collect();
+    in_parallel(accounts, &|party| {
+        let key = keys[party as usize];
+        let open = Operation::OpenAccount { key, kind: AccountKind::User, label: String::new(), opener: None };
+        bank.commit(open, None).expect("an account");
     });
     let amount = Credits::from_micros(i64::try_from(transfers).unwrap_or(i64::MAX));
-    let id = TransferId::from_bytes([0; 16]);
-    bank.commit(Operation::Issue { id, to: account(0), amount, memo: String::new(), by: issuer }, None)
-        .expect("an issue");
-    let by = secret(0).public_key();
-    let mut number = 0_u64;
-    while number < transfers {
-        let orders = (number..(number + 256).min(transfers)).map(|number| TransferOrder {
+    in_parallel(payers, &|payer| {
+        let id = TransferId::from_bytes(u128::from(payer).to_be_bytes());
+        let issue = Operation::Issue { id, to: ids[payer as usize], amount, memo: String::new(), by: issuer };
+        bank.commit(issue, None).expect("an issue");
+    });
+    // Each by one payer, who comes again when all others have had their turn.
+    in_parallel(transfers.div_ceil(LARGE_BATCH), &|turn| {
+        let payer = turn % payers;
+        let orders = (turn * LARGE_BATCH..((turn + 1) * LARGE_BATCH).min(transfers)).map(|number| TransferOrder {
             id: scattered(number + 1),
-            payer: account(0),
-            payee: account((1 + number % (accounts - 1)) as usize),
+            payer: ids[payer as usize],
+            payee: ids[((payer + 1 + number % (accounts - 1)) % accounts) as usize],
             amount: Credits::from_micros(1),
             memo: String::new(),
         });
-        let orders: Vec<_> = orders.collect();
-        number += orders.len() as u64;
+        let (orders, by) = (orders.collect(), keys[payer as usize]);
         bank.commit(Operation::Transfers { orders, linked: true, by }, None).expect("transfers");
-    }
+    });
     bank.flush().expect("the index is flushed");
 }

@@ -6,6 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::{self, JoinHandle};
 
 use tycoon_market::Timestamp;
 
@@ -13,7 +14,7 @@ use crate::bank::{Backend, BankError, Decision, Options, Recovery, changes_of, d
 use crate::evidence::Written;
 use crate::journal::{self, Check, Journal, Record, Settings};
 use crate::ledger::Answer;
-use crate::pending::{Pending, Whole};
+use crate::pending::{Fill, Gathered, Pending, Whole};
 use crate::store::{Head, Store, StoreError};
 
 /// Records after which the index is flushed, so that a start after a crash has no more than these to repeat, beside what was
@@ -22,7 +23,17 @@ const FLUSH_EVERY: u64 = 16_384;
 
 struct Writer {
     journal: Journal,
+    /// The last record that the index holds through a crash.
     flushed: u64,
+    /// Set while something goes into the index.
+    indexing: Option<Indexing>,
+}
+
+/// The thread by which something goes into the index, so that nobody who pays waits for that.
+struct Indexing {
+    thread: JoinHandle<Result<(), StoreError>>,
+    /// The record up to which the index will have been flushed, where it is.
+    flushes: Option<u64>,
 }
 
 /// A journal and its index.
@@ -58,7 +69,7 @@ impl JournalBooks {
             opened => opened?,
         };
         let flushed = journal.head().record;
-        let writer = Mutex::new(Writer { journal, flushed });
+        let writer = Mutex::new(Writer { journal, flushed, indexing: None });
         Ok((
             Self { store, pending: Pending::default(), writer, index: RwLock::new(()), behind: AtomicBool::new(false) },
             recovery,
@@ -71,6 +82,7 @@ impl JournalBooks {
         now: Timestamp,
         payloads: &[&Written],
     ) -> Result<Vec<Result<Answer, BankError>>, BankError> {
+        self.settle(writer, false);
         if self.behind.load(Ordering::Acquire) {
             self.catch_up(writer)?;
         }
@@ -82,41 +94,61 @@ impl JournalBooks {
             return Ok(outcomes);
         }
         let head = writer.journal.append(payloads.iter().map(|payload| (at, *payload)))?;
-        if self.pending.add(&head, changes) {
-            self.index(writer);
+        match self.pending.add(&head, changes) {
+            Fill::Little => {}
+            Fill::Enough if writer.indexing.is_some() => {}
+            Fill::Enough | Fill::Full => self.index(writer),
         }
         Ok(outcomes)
     }
 
-    /// Puts what is pending into the index. A failure here does not undo what was done: the index is brought up before
-    /// anything else is read or written.
+    /// Begins to put what is pending into the index, after what went before. A failure of that does not undo what was done:
+    /// the index is brought up before anything else is read or written.
     fn index(&self, writer: &mut Writer) {
-        let gathered = self.pending.read();
-        let Some((head, changes)) = gathered.due() else { return };
-        writer.journal.call_hook("bank:before-index");
-        let flush_due = head.record - writer.flushed >= FLUSH_EVERY;
-        let applied = self.store.apply(head, changes);
-        let done = applied.and_then(|()| if flush_due { self.store.flush() } else { Ok(()) });
-        if done.is_err() {
-            self.behind.store(true, Ordering::Release);
-        } else if flush_due {
-            writer.flushed = head.record;
+        self.settle(writer, true);
+        if self.behind.load(Ordering::Acquire) || self.pending.is_empty() {
+            return;
         }
-        drop(gathered);
-        // Where the index failed, it gets this from the journal.
-        self.pending.clear();
+        writer.journal.call_hook("bank:before-index");
+        let record = writer.journal.head().record;
+        let flushes = (record - writer.flushed >= FLUSH_EVERY).then_some(record);
+        let (store, going) = (self.store.clone(), self.pending.go());
+        let work = move || {
+            let going = going.as_deref().and_then(Gathered::due);
+            going.map_or(Ok(()), |(head, changes)| store.apply(head, changes))?;
+            if flushes.is_some() { store.flush() } else { Ok(()) }
+        };
+        match thread::Builder::new().name("bank-index".into()).spawn(work) {
+            Ok(thread) => writer.indexing = Some(Indexing { thread, flushes }),
+            // It is brought up from the journal, when there is room for another thread.
+            Err(_) => self.behind.store(true, Ordering::Release),
+        }
+    }
+
+    /// Notes that what went into the index is in it, where that has ended, or waits for the end.
+    fn settle(&self, writer: &mut Writer, waits: bool) {
+        let has_ended = |indexing: &mut Indexing| waits || indexing.thread.is_finished();
+        let Some(Indexing { thread, flushes }) = writer.indexing.take_if(has_ended) else { return };
+        if matches!(thread.join(), Ok(Ok(()))) {
+            writer.flushed = flushes.unwrap_or(writer.flushed);
+            self.pending.gone();
+        } else {
+            // Whoever reads sees what did not go in until the index is brought up, from the journal.
+            self.behind.store(true, Ordering::Release);
+        }
         writer.journal.call_hook("bank:after-index");
     }
 
     /// Has the index hold everything.
-    fn index_all(&self) -> Result<(), BankError> {
-        let mut writer = lock(&self.writer);
-        self.index(&mut writer);
-        if self.behind.load(Ordering::Acquire) { self.catch_up(&mut writer) } else { Ok(()) }
+    fn index_all(&self, writer: &mut Writer) -> Result<(), BankError> {
+        self.index(writer);
+        self.settle(writer, true);
+        if self.behind.load(Ordering::Acquire) { self.catch_up(writer) } else { Ok(()) }
     }
 
     /// Opens an index that failed again, where that can be done, and brings it up to the journal.
     fn catch_up(&self, writer: &mut Writer) -> Result<(), BankError> {
+        self.settle(writer, true);
         let alone = self.index.write().unwrap_or_else(PoisonError::into_inner);
         self.behind.store(true, Ordering::Release);
         self.pending.clear();
@@ -151,6 +183,7 @@ impl JournalBooks {
 
     /// Makes the index anew from the journal.
     fn rebuild(&self, writer: &mut Writer) -> Result<(), BankError> {
+        self.settle(writer, true);
         let _alone = self.index.write().unwrap_or_else(PoisonError::into_inner);
         self.behind.store(true, Ordering::Release);
         self.pending.clear();
@@ -181,7 +214,7 @@ impl Backend for JournalBooks {
                 Ok(()) => return Ok(()),
                 Err(StoreError::Pending) => {
                     drop(guard);
-                    self.index_all()?;
+                    self.index_all(&mut lock(&self.writer))?;
                 }
                 Err(error) => {
                     drop(guard);
@@ -216,10 +249,7 @@ impl Backend for JournalBooks {
 
     fn flush(&self) -> Result<(), BankError> {
         let mut writer = lock(&self.writer);
-        self.index(&mut writer);
-        if self.behind.load(Ordering::Acquire) {
-            self.catch_up(&mut writer)?;
-        }
+        self.index_all(&mut writer)?;
         self.store.flush()?;
         writer.flushed = writer.journal.head().record;
         Ok(())
@@ -238,8 +268,12 @@ impl Backend for JournalBooks {
 impl Drop for JournalBooks {
     fn drop(&mut self) {
         // Best effort: what is not flushed is repeated from the journal at the next start.
-        let gathered = self.pending.read();
-        if let Some((head, changes)) = gathered.due() {
+        if let Some(Indexing { thread, .. }) = lock(&self.writer).indexing.take()
+            && !matches!(thread.join(), Ok(Ok(())))
+        {
+            return;
+        }
+        if let Some((head, changes)) = self.pending.go().as_deref().and_then(Gathered::due) {
             let _ = self.store.apply(head, changes);
         }
         let _ = self.store.flush();
@@ -261,17 +295,15 @@ impl<'a> Repeated<'a> {
     /// Adds the record after the last one.
     fn add(&self, record: &Record<'_>) -> Result<(), BankError> {
         let changes = changes_of(&Whole::of(self.store, &self.pending, false), record)?;
-        if self.pending.add(&record.head, changes) { self.finish() } else { Ok(()) }
+        if self.pending.add(&record.head, changes) == Fill::Little { Ok(()) } else { self.finish() }
     }
 
     /// Has the index hold all that was added.
     fn finish(&self) -> Result<(), BankError> {
-        let gathered = self.pending.read();
-        if let Some((head, changes)) = gathered.due() {
+        if let Some((head, changes)) = self.pending.go().as_deref().and_then(Gathered::due) {
             self.store.apply(head, changes)?;
         }
-        drop(gathered);
-        self.pending.clear();
+        self.pending.gone();
         Ok(())
     }
 }

@@ -5,17 +5,18 @@ use std::fmt;
 use std::str::FromStr;
 
 use base64::Engine as _;
+use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
+use tycoon_market::in_text_form;
 
 /// Hashes in a path at most: a tree has at most 2⁶⁴ leaves.
 const PATH_MAX: usize = 64;
 
 /// A hash in the tree, written in base64.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct NodeHash([u8; 32]);
 
 /// A text that is not a hash in a tree.
@@ -41,9 +42,11 @@ impl NodeHash {
 
 impl fmt::Display for NodeHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&BASE64.encode(self.0))
+        Base64Display::new(&self.0, &BASE64).fmt(f)
     }
 }
+
+in_text_form!(NodeHash);
 
 impl fmt::Debug for NodeHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -55,22 +58,10 @@ impl FromStr for NodeHash {
     type Err = NodeHashError;
 
     fn from_str(text: &str) -> Result<Self, NodeHashError> {
-        let bytes = if text.len() > 50 { None } else { BASE64.decode(text).ok() };
-        bytes.and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or(NodeHashError)
-    }
-}
-
-impl TryFrom<String> for NodeHash {
-    type Error = NodeHashError;
-
-    fn try_from(text: String) -> Result<Self, NodeHashError> {
-        text.parse()
-    }
-}
-
-impl From<NodeHash> for String {
-    fn from(hash: NodeHash) -> Self {
-        hash.to_string()
+        // Room for one byte too many, with which it is none.
+        let mut bytes = [0; 33];
+        let length = BASE64.decode_slice(text, &mut bytes).map_err(|_| NodeHashError)?;
+        bytes[..length].try_into().map(Self).map_err(|_| NodeHashError)
     }
 }
 

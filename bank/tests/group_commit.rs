@@ -9,10 +9,10 @@ use site::secret;
 use tycoon_bank::bank::{Backend, BankError};
 use tycoon_bank::evidence::Written;
 use tycoon_bank::journal::Record;
-use tycoon_bank::ledger::{AccountKind, Answer, Operation};
-use tycoon_bank::store::{MemoryStore, Store, StoreError};
+use tycoon_bank::ledger::{AccountKind, Answer, Operation, TransferOrder};
+use tycoon_bank::store::{MemoryStore, SledStore, Store, StoreError};
 use tycoon_bank::{Bank, Options};
-use tycoon_market::Timestamp;
+use tycoon_market::{AccountId, Credits, Timestamp, TransferId};
 use tycoon_rpc::{FixedClock, Signer as _};
 
 /// Books that note how many operations came at a time, and stop with a panic where they are told to.
@@ -101,4 +101,52 @@ fn a_write_that_is_interrupted_holds_nobody_up() {
     assert_eq!(batches(1), (vec![1, 1, usize::from(OTHERS), 1], 1));
     // All others are told so, because they were written together.
     assert_eq!(batches(2), (vec![1, 1, usize::from(OTHERS), 1], usize::from(OTHERS)));
+}
+
+#[test]
+fn whoever_pays_and_reads_while_the_index_is_written_sees_everything() {
+    const BATCHES: u64 = 60;
+    const EACH: u64 = 256;
+    let folder = tempfile::tempdir().unwrap();
+    let (payer, payee) = (AccountId::of(&secret(9).public_key()), AccountId::of(&secret(10).public_key()));
+    let id = |number: u64| TransferId::from_bytes((u128::from(number) << 64 | 1).to_be_bytes());
+    let open = || {
+        let store = SledStore::open_folder(&folder.path().join("index")).unwrap();
+        let clock = Arc::new(FixedClock::new(Timestamp::from_seconds(1_800_000_000)));
+        let options = Options::new(folder.path().join("journal"));
+        Bank::open(options, Arc::new(store), Arc::new(secret(1)), clock, secret(2).public_key()).unwrap()
+    };
+    let (bank, _) = open();
+    [9, 10].into_iter().for_each(|party| drop(open_account(&bank, party).unwrap()));
+    let amount = Credits::from_micros(1_000_000);
+    let by = secret(2).public_key();
+    bank.commit(Operation::Issue { id: id(u64::MAX), to: payer, amount, memo: String::new(), by }, None).unwrap();
+    for batch in 0..BATCHES {
+        let order = |number| TransferOrder {
+            id: id(number),
+            payer,
+            payee,
+            amount: Credits::from_micros(1),
+            memo: String::new(),
+        };
+        let orders = (batch * EACH..(batch + 1) * EACH).map(order).collect();
+        bank.commit(Operation::Transfers { orders, linked: true, by: secret(9).public_key() }, None).unwrap();
+        // Some of these are in the index by now, some on their way there, and the last ones are not.
+        for earlier in 0..=batch {
+            let found = bank.read(|store| store.transfer(&payer, &id(earlier * EACH))).unwrap();
+            assert!(found.is_some(), "transfer {} after batch {batch}", earlier * EACH);
+        }
+        let account = bank.read(|store| store.account(&payee)).unwrap().unwrap();
+        assert_eq!(account.balance.micros().unsigned_abs(), (batch + 1) * EACH);
+    }
+    let is_whole = |bank: &Bank| {
+        let entries = bank.read(|store| store.entries(&payee, u64::MAX, usize::MAX)).unwrap();
+        let numbers: Vec<u64> = entries.iter().map(|entry| entry.number).collect();
+        assert_eq!(numbers, (1..=BATCHES * EACH).rev().collect::<Vec<_>>());
+    };
+    is_whole(&bank);
+    drop(bank);
+    let (bank, recovery) = open();
+    assert_eq!((recovery.replayed, recovery.rebuilt), (0, None), "the index has everything");
+    is_whole(&bank);
 }

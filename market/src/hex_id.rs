@@ -1,5 +1,7 @@
 //! Ids of 128 bits, written as 32 lower-case hexadecimal digits.
 
+use std::fmt;
+
 use thiserror::Error;
 
 /// Why a text is not an id.
@@ -16,18 +18,35 @@ impl IdError {
 
 /// The bytes of 32 lower-case hexadecimal digits.
 pub(crate) fn parse_hex(text: &str) -> Option<[u8; 16]> {
-    if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
-        return None;
+    let value = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    let (digits, []) = text.as_bytes().as_chunks::<2>() else { return None };
+    let digits: &[[u8; 2]; 16] = digits.try_into().ok()?;
+    let mut bytes = [0; 16];
+    for (byte, [high, low]) in bytes.iter_mut().zip(digits) {
+        *byte = value(*high)? << 4 | value(*low)?;
     }
-    u128::from_str_radix(text, 16).ok().map(u128::to_be_bytes)
+    Some(bytes)
+}
+
+/// Writes bytes as 32 lower-case hexadecimal digits.
+pub(crate) fn write_hex(bytes: &[u8; 16], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut digits = [0; 32];
+    for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+        let digit = |half: u8| b"0123456789abcdef"[usize::from(half)];
+        *pair = [digit(byte >> 4), digit(byte & 15)];
+    }
+    f.write_str(str::from_utf8(&digits).map_err(|_| fmt::Error)?)
 }
 
 /// Defines an id type: its text, its JSON (the same text), its bytes.
 macro_rules! hex_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name([u8; 16]);
 
         impl $name {
@@ -49,7 +68,7 @@ macro_rules! hex_id {
 
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                write!(f, "{:032x}", u128::from_be_bytes(self.0))
+                $crate::hex_id::write_hex(&self.0, f)
             }
         }
 
@@ -66,6 +85,8 @@ macro_rules! hex_id {
                 $crate::hex_id::parse_hex(text).map(Self).ok_or_else(|| $crate::hex_id::IdError::of(text))
             }
         }
+
+        $crate::in_text_form!($name);
 
         impl TryFrom<String> for $name {
             type Error = $crate::hex_id::IdError;

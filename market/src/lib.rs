@@ -27,6 +27,7 @@ pub mod rate;
 pub mod receipt;
 pub mod resource;
 pub mod simulation;
+pub mod text_form;
 pub mod time;
 pub mod unique;
 

@@ -21,6 +21,7 @@ pub mod keys;
 pub mod limits;
 pub mod nonce;
 mod own_certificate;
+mod own_form;
 pub mod problem;
 pub mod query;
 pub mod receiver;

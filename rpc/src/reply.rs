@@ -1,14 +1,17 @@
 //! The signature of a reply: over its status, its body digest and the signature of the request it answers.
 
+use std::borrow::Cow;
+
 use http::{Request, Response};
 use tycoon_market::{PublicKey, Timestamp};
 
 use crate::component::{RequestHead, Subject, plain, signature_of_request};
 use crate::digest::{CONTENT_DIGEST, content_digest, matches};
 use crate::keys::Signer;
+use crate::own_form;
 use crate::request::{LABEL, set};
-use crate::signature::{SIGNATURE, SIGNATURE_INPUT, SignatureError, base, fields, find, once};
-use crate::structured::{Bare, InnerList, Item, Parameters};
+use crate::signature::{SIGNATURE, SIGNATURE_INPUT, SignatureError, base, find, once};
+use crate::structured::{Item, byte_sequence};
 
 /// What a reply's signature covers; the request's signature only where the request had one.
 fn covered(answers_signed: bool) -> Vec<Item> {
@@ -27,18 +30,43 @@ pub fn sign<B>(
     created: Timestamp,
 ) -> Result<(), SignatureError> {
     let digest = content_digest(response.body());
+    // The request's signature, where it has one, as its bytes are written.
+    let answered = match own_form::find(request.headers()) {
+        Some(own) => Some(Cow::Borrowed(own.member)),
+        None => find(request.headers(), LABEL).ok().map(|found| Cow::Owned(byte_sequence(&found.signature))),
+    };
+    let key = signer.public_key();
+    let created = created.seconds();
+    let (base, input) = signed_text(response, &digest, answered.as_deref(), &key, created);
+    let signature = format!("{LABEL}={}", byte_sequence(&signer.sign(base.as_bytes())));
     set(response.headers_mut(), CONTENT_DIGEST, &digest)?;
-    let parameters = Parameters(vec![
-        ("created".to_owned(), Bare::Integer(created.seconds())),
-        ("keyid".to_owned(), Bare::Text(signer.public_key().to_string())),
-        ("alg".to_owned(), Bare::Text("ed25519".to_owned())),
-    ]);
-    let answers_signed = find(request.headers(), LABEL).is_ok();
-    let input = InnerList { items: covered(answers_signed), parameters };
-    let base = base(&input, &subject(response, request))?;
-    let (input, signature) = fields(LABEL, &input, &signer.sign(base.as_bytes()));
     set(response.headers_mut(), SIGNATURE_INPUT, &input)?;
     set(response.headers_mut(), SIGNATURE, &signature)
+}
+
+/// The text that is signed (RFC 9421, section 2.5), which is what [`base`] makes of [`covered`], and the field that says
+/// so.
+fn signed_text(
+    response: &Response<Vec<u8>>,
+    digest: &str,
+    answered: Option<&str>,
+    key: &PublicKey,
+    created: i64,
+) -> (String, String) {
+    let req = r#" "signature";req;key="tycoon""#;
+    let (covered, line) = match answered {
+        Some(member) => (req, format!("\"signature\";req;key=\"tycoon\": {member}\n")),
+        None => ("", String::new()),
+    };
+    let input =
+        format!(r#"{LABEL}=("@status" "content-digest"{covered});created={created};keyid="{key}";alg="ed25519""#);
+    let parameters = &input[LABEL.len() + 1..];
+    let status = response.status();
+    let base = format!(
+        "\"@status\": {}\n\"content-digest\": {digest}\n{line}\"@signature-params\": {parameters}",
+        status.as_str()
+    );
+    (base, input)
 }
 
 /// Checks that `signer` signed `response` as the answer to `request`.

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
+use std::panic::{self, AssertUnwindSafe};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
@@ -15,6 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info, warn};
@@ -24,7 +27,7 @@ use super::metrics::ServerMetrics;
 use super::{Published, ServerSettings};
 use crate::events::EventStream;
 use crate::problem::Problem;
-use crate::service::{Begun, PeerAddress};
+use crate::service::{Answering, Begun, PeerAddress};
 
 /// The least buffer that hyper takes for a connection, in bytes.
 const BUFFER_BYTES_MIN: usize = 8192;
@@ -186,13 +189,18 @@ impl Shared {
             drop(place);
             response
         };
-        let working = match self.published.begin(request) {
-            Begun::Answering(answering) => tokio::spawn(async move { ended(answering.await) }),
+        let answered = match self.published.begin(request) {
+            Begun::Answering(answering) => {
+                let working = Working::of(async move { ended(answering.await) });
+                tokio::time::timeout(timeout, working).await
+            }
             Begun::Waits(request) => {
-                tokio::task::spawn_blocking(move || ended(self.published.answer(request, &self.metrics)))
+                let work = move || ended(self.published.answer(request, &self.metrics));
+                let working = tokio::task::spawn_blocking(work);
+                tokio::time::timeout(timeout, async { working.await.map_err(|_| Failed) }).await
             }
         };
-        match tokio::time::timeout(timeout, working).await {
+        match answered {
             Ok(Ok(response)) => response,
             Ok(Err(_)) => refusal(
                 &Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "call.failed", "The service failed")
@@ -207,6 +215,46 @@ impl Shared {
                     ))
                     .help("repeat it with the same id: what was done is not done twice"),
             ),
+        }
+    }
+}
+
+/// A service that failed over a request.
+struct Failed;
+
+/// An answer that is being made, by the task of its connection: a task of its own for each would have to be woken twice, by
+/// threads that wake each other. Where nobody waits for it any more, because the connection is gone or the time is up, it
+/// gets its own task after all: what has begun is brought to its end.
+struct Working(Option<Answering>);
+
+impl Working {
+    fn of(answering: impl Future<Output = Response<Vec<u8>>> + Send + 'static) -> Self {
+        Self(Some(Box::pin(answering)))
+    }
+}
+
+impl Future for Working {
+    type Output = Result<Response<Vec<u8>>, Failed>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(answering) = &mut self.0 else { return Poll::Ready(Err(Failed)) };
+        // A panic ends the request, as it would end a task of its own, and not the connection.
+        let polled = panic::catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(context)));
+        if !matches!(polled, Ok(Poll::Pending)) {
+            self.0 = None;
+        }
+        match polled {
+            Ok(polled) => polled.map(Ok),
+            Err(_) => Poll::Ready(Err(Failed)),
+        }
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        // Where there is no runtime any more, the process ends.
+        if let (Some(answering), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(answering);
         }
     }
 }
@@ -285,5 +333,33 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send>(
     };
     if let Err(error) = ended {
         debug!(%peer, %error, "the connection ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_brought_to_its_end() {
+        let ((go, gate), (done, ended)) = (oneshot::channel::<()>(), oneshot::channel());
+        let mut working = Working::of(async move {
+            let _ = gate.await;
+            let _ = done.send(());
+            Response::new(Vec::new())
+        });
+        let begun = std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut working).poll(context).is_pending()));
+        assert!(begun.await, "it waits");
+        drop(working);
+        go.send(()).unwrap();
+        assert_eq!(ended.await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_the_end_of_the_request_only() {
+        let working = Working::of(async { panic!("the service fails") });
+        assert!(working.await.is_err());
+        assert!(Working::of(async { Response::new(Vec::new()) }).await.is_ok());
     }
 }
