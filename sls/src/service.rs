@@ -54,7 +54,7 @@ const CALL_BACK_LATER: TimeSpan = TimeSpan::from_seconds(1);
 /// The answer to a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registered {
-    /// Until when the host is live, by this service's clock.
+    /// Until when the host is live at least, by this service's clock, in whole seconds.
     pub expires_at: Timestamp,
     /// How long a registration lasts; a host registers again in a quarter of it.
     pub expiry: TimeSpan,
@@ -184,6 +184,8 @@ struct State {
     rolls: Rolls,
     /// The hosts whose latest records are not stored yet.
     unstored: HashSet<HostId>,
+    /// Those of which nothing is stored yet: they go first.
+    newcomers: Vec<HostId>,
     tidied_at: Timestamp,
 }
 
@@ -209,6 +211,7 @@ impl SlsService {
             watchers: Watchers::new(now),
             rolls: Rolls::default(),
             unstored: HashSet::new(),
+            newcomers: Vec::new(),
             tidied_at: now,
         };
         Ok(Self { receiver, store, clock, state: RwLock::new(state), counters: Counters::default() })
@@ -247,8 +250,8 @@ impl SlsService {
         self.store.as_ref().map_or(Ok(()), Store::flush)
     }
 
-    /// What has to be done now and then: notices who has expired, tells who watches, and stores at most `most` of the
-    /// records that are not stored yet. What is not stored in time, the hosts will say again.
+    /// What has to be done now and then: notices who has expired, tells who watches, and stores all who registered for the
+    /// first time, and at most `most` of the other records that are not stored yet. What is not stored in time, the hosts will say again.
     pub fn maintain(&self, most: usize) -> Result<(), StoreError> {
         let now = self.clock.now();
         let mut state = self.write();
@@ -261,10 +264,12 @@ impl SlsService {
         self.keep(most)
     }
 
-    /// Stores at most `most` records that are not stored yet.
+    /// Stores newcomers, and at most `most` other records that are not stored yet. Nobody who registers waits for the
+    /// database, which takes as long for a record as all else together.
     fn keep(&self, most: usize) -> Result<(), StoreError> {
         let Some(store) = &self.store else { return Ok(()) };
-        let hosts: Vec<HostId> = self.read().unstored.iter().take(most).copied().collect();
+        let mut hosts = std::mem::take(&mut self.write().newcomers);
+        hosts.extend(self.read().unstored.iter().take(most));
         for host in &hosts {
             // One at a time, so that nobody waits for the disk.
             let (now, stored) = {
@@ -410,9 +415,11 @@ impl SlsService {
         }
         let is_new = state.registry.get(&host).is_none();
         let entry = state.registry.register(record, observed, now).map_err(refused_registration)?;
-        let registered = Registered { expires_at: entry.expires_at, expiry, standing: entry.reach.standing };
+        // In whole seconds, so that all who register in one second are told the same, and one signature does for all.
+        let expires_at = Timestamp::from_seconds(entry.expires_at.seconds());
+        let registered = Registered { expires_at, expiry, standing: entry.reach.standing };
         match &self.store {
-            Some(store) if is_new => store.write(entry, now).map_err(broken)?,
+            Some(_) if is_new => state.newcomers.push(host),
             Some(_) => {
                 state.unstored.insert(host);
             }
@@ -552,7 +559,9 @@ impl State {
         let now = self.registry.settle(now);
         self.tidied_at = now;
         let forgotten = self.registry.tidy(now);
-        self.unstored.retain(|host| !forgotten.contains(host));
+        for host in &forgotten {
+            self.unstored.remove(host);
+        }
         self.tell(now);
         forgotten
     }
@@ -573,7 +582,7 @@ impl Service for SlsService {
         if request.method() == Method::GET {
             return Begun::Waits(request);
         }
-        Begun::Answering(Box::pin(async move { self.handle(request) }))
+        Begun::Answered(self.handle(request))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -186,19 +187,26 @@ impl Shared {
             drop(place);
             response
         };
-        let working = match self.published.begin(request) {
-            Begun::Answering(answering) => tokio::spawn(async move { ended(answering.await) }),
-            Begun::Waits(request) => {
+        let failed = || {
+            refusal(
+                &Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "call.failed", "The service failed")
+                    .detail("whether the call was carried out is not known")
+                    .help("repeat it with the same id: what was done is not done twice"),
+            )
+        };
+        // A service that panics must not take the other requests of the connection with it.
+        let begun = catch_unwind(AssertUnwindSafe(|| self.published.begin(request)));
+        let working = match begun {
+            Err(_) => return ended(failed()),
+            Ok(Begun::Answered(response)) => return ended(response),
+            Ok(Begun::Answering(answering)) => tokio::spawn(async move { ended(answering.await) }),
+            Ok(Begun::Waits(request)) => {
                 tokio::task::spawn_blocking(move || ended(self.published.answer(request, &self.metrics)))
             }
         };
         match tokio::time::timeout(timeout, working).await {
             Ok(Ok(response)) => response,
-            Ok(Err(_)) => refusal(
-                &Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "call.failed", "The service failed")
-                    .detail("whether the call was carried out is not known")
-                    .help("repeat it with the same id: what was done is not done twice"),
-            ),
+            Ok(Err(_)) => failed(),
             Err(_) => refusal(
                 &Problem::new(StatusCode::SERVICE_UNAVAILABLE, "call.slow", "The service is slow")
                     .detail(format_args!(
