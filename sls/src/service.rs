@@ -184,8 +184,6 @@ struct State {
     rolls: Rolls,
     /// The hosts whose latest records are not stored yet.
     unstored: HashSet<HostId>,
-    /// Those of which nothing is stored yet: they go first.
-    newcomers: Vec<HostId>,
     tidied_at: Timestamp,
 }
 
@@ -211,7 +209,6 @@ impl SlsService {
             watchers: Watchers::new(now),
             rolls: Rolls::default(),
             unstored: HashSet::new(),
-            newcomers: Vec::new(),
             tidied_at: now,
         };
         Ok(Self { receiver, store, clock, state: RwLock::new(state), counters: Counters::default() })
@@ -250,8 +247,8 @@ impl SlsService {
         self.store.as_ref().map_or(Ok(()), Store::flush)
     }
 
-    /// What has to be done now and then: notices who has expired, tells who watches, and stores all who registered for the
-    /// first time, and at most `most` of the other records that are not stored yet. What is not stored in time, the hosts will say again.
+    /// What has to be done now and then: notices who has expired, tells who watches, and stores at most `most` of the
+    /// records that are not stored yet. What is not stored in time, the hosts will say again.
     pub fn maintain(&self, most: usize) -> Result<(), StoreError> {
         let now = self.clock.now();
         let mut state = self.write();
@@ -264,12 +261,10 @@ impl SlsService {
         self.keep(most)
     }
 
-    /// Stores newcomers, and at most `most` other records that are not stored yet. Nobody who registers waits for the
-    /// database, which takes as long for a record as all else together.
+    /// Stores at most `most` records that are not stored yet.
     fn keep(&self, most: usize) -> Result<(), StoreError> {
         let Some(store) = &self.store else { return Ok(()) };
-        let mut hosts = std::mem::take(&mut self.write().newcomers);
-        hosts.extend(self.read().unstored.iter().take(most));
+        let hosts: Vec<HostId> = self.read().unstored.iter().take(most).copied().collect();
         for host in &hosts {
             // One at a time, so that nobody waits for the disk.
             let (now, stored) = {
@@ -418,14 +413,16 @@ impl SlsService {
         // In whole seconds, so that all who register in one second are told the same, and one signature does for all.
         let expires_at = Timestamp::from_seconds(entry.expires_at.seconds());
         let registered = Registered { expires_at, expiry, standing: entry.reach.standing };
-        match &self.store {
-            Some(_) if is_new => state.newcomers.push(host),
-            Some(_) => {
-                state.unstored.insert(host);
-            }
-            None => {}
+        let newcomer = (is_new && self.store.is_some()).then(|| entry.clone());
+        if !is_new && self.store.is_some() {
+            state.unstored.insert(host);
         }
         state.tell(now);
+        drop(state);
+        // Nobody else waits for the database, which takes as long for a record as all the rest.
+        if let (Some(store), Some(newcomer)) = (&self.store, newcomer) {
+            store.write(&newcomer, now).map_err(broken)?;
+        }
         Ok(registered)
     }
 
@@ -439,6 +436,8 @@ impl SlsService {
         let was_live = state.registry.withdraw(&host, now);
         if let (Some(store), Some(entry)) = (&self.store, state.registry.get(&host)) {
             store.write(entry, now).map_err(broken)?;
+            // Its first record may just be being written, as if it had stayed: then this is written again.
+            state.unstored.insert(host);
         }
         state.tell(now);
         Ok(Withdrawn { was_live })

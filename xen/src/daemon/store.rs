@@ -14,8 +14,8 @@
 //!
 //! Until version 2 all but the charges was one value. Charges are written as `packed_charges` says, and were JSON before.
 //!
-//! A tick changes every account, as does who comes and funds one, and a bid the shares of everybody: with a thousand
-//! accounts nearly every record. So that they cost little, only what came in is written to the log (see `log`), and what follows from it with the next change
+//! A tick changes every account, and a bid the shares of everybody: with a thousand accounts nearly every record. So that
+//! they cost little, only what came in is written to the log (see `log`), and what follows from it with the next change
 //! of another kind, or when the log has become long. After a crash the log is applied anew, in its order and each entry
 //! at its time, to what the records say: the market is a pure machine, so that the same comes out.
 
