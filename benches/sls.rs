@@ -27,6 +27,10 @@ use tycoon_rpc::{Clock as _, Published, ReplayPolicy, SecretKey, Server, ServerS
 use tycoon_sls::store::Store;
 use tycoon_sls::{HostRecord, Policy, PublishedOffer, SignedRecord, SlsService};
 
+/// As in the program, of which `tycoon sls serve` is a part.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Connections that register.
 const CONNECTIONS: usize = 16;
 /// Registrations in a second while queries are made.

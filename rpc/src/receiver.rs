@@ -17,11 +17,12 @@ use crate::problem::Problem;
 use crate::query::Query;
 use crate::replay::{ReplayError, ReplayGuard, ReplayPolicy};
 use crate::replay_mark::{MarkError, MarkStore};
+use crate::reply::SharedSignatures;
 use crate::request::{self, Signed};
 use crate::signature::{SIGNATURE, SIGNATURE_INPUT, SignatureError, once};
 use crate::trouble::{of_disk, with_causes};
 use crate::verifiers::Verifiers;
-use crate::{PROTOCOL_HEADER, PROTOCOL_VERSIONS, reply};
+use crate::{PROTOCOL_HEADER, PROTOCOL_VERSIONS};
 
 /// Requests of one sender that are worked on at a time, unless told otherwise; further ones are refused.
 pub const IN_FLIGHT_PER_SENDER_MAX: usize = 64;
@@ -32,6 +33,7 @@ pub struct Receiver {
     clock: Arc<dyn Clock>,
     guard: Mutex<Gate>,
     verifiers: Verifiers,
+    shared_signatures: SharedSignatures,
     limits: Limits,
     marks: Option<Arc<dyn MarkStore>>,
     in_flight: Mutex<HashMap<PublicKey, usize>>,
@@ -143,6 +145,7 @@ impl Receiver {
             clock,
             guard: Mutex::new(gate),
             verifiers: Verifiers::default(),
+            shared_signatures: SharedSignatures::default(),
             limits,
             marks: None,
             in_flight: Mutex::default(),
@@ -212,7 +215,7 @@ impl Receiver {
             // What is still to come cannot be signed now.
             return response;
         }
-        match reply::sign(&mut response, request, &*self.signer, self.clock.now()) {
+        match self.shared_signatures.sign(&mut response, request, &*self.signer, self.clock.now()) {
             Ok(()) => response,
             Err(error) => {
                 Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "call.unsignable", "The answer could not be signed")

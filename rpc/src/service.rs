@@ -18,6 +18,8 @@ pub type Answering = Pin<Box<dyn Future<Output = Response<Vec<u8>>> + Send>>;
 
 /// How a service takes a request of whoever has few threads and many requests.
 pub enum Begun {
+    /// It has answered: what there was to do took no longer than handing it to somebody else.
+    Answered(Response<Vec<u8>>),
     /// It answers so.
     Answering(Answering),
     /// The answer may hold a thread up: it is for [`Service::handle`], on one that may wait.

@@ -19,6 +19,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use crate::fields::{Field, FieldKind, Measure, Seen, Value};
+use crate::query::LabelWish;
 
 mod parse;
 
@@ -123,6 +124,13 @@ impl Comparison {
 }
 
 impl Filter {
+    /// What labels a host must have for the filter to hold, among other things.
+    pub(crate) fn label_wishes(&self) -> Vec<LabelWish<'_>> {
+        let mut wishes = Vec::new();
+        self.root.add_label_wishes(&mut wishes);
+        wishes
+    }
+
     /// True where the host is wanted.
     pub fn matches(&self, seen: &Seen<'_, '_>) -> bool {
         self.root.holds(seen)
@@ -145,6 +153,20 @@ impl Node {
             | Self::OneOfTexts(field, _)
             | Self::Has(field)
             | Self::Is(field, _) => field == wanted,
+        }
+    }
+
+    /// Adds what labels a host must have for this to hold, as far as that is plain to see.
+    fn add_label_wishes<'a>(&'a self, wishes: &mut Vec<LabelWish<'a>>) {
+        let (label, patterns) = match self {
+            Self::All(nodes) => return nodes.iter().for_each(|node| node.add_label_wishes(wishes)),
+            Self::Text(Field::Label(label), Comparison::Equal, pattern) => (label, std::slice::from_ref(pattern)),
+            Self::OneOfTexts(Field::Label(label), patterns) => (label, patterns.as_slice()),
+            _ => return,
+        };
+        if patterns.iter().all(|pattern| !pattern.has_stars) {
+            let values = patterns.iter().map(|pattern| pattern.text.as_str()).collect();
+            wishes.push(LabelWish { label, values });
         }
     }
 

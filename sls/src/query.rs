@@ -1,5 +1,7 @@
 //! Which hosts a caller wants to see, in what order, and how many at a time.
 
+use std::collections::BTreeSet;
+
 use tycoon_market::AccountId;
 use tycoon_rpc::{Problem, Query};
 
@@ -28,6 +30,15 @@ pub(crate) const NAMES: &[(&str, &str)] = &[
     ("size", "the most hosts on the page"),
     ("fields", "only these fields of each host, which nobody signed"),
 ];
+
+/// A label that a host must have to match, with one of these values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LabelWish<'a> {
+    /// The label.
+    pub label: &'a str,
+    /// The values; each once.
+    pub values: BTreeSet<&'a str>,
+}
 
 /// A query for hosts. The default asks for all live hosts, ordered by id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,6 +78,13 @@ impl HostQuery {
             && self.owner.is_none_or(|owner| facts.owner == owner)
             && self.is_simulated.is_none_or(|is_simulated| facts.is_simulated == is_simulated)
             && self.filter.as_ref().is_none_or(|filter| filter.matches(seen))
+    }
+
+    /// What labels a host must have to match, among other things: what can be looked up.
+    pub(crate) fn label_wishes(&self) -> Vec<LabelWish<'_>> {
+        let mut wishes = self.filter.as_ref().map(Filter::label_wishes).unwrap_or_default();
+        wishes.extend(self.labels.iter().map(|(label, value)| LabelWish { label, values: [value.as_str()].into() }));
+        wishes
     }
 
     /// Reads the query of a call.

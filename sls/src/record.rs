@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 use tycoon_market::price_statistics::PriceSummary;
 use tycoon_market::{
-    AccountId, HostId, HostName, PublicKey, Quantity, Rate, ResourceKind, Signature, Timestamp, UniqueKind,
+    AccountId, HostId, HostName, PublicKey, Quantity, Rate, ResourceKind, Signature, Timestamp, UniqueKind, Verifier,
 };
 use tycoon_rpc::Signer;
 
@@ -33,7 +33,8 @@ pub struct HostRecord {
     pub host: HostId,
     /// The name its owner gave it.
     pub name: HostName,
-    /// The key its daemon signs with.
+    /// The key its daemon signs with. That it is one is found out where its signature is checked, and not twice.
+    #[serde(deserialize_with = "PublicKey::deserialize_stored")]
     pub key: PublicKey,
     /// The URLs at which its daemon answers, best first, 1 to 8; none for a simulated host.
     pub addresses: Vec<String>,
@@ -289,7 +290,8 @@ impl SignedRecord {
         let record: HostRecord =
             serde_json::from_str(self.json()).map_err(|error| RecordError::Unreadable(error.to_string()))?;
         record.check()?;
-        if !record.key.verifies(&signed_bytes(self.json()), self.signature.as_bytes()) {
+        let verifier = Verifier::of(&record.key).map_err(|error| RecordError::Unreadable(error.to_string()))?;
+        if !verifier.verifies(&signed_bytes(self.json()), self.signature.as_bytes()) {
             return Err(RecordError::BadSignature { host: record.host });
         }
         Ok(VerifiedRecord { record, signed: self })

@@ -20,9 +20,13 @@ use crate::query::{HostQuery, PAGE_HOSTS, PAGE_HOSTS_MAX};
 use crate::reach::{Reach, Standing};
 use crate::record::{SignedRecord, VerifiedRecord};
 use crate::uptime::{Uptime, UptimeFractions};
+use alarms::Alarms;
+use labels::LabelIndex;
 
+mod alarms;
 mod changes;
 mod judgement;
+mod labels;
 
 pub use changes::{Change, What};
 pub use judgement::{Callback, Judgement, RECHECK, RECHECK_UNVERIFIED};
@@ -162,6 +166,11 @@ impl Entry {
         !self.is_gone && !self.contends && now < self.expires_at
     }
 
+    /// From when on it is not remembered any more, where it has not registered again.
+    fn forgotten_at(&self, memory: TimeSpan) -> Timestamp {
+        self.expires_at.plus(memory).plus(TimeSpan::from_micros(1))
+    }
+
     /// How much of the last hour, day and week it was there.
     pub fn uptime(&self, now: Timestamp) -> UptimeFractions {
         let mut counted = self.uptime;
@@ -206,6 +215,9 @@ pub struct Registry {
     /// Who registered a name last, where it has the name still. The host may have expired.
     names: HashMap<HostName, HostId>,
     texts: Texts,
+    labels: LabelIndex,
+    /// When hosts expire, or have expired for long enough to be forgotten; perhaps too early, never too late.
+    expiring: Alarms,
     judged: judgement::Judged,
     changes: Vec<Change>,
     /// Who was forgotten and may still be stored.
@@ -237,6 +249,8 @@ impl Registry {
             latest: Timestamp::from_micros(i64::MIN),
             names: HashMap::new(),
             texts: Texts::default(),
+            labels: LabelIndex::default(),
+            expiring: Alarms::default(),
             judged: judgement::Judged::default(),
             changes: Vec::new(),
             forgotten: Vec::new(),
@@ -282,6 +296,7 @@ impl Registry {
                 self.places.insert(host, place);
                 let addresses = self.entries[place].facts.addresses.clone();
                 self.claim_all(host, &[], &addresses);
+                self.labels.change(host, &[], &self.entries[place].facts.labels);
                 if !contends {
                     self.tell(What::Appeared, host, &name);
                 }
@@ -298,6 +313,7 @@ impl Registry {
                 let addresses = entry.facts.addresses.clone();
                 let is_elsewhere = old.addresses != entry.facts.addresses || entry.observed != observed;
                 entry.observed = observed;
+                self.labels.change(host, &old.labels, &self.entries[place].facts.labels);
                 if self.policy.verifies && (is_elsewhere || !was_live) {
                     self.judged.is_due(host, now);
                     self.claim_all(host, &old.addresses, &addresses);
@@ -317,6 +333,7 @@ impl Registry {
         if !contends {
             self.names.insert(name, host);
         }
+        self.watch(place);
         if self.policy.verifies && self.entries[place].reach.standing == Standing::Pending {
             self.judged.is_due(host, now);
         }
@@ -371,8 +388,23 @@ impl Registry {
         entry.count_until(now);
         (entry.last_seen, entry.expires_at, entry.is_gone, entry.was_live) = (now, now, true, false);
         let name = entry.facts.name.clone();
+        self.watch_host(host);
         self.tell(What::Left, *host, &name);
         true
+    }
+
+    /// Sees to it that the entry is looked at when it expires, or, where it has expired already, when it is forgotten.
+    fn watch(&mut self, place: usize) {
+        let entry = &self.entries[place];
+        let until = if entry.was_live { entry.expires_at } else { entry.forgotten_at(self.policy.memory) };
+        self.expiring.set(entry.facts.host, until);
+    }
+
+    /// The same for a host.
+    fn watch_host(&mut self, host: &HostId) {
+        if let Some(place) = self.places.get(host).copied() {
+            self.watch(place);
+        }
     }
 
     /// The time to use for a look; a time that a slightly later one overtook becomes that one. `None` where the clock was
@@ -396,6 +428,7 @@ impl Registry {
                 entry.last_seen = entry.last_seen.min(now);
                 entry.counted_until = entry.counted_until.min(now);
             }
+            (0..self.entries.len()).for_each(|place| self.watch(place));
             now
         });
         self.latest = settled;
@@ -407,15 +440,20 @@ impl Registry {
     pub fn tidy(&mut self, now: Timestamp) -> Vec<HostId> {
         let now = self.settle(now);
         let memory = self.policy.memory;
-        let mut expired = Vec::new();
-        for entry in self.entries.iter_mut().filter(|entry| entry.was_live && now >= entry.expires_at) {
-            entry.was_live = false;
-            expired.push((entry.facts.host, entry.facts.name.clone()));
+        while let Some(host) = self.expiring.next(now) {
+            let Some(entry) = self.get_mut(&host) else { continue };
+            if entry.was_live && now >= entry.expires_at {
+                entry.was_live = false;
+                let name = entry.facts.name.clone();
+                self.tell(What::Expired, host, &name);
+            }
+            let Some(entry) = self.get(&host) else { continue };
+            if !entry.is_live(now) && now >= entry.forgotten_at(memory) {
+                self.forget(&host);
+            } else {
+                self.watch_host(&host);
+            }
         }
-        expired.into_iter().for_each(|(host, name)| self.tell(What::Expired, host, &name));
-        let is_old = |entry: &&Entry| !entry.is_live(now) && now.since(entry.expires_at) > memory;
-        let old: Vec<HostId> = self.entries.iter().filter(is_old).map(|entry| entry.facts.host).collect();
-        old.iter().for_each(|host| self.forget(host));
         self.texts.tidy();
         self.judged.tidy(now);
         let mut forgotten = std::mem::take(&mut self.forgotten);
@@ -440,7 +478,9 @@ impl Registry {
     fn forget(&mut self, host: &HostId) {
         let Some(place) = self.places.remove(host) else { return };
         self.forgotten.push(*host);
+        self.expiring.remove(host);
         let entry = self.entries.swap_remove(place);
+        self.labels.change(*host, &entry.facts.labels, &[]);
         if let Some(moved) = self.entries.get(place) {
             self.places.insert(moved.facts.host, place);
         }
@@ -474,23 +514,30 @@ impl Registry {
     }
 
     /// A page of live hosts that match.
-    pub fn query(&self, now: Timestamp, query: &HostQuery) -> Page<'_> {
+    pub fn query<'a>(&'a self, now: Timestamp, query: &HostQuery) -> Page<'a> {
         let sort = &query.sort;
-        let mut matching: Vec<(crate::order::Place<'_>, &Entry)> = Vec::new();
+        let mut matching: Vec<(crate::order::Place<'a>, &'a Entry)> = Vec::new();
         let mut total = 0;
         let start = query.after.as_ref().map(Cursor::place);
-        for entry in self.entries.iter().filter(|entry| query.with_remembered || entry.is_live(now)) {
+        let mut look_at = |entry: &'a Entry| {
+            if !query.with_remembered && !entry.is_live(now) {
+                return;
+            }
             let uptime = UptimeAt { entry, now };
             let (facts, standing) = (&entry.facts, entry.reach.standing);
             let seen = Seen { facts, standing, uptime: &uptime, silence: now.since(entry.last_seen) };
             if !query.matches(&seen) {
-                continue;
+                return;
             }
             total += 1;
             let place = sort.place(&seen);
             if start.is_none_or(|start| sort.compare(&place, &start).is_gt()) {
                 matching.push((place, entry));
             }
+        };
+        match self.labels.candidates(&query.label_wishes()) {
+            Some(hosts) => hosts.filter_map(|host| self.get(host)).for_each(&mut look_at),
+            None => self.entries.iter().for_each(&mut look_at),
         }
         let size = query.size.unwrap_or(PAGE_HOSTS).clamp(1, PAGE_HOSTS_MAX);
         let following = matching.len();
@@ -527,8 +574,10 @@ impl Registry {
             let due = entry.reach.checked_at.map_or(entry.last_seen, |checked| checked.plus(RECHECK));
             self.judged.is_due(host, due);
         }
+        self.labels.change(host, &[], &entry.facts.labels);
         self.places.insert(host, self.entries.len());
         self.entries.push(entry);
+        self.watch(self.entries.len() - 1);
     }
 
     /// Facts of a record, with the texts of this registry.

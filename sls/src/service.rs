@@ -54,7 +54,7 @@ const CALL_BACK_LATER: TimeSpan = TimeSpan::from_seconds(1);
 /// The answer to a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registered {
-    /// Until when the host is live, by this service's clock.
+    /// Until when the host is live at least, by this service's clock, in whole seconds.
     pub expires_at: Timestamp,
     /// How long a registration lasts; a host registers again in a quarter of it.
     pub expiry: TimeSpan,
@@ -410,15 +410,19 @@ impl SlsService {
         }
         let is_new = state.registry.get(&host).is_none();
         let entry = state.registry.register(record, observed, now).map_err(refused_registration)?;
-        let registered = Registered { expires_at: entry.expires_at, expiry, standing: entry.reach.standing };
-        match &self.store {
-            Some(store) if is_new => store.write(entry, now).map_err(broken)?,
-            Some(_) => {
-                state.unstored.insert(host);
-            }
-            None => {}
+        // In whole seconds, so that all who register in one second are told the same, and one signature does for all.
+        let expires_at = Timestamp::from_seconds(entry.expires_at.seconds());
+        let registered = Registered { expires_at, expiry, standing: entry.reach.standing };
+        let newcomer = (is_new && self.store.is_some()).then(|| entry.clone());
+        if !is_new && self.store.is_some() {
+            state.unstored.insert(host);
         }
         state.tell(now);
+        drop(state);
+        // Nobody else waits for the database, which takes as long for a record as all the rest.
+        if let (Some(store), Some(newcomer)) = (&self.store, newcomer) {
+            store.write(&newcomer, now).map_err(broken)?;
+        }
         Ok(registered)
     }
 
@@ -432,6 +436,8 @@ impl SlsService {
         let was_live = state.registry.withdraw(&host, now);
         if let (Some(store), Some(entry)) = (&self.store, state.registry.get(&host)) {
             store.write(entry, now).map_err(broken)?;
+            // Its first record may just be being written, as if it had stayed: then this is written again.
+            state.unstored.insert(host);
         }
         state.tell(now);
         Ok(Withdrawn { was_live })
@@ -552,7 +558,9 @@ impl State {
         let now = self.registry.settle(now);
         self.tidied_at = now;
         let forgotten = self.registry.tidy(now);
-        self.unstored.retain(|host| !forgotten.contains(host));
+        for host in &forgotten {
+            self.unstored.remove(host);
+        }
         self.tell(now);
         forgotten
     }
@@ -573,7 +581,7 @@ impl Service for SlsService {
         if request.method() == Method::GET {
             return Begun::Waits(request);
         }
-        Begun::Answering(Box::pin(async move { self.handle(request) }))
+        Begun::Answered(self.handle(request))
     }
 }
 

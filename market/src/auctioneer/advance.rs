@@ -107,8 +107,15 @@ impl Auctioneer {
         self.settle_unmeasured(&measure);
         self.run(now, &measure, effects);
         self.ticked_at = now;
-        for (id, used) in usage {
-            if let Some(account) = self.accounts.get_mut(id) {
+        let (mut listed, mut next) = (usage.iter(), None);
+        for (id, account) in self.accounts.iter_mut() {
+            // Both are in the order of ids.
+            while next.is_none_or(|(listed, _)| listed < id)
+                && let Some(following) = listed.next()
+            {
+                next = Some(following);
+            }
+            if let Some((_, used)) = next.filter(|(listed, _)| *listed == id) {
                 let in_use = [(ResourceKind::Memory, used.memory), (ResourceKind::Disk, used.disk)];
                 account.in_use = in_use.into_iter().filter(|(_, quantity)| *quantity > Quantity::ZERO).collect();
             }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
-use std::panic::{self, AssertUnwindSafe};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -189,12 +189,23 @@ impl Shared {
             drop(place);
             response
         };
-        let answered = match self.published.begin(request) {
-            Begun::Answering(answering) => {
+        let failed = || {
+            refusal(
+                &Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "call.failed", "The service failed")
+                    .detail("whether the call was carried out is not known")
+                    .help("repeat it with the same id: what was done is not done twice"),
+            )
+        };
+        // A service that panics must not take the other requests of the connection with it.
+        let begun = catch_unwind(AssertUnwindSafe(|| self.published.begin(request)));
+        let answered = match begun {
+            Err(_) => return ended(failed()),
+            Ok(Begun::Answered(response)) => return ended(response),
+            Ok(Begun::Answering(answering)) => {
                 let working = Working::of(async move { ended(answering.await) });
                 tokio::time::timeout(timeout, working).await
             }
-            Begun::Waits(request) => {
+            Ok(Begun::Waits(request)) => {
                 let work = move || ended(self.published.answer(request, &self.metrics));
                 let working = tokio::task::spawn_blocking(work);
                 tokio::time::timeout(timeout, async { working.await.map_err(|_| Failed) }).await
@@ -202,11 +213,7 @@ impl Shared {
         };
         match answered {
             Ok(Ok(response)) => response,
-            Ok(Err(_)) => refusal(
-                &Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "call.failed", "The service failed")
-                    .detail("whether the call was carried out is not known")
-                    .help("repeat it with the same id: what was done is not done twice"),
-            ),
+            Ok(Err(_)) => failed(),
             Err(_) => refusal(
                 &Problem::new(StatusCode::SERVICE_UNAVAILABLE, "call.slow", "The service is slow")
                     .detail(format_args!(
@@ -239,7 +246,7 @@ impl Future for Working {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(answering) = &mut self.0 else { return Poll::Ready(Err(Failed)) };
         // A panic ends the request, as it would end a task of its own, and not the connection.
-        let polled = panic::catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(context)));
+        let polled = catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(context)));
         if !matches!(polled, Ok(Poll::Pending)) {
             self.0 = None;
         }

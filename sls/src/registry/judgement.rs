@@ -1,11 +1,12 @@
 //! Who has to be called back, and what follows from what was found there.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use tycoon_market::{HostId, PublicKey, TimeSpan, Timestamp};
 
+use super::alarms::Alarms;
 use super::{Registry, What};
 use crate::reach::{Connection, Reach, Standing};
 
@@ -52,8 +53,7 @@ pub enum Judgement {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Judged {
-    due: BTreeSet<(Timestamp, HostId)>,
-    due_of: HashMap<HostId, Timestamp>,
+    due: Alarms,
     rejected: HashMap<HostId, (Timestamp, String)>,
     /// Who says or was found to be at an address.
     claims: HashMap<Box<str>, Vec<HostId>>,
@@ -67,23 +67,7 @@ fn plain(address: &str) -> Box<str> {
 impl Judged {
     /// The host is to be called back at `time`, or sooner where that is planned already.
     pub(super) fn is_due(&mut self, host: HostId, time: Timestamp) {
-        match self.due_of.get(&host) {
-            Some(planned) if *planned <= time => return,
-            Some(planned) => drop(self.due.remove(&(*planned, host))),
-            None => {}
-        }
-        self.due_of.insert(host, time);
-        self.due.insert((time, host));
-    }
-
-    fn next_due(&mut self, now: Timestamp) -> Option<HostId> {
-        let (time, host) = *self.due.first()?;
-        if time > now {
-            return None;
-        }
-        self.due.pop_first();
-        self.due_of.remove(&host);
-        Some(host)
+        self.due.set(host, time);
     }
 
     /// Why and for how long a host is refused.
@@ -127,7 +111,7 @@ impl Registry {
     pub fn callbacks_due(&mut self, now: Timestamp, most: usize) -> Vec<Callback> {
         let mut callbacks = Vec::new();
         while callbacks.len() < most
-            && let Some(host) = self.judged.next_due(now)
+            && let Some(host) = self.judged.due.next(now)
         {
             let Some(entry) = self.get(&host) else { continue };
             if entry.is_gone || now >= entry.expires_at {
@@ -206,6 +190,7 @@ impl Registry {
         if contends {
             entry.count_until(now);
             (entry.contends, entry.was_live) = (false, true);
+            self.watch_host(&host);
             self.tell(What::Appeared, host, &name);
         }
         if old.standing != standing {
@@ -238,6 +223,7 @@ impl Registry {
         entry.count_until(now);
         (entry.is_gone, entry.was_live, entry.expires_at) = (true, false, now);
         let name = entry.facts.name.clone();
+        self.watch_host(&host);
         self.release(&host, &name);
         self.tell(What::Superseded, host, &name);
     }
@@ -250,6 +236,7 @@ impl Registry {
         let was_verified = entry.reach.standing == Standing::Verified;
         (entry.is_gone, entry.was_live, entry.expires_at) = (true, false, now);
         entry.reach = Reach { standing: Standing::Pending, ..Reach::default() };
+        self.watch_host(&host);
         if was_live {
             self.tell(What::Rejected, host, &name);
         }
@@ -273,8 +260,6 @@ impl Registry {
         let host = entry.facts.host;
         entry.facts.addresses.iter().for_each(|address| self.judged.release(address, &host));
         entry.reach.addresses.iter().for_each(|address| self.judged.release(address, &host));
-        if let Some(planned) = self.judged.due_of.remove(&host) {
-            self.judged.due.remove(&(planned, host));
-        }
+        self.judged.due.remove(&host);
     }
 }

@@ -258,3 +258,82 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn hosts_are_found_by_labels_as_by_looking_at_each() {
+    let mut registry = Registry::new(Policy { memory: TimeSpan::from_seconds(300), ..patient() });
+    let labelled = |number: u8, sequence: u64, rack: &str, row: Option<&str>| {
+        let mut said = record(number, 0);
+        said.sequence = sequence;
+        said.labels = BTreeMap::from([("rack".to_owned(), rack.to_owned())]);
+        said.labels.extend(row.map(|row| ("row".to_owned(), row.to_owned())));
+        sign(&said, number).verify().unwrap()
+    };
+    let find = |registry: &Registry, filter: &str, second| {
+        let query = HostQuery { filter: Some(filter.parse().unwrap()), ..HostQuery::default() };
+        let page = registry.query(at(second), &query);
+        assert_eq!(page.total, page.hosts.len());
+        ids(&page.hosts)
+    };
+    // What stands behind two `not`s is not looked up.
+    let compare = |registry: &Registry, second| {
+        for filter in [
+            "label.rack = 1",
+            "label.rack in (1, 2, 2)",
+            "label.rack in (1, 3) and label.row = a",
+            "label.row = a and cpu.capacity = 8 and label.rack != 2",
+            "label.rack = 7",
+            "label.rack = 1 and label.rack = 2",
+            "label.rack = 1*",
+            "label.rack = 1 or label.row = a",
+        ] {
+            let looked_at = find(registry, &format!("not (not ({filter}))"), second);
+            assert_eq!(find(registry, filter, second), looked_at, "{filter} after {second} s");
+        }
+        let labels = vec![("rack".to_owned(), "1".to_owned())];
+        let query = HostQuery { labels, ..HostQuery::default() };
+        assert_eq!(ids(&registry.query(at(second), &query).hosts), find(registry, "label.rack = 1", second));
+    };
+    for number in 1..=12 {
+        let (rack, row) = ((number % 4).to_string(), (number % 3 == 0).then_some("a"));
+        registry.register(labelled(number, 1, &rack, row), None, at(0)).unwrap();
+    }
+    compare(&registry, 0);
+    assert_eq!(find(&registry, "label.rack in (1, 2)", 0).len(), 6);
+    // Two move, one loses a label, and one leaves.
+    registry.register(labelled(1, 2, "2", None), None, at(60)).unwrap();
+    registry.register(labelled(2, 2, "1", Some("a")), None, at(60)).unwrap();
+    registry.register(labelled(3, 2, "3", None), None, at(60)).unwrap();
+    registry.withdraw(&id(5), at(60));
+    compare(&registry, 60);
+    assert_eq!(find(&registry, "label.rack = 1", 60), {
+        let mut left = vec![id(2), id(9)];
+        left.sort();
+        left
+    });
+    // All but the three have expired, then are forgotten, and one of these comes back.
+    compare(&registry, 130);
+    assert_eq!(registry.tidy(at(425)).len(), 9);
+    compare(&registry, 130);
+    registry.register(labelled(4, 9, "1", None), None, at(430)).unwrap();
+    compare(&registry, 430);
+    assert_eq!(find(&registry, "label.rack = 1", 430), [id(4)]);
+}
+
+#[test]
+fn who_left_is_forgotten_after_the_memory_and_not_before() {
+    let memory = TimeSpan::from_seconds(30);
+    let mut registry = Registry::new(Policy { memory, ..patient() });
+    registry.register(named(1, 1, 1), None, at(0)).unwrap();
+    registry.register(named(2, 2, 1), None, at(0)).unwrap();
+    // It leaves long before it would have expired.
+    assert!(registry.withdraw(&id(1), at(10)));
+    assert_eq!(registry.tidy(at(40)), []);
+    assert_eq!(registry.tidy(at(41)), [id(1)]);
+    // A clock that was put back: what is live expires by the new time, and is forgotten by it.
+    registry.settle(at(-500));
+    assert_eq!(registry.live(at(-400)).count(), 1);
+    assert_eq!(registry.tidy(at(-380 + 30)), []);
+    assert_eq!(registry.live(at(-350)).count(), 0);
+    assert_eq!(registry.tidy(at(-380 + 31)), [id(2)]);
+}

@@ -16,8 +16,9 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::service::settings::Settings;
 
-/// What of a host's database is kept in memory. Its market is there anyway; the database is read at the start only.
-pub const DATABASE_CACHE_BYTES: u64 = 4 << 20;
+/// What of a host's database is kept in memory, counted as it is on disk; in memory it takes three times that. The market
+/// is there anyway; the database is read at the start only.
+pub const DATABASE_CACHE_BYTES: u64 = 1 << 20;
 /// The memory of a simulated control domain, in bytes.
 const CONTROL_MEMORY_BYTES: u64 = 1 << 30;
 

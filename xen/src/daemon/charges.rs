@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tycoon_market::auctioneer::{ChargeLine, add_line};
 use tycoon_market::{Credits, HostAccountId, TimeSpan};
 
-use super::packed_charges::PackedCharges;
+use super::packed_charges::{PackedCharges, written};
 use super::state::State;
 use crate::market::{ChargesReport, IntervalCharges};
 
@@ -124,10 +124,11 @@ impl ChargeBook {
         self.intervals.iter().map(|(number, interval)| (*number, interval.version)).collect()
     }
 
-    /// The intervals that have changed since they were `known`; none where one is gone.
-    pub(super) fn changes_since(&self, known: &Versions) -> Vec<(u64, Option<Arc<Charges>>)> {
+    /// The intervals that have changed since they were `known`, as they are written; none where one is gone. They are
+    /// unpacked one at a time: all together are many.
+    pub(super) fn changes_since(&self, known: &Versions) -> Vec<(u64, Option<Vec<u8>>)> {
         let changed = self.intervals.iter().filter(|(number, interval)| known.get(number) != Some(&interval.version));
-        let changed = changed.map(|(number, interval)| (*number, Some(interval.charges.all())));
+        let changed = changed.map(|(number, interval)| (*number, Some(written(&interval.charges.all()))));
         let gone = known.keys().filter(|number| !self.intervals.contains_key(*number)).map(|number| (*number, None));
         changed.chain(gone).collect()
     }

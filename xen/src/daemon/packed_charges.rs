@@ -5,10 +5,12 @@
 //! third of the space.
 
 use tycoon_market::auctioneer::{ChargeFor, ChargeLine};
-use tycoon_market::{Credits, HostAccountId, Quantity, Rate, ResourceKind, TimeSpan, Timestamp};
+use tycoon_market::{AccountId, Credits, HostAccountId, Quantity, Rate, ResourceKind, TimeSpan, Timestamp};
 
 use super::charges::Charges;
 
+/// What the charges of an interval begin with on disk. Earlier programs wrote JSON, which begins with a bracket.
+const FORM: u8 = 1;
 const KINDS: usize = ResourceKind::ALL.len();
 /// Marks a line that is a mean.
 const AVERAGE: u8 = 0x80;
@@ -50,6 +52,59 @@ impl PackedCharges {
         // What was packed here can be read, to its end.
         std::iter::from_fn(|| take_line(&mut rest)).collect()
     }
+}
+
+/// The charges of an interval as they are kept on disk: the lines as they are packed in memory, account by account.
+pub(super) fn written(charges: &Charges) -> Vec<u8> {
+    let (mut out, mut lines) = (vec![FORM], Vec::new());
+    for (id, its) in charges {
+        lines.clear();
+        its.iter().for_each(|line| put_line(&mut lines, line));
+        let pool = id.pool.as_str();
+        out.extend_from_slice(id.account.as_bytes());
+        for part in [pool.as_bytes(), &lines] {
+            put_number(&mut out, part.len() as u64);
+            out.extend_from_slice(part);
+        }
+    }
+    out
+}
+
+/// The charges of an interval that were written like this, or as JSON.
+///
+/// # Errors
+/// What is neither.
+pub(super) fn read(bytes: &[u8]) -> Result<Charges, serde_json::Error> {
+    match bytes.split_first() {
+        Some((&FORM, mut rest)) => {
+            let mut charges = Charges::new();
+            while !rest.is_empty() {
+                let (id, lines) = take_account(&mut rest)
+                    .ok_or_else(|| serde::de::Error::custom("the charges of an interval end too early"))?;
+                charges.insert(id, lines);
+            }
+            Ok(charges)
+        }
+        _ => serde_json::from_slice(bytes),
+    }
+}
+
+fn take_account(from: &mut &[u8]) -> Option<(HostAccountId, Vec<ChargeLine>)> {
+    let (account, rest) = from.split_first_chunk()?;
+    *from = rest;
+    let pool = std::str::from_utf8(take_part(from)?).ok()?.parse().ok()?;
+    let (mut part, mut lines) = (take_part(from)?, Vec::new());
+    while !part.is_empty() {
+        lines.push(take_line(&mut part)?);
+    }
+    Some((HostAccountId::new(AccountId::from_bytes(*account), pool), lines))
+}
+
+fn take_part<'a>(from: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(take_number(from)?).ok()?;
+    let (part, rest) = from.split_at_checked(length)?;
+    *from = rest;
+    Some(part)
 }
 
 fn put_line(out: &mut Vec<u8>, line: &ChargeLine) {
@@ -153,6 +208,10 @@ mod tests {
             .map(|(place, number)| (id(place), items.iter().map(|item| line(*item, *number)).collect()))
             .collect();
         charges.insert(id(77), Vec::new());
+        assert_eq!(read(&written(&charges)).unwrap(), charges);
+        assert_eq!(read(&serde_json::to_vec(&charges).unwrap()).unwrap(), charges, "as earlier programs wrote it");
+        let whole = written(&charges);
+        assert!(read(&whole[..whole.len() - 1]).is_err() && read(b"").is_err());
         let packed = PackedCharges::of(&charges).unwrap();
         assert_eq!(packed.unpacked(), charges);
         assert_eq!(packed.get(&id(3)), charges.get(&id(3)).cloned());

@@ -65,6 +65,9 @@ pub(super) struct State {
     /// What has happened and is not on disk yet.
     #[serde(skip)]
     pub(super) news: Vec<HostEvent>,
+    /// The accounts and keys that were looked through last for what can be forgotten. Not kept.
+    #[serde(skip)]
+    pub(super) looked_through: LookedThrough,
     /// The CPU of each account when it was told last. Not kept.
     #[serde(skip)]
     pub(super) told_shares: Shared<BTreeMap<HostAccountId, u64>>,
@@ -98,6 +101,25 @@ pub(super) struct ClosedNotes {
     pub(super) is_removed: bool,
 }
 
+/// The accounts and keys that were looked through last. Two states are the same where they know the same.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LookedThrough {
+    accounts: Shared<BTreeMap<HostAccountId, AccountNotes>>,
+    keys: Shared<KeyBook>,
+}
+
+impl PartialEq for LookedThrough {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl LookedThrough {
+    fn is_of(&self, accounts: &Shared<BTreeMap<HostAccountId, AccountNotes>>, keys: &Shared<KeyBook>) -> bool {
+        self.accounts.is_same(accounts) && self.keys.is_same(keys)
+    }
+}
+
 impl State {
     pub(super) fn new(auctioneer: Auctioneer, now: Timestamp) -> Self {
         Self {
@@ -116,6 +138,7 @@ impl State {
             last_event: 0,
             charges: ChargeBook::default(),
             news: Vec::new(),
+            looked_through: LookedThrough::default(),
             told_shares: Shared::default(),
         }
     }
@@ -164,6 +187,10 @@ impl State {
     /// are removed and their money is settled; and the keys of accounts that have nothing here. True where there was
     /// anything.
     pub(super) fn forget(&mut self, now: Timestamp) -> bool {
+        // Nearly always nobody has come or gone since the last tick: then there is nothing that was not there then.
+        if self.closed.is_empty() && self.looked_through.is_of(&self.accounts, &self.keys) {
+            return false;
+        }
         let known = self.closed.len();
         let mut done: Vec<(Timestamp, HostAccountId)> = self
             .closed
@@ -186,6 +213,7 @@ impl State {
         if has_forgotten_keys {
             self.keys.retain(&here);
         }
+        self.looked_through = LookedThrough { accounts: self.accounts.clone(), keys: self.keys.clone() };
         has_forgotten_keys || self.closed.len() != known
     }
 }

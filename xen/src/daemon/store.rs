@@ -12,7 +12,7 @@
 //! log/…                     what came in since, by number
 //! ```
 //!
-//! Until version 2 all but the charges was one value.
+//! Until version 2 all but the charges was one value. Charges are written as `packed_charges` says, and were JSON before.
 //!
 //! A tick changes every account, and a bid the shares of everybody: with a thousand accounts nearly every record. So that
 //! they cost little, only what came in is written to the log (see `log`), and what follows from it with the next change
@@ -33,7 +33,7 @@ use super::keys::{AccountKeys, KeyBook};
 use super::log::Entry;
 use super::state::{AccountNotes, ClosedNotes, State, VERSION};
 use super::statements::StatementNotes;
-use super::{DaemonError, alone};
+use super::{DaemonError, alone, packed_charges};
 use crate::events::{EVENTS_KEPT, HostEvent};
 use crate::policy::OwnerPolicy;
 
@@ -225,7 +225,8 @@ impl Store {
         for entry in self.tree.scan_prefix(CHARGES) {
             let (key, value) = entry.map_err(|source| self.failed("read", source))?;
             if let Some(number) = number_in(&key, CHARGES) {
-                charges.insert(number, self.parsed(&value)?);
+                let read = packed_charges::read(&value).map_err(|source| self.damaged(source))?;
+                charges.insert(number, read);
             }
         }
         state.charges = ChargeBook::of(charges);
@@ -375,7 +376,7 @@ impl Store {
         for (number, charges) in state.charges.changes_since(&on_disk.charges) {
             let key = [CHARGES, &number.to_be_bytes()].concat();
             match charges {
-                Some(charges) => writing.put(key, &*charges)?,
+                Some(charges) => writing.batch.insert(key, charges),
                 None => writing.batch.remove(key),
             }
         }
