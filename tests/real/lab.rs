@@ -40,7 +40,9 @@ impl Lab {
         lab.lab(&["up", &count.to_string(), "--profile", profile]).ok();
         lab.write_ssh_config();
         let hosts: Vec<String> = (1..=count)
-            .map(|number| format!("    xen-host lab-h{number} {{ ssh \"root@lab-h{number}\"; }}\n"))
+            .map(|number| {
+                format!("    xen-host lab-h{number} {{ ssh \"root@lab-h{number}\"; port 2200 last=2299; }}\n")
+            })
             .collect();
         lab.write("hosts.kdl", &format!("site lab {{\n    ssh-config \"ssh_config\"\n{}}}\n", hosts.concat()));
         lab.write("hello.kdl", include_str!("../../examples/hello.kdl"));

@@ -116,7 +116,26 @@ fn an_interface_keeps_to_its_addresses_and_its_bandwidth(lab: &Lab) {
     let came = lab.inside("mask/one", &format!("wget -q -O - http://{host}:9999/half | wc -c")).ok();
     assert_eq!(came.stdout.trim(), "524288");
     assert!(begin.elapsed() >= least, "in within {:?}", begin.elapsed());
+    a_port_of_the_host_leads_to_a_domain(lab, pool, host);
     lab.tycoon(&["down", "mask"]).ok();
+}
+
+/// A port of the host leads to the domain, which runs: from the host, and from the domain itself. A host that passes nothing on
+/// says so, and what is there stays as it is.
+fn a_port_of_the_host_leads_to_a_domain(lab: &Lab, pool: &str, host: &str) {
+    lab.write("mask.kdl", &pool.replace("bandwidth=\"1Mbit/s\"", "{ forward 2222 to=22; }"));
+    lab.on(1, "sysctl -w net.ipv4.ip_forward=0");
+    let refused = lab.tycoon(&["up", "mask.kdl"]).says(&["passes no packets on", "net.ipv4.ip_forward=1"]);
+    assert!(matches!(refused.code, Some(1 | 4)), "{refused}");
+    lab.on(1, "sysctl -w net.ipv4.ip_forward=1");
+    lab.tycoon(&["up", "mask.kdl"]).ok();
+    // The first that the SSH server inside says.
+    let greeting = format!("(sleep 3; echo) | timeout 10 nc {host} 2222 | head -n 1");
+    assert!(lab.on(1, &format!("busybox sh -c '{greeting}'")).starts_with("SSH-"), "from the host");
+    lab.inside("mask/one", &greeting).ok().says(&["SSH-"]);
+    lab.write("mask.kdl", pool);
+    lab.tycoon(&["up", "mask.kdl"]).ok();
+    lab.inside("mask/one", &format!("timeout 5 nc {host} 2222 </dev/null")).ended(1);
 }
 
 /// A name that a foreign domain has is not taken from it, and nothing half-made stays.
