@@ -86,7 +86,7 @@ fn every_described_call_is_answered_and_no_other() {
     let site = Site::new(Registration::Open);
     let description = openapi();
     let calls = calls(&description);
-    assert_eq!(calls.len(), 22);
+    assert_eq!(calls.len(), 23);
     for (method, path, call) in &calls {
         let body =
             call.get("requestBody").map(|body| example(&description, &body["content"]["application/json"]["schema"]));

@@ -71,7 +71,7 @@ fn machines_stand_on_named_hosts_with_files_and_logical_volumes(lab: &Lab) {
         .map(|at| format!("    xen-host lab-h{at} {{ address \"node{at}.example.org\"; ssh \"root@lab-h{at}\"; }}\n"));
     let hosts: String = hosts.collect();
     lab.write("hosts.kdl", &format!("site lab {{\n    ssh-config \"ssh_config\"\n{hosts}}}\n"));
-    let exports = "cd /var/lib/tycoon/std-tiny && mkdir -p /data/xen && m=/etc/tycoon/machine.kdl && cp $m /root/machine.kdl && \
+    let exports = "cd /var/lib/tycoon/std-tiny && mkdir -p /data/xen && m=/etc/tycoon/machine.kdl && \
                    sed -i '$ d' $m && printf '%s\\n' 'store vg1 group=vg1' 'store data-xen directory=\"/data/xen\"' \
                    \"image slc3 disk=\\\"$PWD/disk.raw\\\"\" \"kernel boot-vmlinuz \\\"$PWD/kernel\\\"\" \
                    \"ramdisk boot-initrd.img \\\"$PWD/ramdisk\\\"\" '}' >>$m && cat $m";
