@@ -53,6 +53,29 @@ fn a_running_domain_cannot_grow_beyond_what_it_was_started_with() {
 }
 
 #[test]
+fn what_can_be_given_more_grows_while_it_runs_and_starts_with_its_own_again() {
+    let scene = Scene::new();
+    let mut spec = spec("web.0");
+    spec.rules.memory_max_bytes = Some(256 * MIB);
+    let name = scene.define(&spec);
+    let status = || scene.host.domain(&name, NOW).unwrap().unwrap();
+    scene.host.start(&name, NOW).unwrap();
+    assert_eq!((status().memory_bytes, status().memory_max_bytes), (128 * MIB, Some(256 * MIB)));
+    scene.host.set_memory(&name, 192 * MIB, NOW).unwrap();
+    assert_eq!(status().memory_bytes, 192 * MIB);
+    // Another definition leaves it what it has, as far as that is described.
+    spec.hostname = "other".into();
+    scene.host.define(&spec, &ownership(&spec), NOW).unwrap();
+    assert_eq!(status().memory_bytes, 192 * MIB);
+    spec.rules.memory_max_bytes = Some(160 * MIB);
+    scene.host.define(&spec, &ownership(&spec), NOW).unwrap();
+    assert_eq!(status().memory_bytes, 160 * MIB);
+    scene.host.stop(&name, 0, NOW).unwrap();
+    scene.host.start(&name, NOW).unwrap();
+    assert_eq!((status().memory_bytes, status().memory_max_bytes), (128 * MIB, Some(160 * MIB)));
+}
+
+#[test]
 fn weight_and_cap_last_over_definitions_and_starts() {
     let scene = Scene::new();
     let mut spec = spec("web.0");
