@@ -40,6 +40,10 @@ pub fn render(status: &PoolStatus, now: Timestamp, style: Style) -> String {
             style.yellow("note")
         );
     }
+    for domain in status.domains.iter().filter(|domain| !domain.forwards.is_empty()) {
+        let ways = domain.forwards.iter().map(|way| format!("{}:{} to port {}", domain.host, way.port, way.to));
+        let _ = writeln!(text, "`{}` is reached by {}.", domain.path, ways.collect::<Vec<_>>().join(", "));
+    }
     for domain in &status.domains {
         text.push_str(&restarts(domain, style));
     }
@@ -232,6 +236,7 @@ pub fn to_json(status: &PoolStatus) -> Value {
             "address": domain.address,
             "vcpus": domain.vcpus,
             "memory_bytes": domain.memory_bytes,
+            "forwards": domain.forwards,
             "cpu_share": domain.cpu_share.map(|share| share.cpus()),
             "credits_per_hour_max": domain.rate.map(|rate| rate.credits_per_hour()),
             "restarts": domain.restarts.map(|restarts| json!({

@@ -135,6 +135,7 @@ fn lost_view(id: HostId) -> Option<HostView> {
         account: None,
         unredeemed: Vec::new(),
         has_escrow: true,
+        fastest: None,
         is_unsettled: false,
     })
 }
@@ -192,6 +193,7 @@ fn view(host: &SiteHost, pool: &PoolName, escrows: &[BankEscrow], excluded: Opti
         account: None,
         unredeemed: Vec::new(),
         has_escrow: escrows.iter().any(|escrow| escrow.host == host.id && escrow.is_open),
+        fastest: None,
         is_unsettled: false,
     };
     match told {
@@ -200,6 +202,11 @@ fn view(host: &SiteHost, pool: &PoolName, escrows: &[BankEscrow], excluded: Opti
             let waiting = unredeemed(escrows, &host.id, told.account.as_ref(), &told.offers);
             view.unredeemed = waiting.map(|escrow| Unredeemed { escrow: escrow.id, amount: escrow.amount }).collect();
             view.is_unsettled = !told.offers.unsettled.is_empty();
+            let redeemed = |escrow: &&BankEscrow| {
+                let mut credited = told.account.iter().flat_map(|account| &account.escrows);
+                escrow.is_open && !escrow.left().is_zero() && credited.any(|own| own.escrow == escrow.id)
+            };
+            view.fastest = escrows.iter().filter(redeemed).map(|escrow| escrow.highest_rate).min();
             view.is_inspected = true;
             view.closed = told.offers.is_draining.then(|| "is being drained by its owner".to_owned());
             view.images = told.offers.images;
@@ -269,7 +276,7 @@ fn minima(bid: &Bid) -> impl Iterator<Item = (ResourceKind, Quantity)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tycoon_market::{Credits, Timestamp};
+    use tycoon_market::{Credits, Rate, Timestamp};
 
     fn escrow(number: u8, host: HostId) -> BankEscrow {
         BankEscrow {
@@ -281,6 +288,7 @@ mod tests {
             drawn: Credits::ZERO,
             released: Credits::ZERO,
             is_open: true,
+            highest_rate: Rate::ZERO,
         }
     }
 

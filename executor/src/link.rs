@@ -9,7 +9,7 @@ use thiserror::Error;
 use tycoon_bank::api::RefusedClaim;
 use tycoon_market::ids::EscrowId;
 use tycoon_market::receipt::Receipt;
-use tycoon_market::{AccountId, Credits, HostId, HostName, PoolName, PublicKey, Timestamp};
+use tycoon_market::{AccountId, Credits, HostId, HostName, PoolName, PublicKey, Rate, Timestamp};
 use tycoon_planner::plan::PlannedEscrow;
 use tycoon_rpc::CallError;
 pub use tycoon_rpc::Clock;
@@ -134,6 +134,8 @@ pub struct BankEscrow {
     pub released: Credits,
     /// True while the host may still draw.
     pub is_open: bool,
+    /// The fastest that the host may draw.
+    pub highest_rate: Rate,
 }
 
 /// The bank, for one account.

@@ -10,7 +10,7 @@ use tycoon_market::{Credits, HostId, HostName, PoolName, Quantity, Rate, Resourc
 use tycoon_planner::world::History;
 use tycoon_xen::market::AccountReport;
 use tycoon_xen::restart::RestartReport;
-use tycoon_xen::spec::DomainPath;
+use tycoon_xen::spec::{DomainPath, PortForward};
 use tycoon_xen::status::{DomainState, DomainStatus};
 
 use crate::error::ExecutorError;
@@ -102,6 +102,8 @@ pub struct DomainRow {
     pub vcpus: u32,
     /// Its memory in bytes.
     pub memory_bytes: u64,
+    /// The TCP ports of its host that lead to it.
+    pub forwards: Vec<PortForward>,
     /// The CPU it has a right to while everybody is busy, in micro-CPUs.
     pub cpu_share: Option<Quantity>,
     /// Its part of what its host account pays at most.
@@ -297,6 +299,7 @@ fn add_host(status: &mut PoolStatus, host: &SiteHost, account: Option<&AccountRe
             address: domain.address,
             vcpus: domain.vcpus,
             memory_bytes: domain.memory_bytes,
+            forwards: domain.spec.iter().flat_map(|spec| &spec.nics).flat_map(|nic| nic.forwards.clone()).collect(),
             cpu_share: cpu.map(|cpu| Quantity::new((cpu.amount() as f64 * part).round() as u64)),
             rate: account
                 .map(|account| Rate::from_picos_per_second(account.rate.picos_per_second() / count.max(1) as u64)),

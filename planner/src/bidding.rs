@@ -179,16 +179,26 @@ pub fn cost_rate(offers: &BTreeMap<ResourceKind, Offer>, need: &Need, aim: Aim) 
     let cpu_offer = offers.get(&ResourceKind::Cpu)?;
     let cpu = match aim {
         Aim::Least => rate_for(ResourceKind::Cpu, cpu_offer, Quantity::new(least_cpu(need)))?,
-        Aim::Full => {
-            let share = need.vcpus as f64 * 1e6 / cpu_offer.capacity.amount().max(1) as f64;
-            let can_be_bought = share.min(LARGEST_SHARE);
-            let price = price_of_all(ResourceKind::Cpu, cpu_offer).max(LEAST_RATE);
-            let last_price = price / (1.0 - LARGEST_SHARE).powi(2);
-            let beyond = last_price * LARGEST_SHARE / 3.0 * ((share.max(LARGEST_SHARE) / LARGEST_SHARE).powi(3) - 1.0);
-            can_be_bought * price / (1.0 - can_be_bought) + beyond
-        }
+        Aim::Full => rising_cost(ResourceKind::Cpu, cpu_offer, need.vcpus as f64 * 1e6),
     };
-    Some(cpu + reservation_rates(offers, need)?.values().sum::<f64>())
+    let mut reserved = reservation_rates(offers, need)?;
+    if let (Aim::Full, Some(memory)) = (aim, offers.get(&ResourceKind::Memory))
+        && need.elastic_bytes > 0
+    {
+        let all = rising_cost(ResourceKind::Memory, memory, need.memory_most().amount() as f64);
+        reserved.entry(ResourceKind::Memory).and_modify(|least| *least = least.max(all));
+    }
+    Some(cpu + reserved.values().sum::<f64>())
+}
+
+/// The rate that brings `amount` of a resource, and beyond what can be bought one that rises on, in pico-credits per second.
+fn rising_cost(kind: ResourceKind, offer: &Offer, amount: f64) -> f64 {
+    let share = amount / offer.capacity.amount().max(1) as f64;
+    let can_be_bought = share.min(LARGEST_SHARE);
+    let price = price_of_all(kind, offer).max(LEAST_RATE);
+    let last_price = price / (1.0 - LARGEST_SHARE).powi(2);
+    let beyond = last_price * LARGEST_SHARE / 3.0 * ((share.max(LARGEST_SHARE) / LARGEST_SHARE).powi(3) - 1.0);
+    can_be_bought * price / (1.0 - can_be_bought) + beyond
 }
 
 /// True where the need could use more CPU than one pool can buy on the host.
@@ -279,7 +289,9 @@ pub fn bid(hosts: &[(&BTreeMap<ResourceKind, Offer>, Need)], budget: f64) -> Res
             continue;
         };
         let most = need.memory_most();
-        problem.push(part_of(ResourceKind::Memory, memory, memory_in_micro_cpus(memory, cpu), most.amount() as f64));
+        // With a little more than is of use, so that rounded rates do not buy a little less.
+        let a_little_more = most.amount() as f64 * (1.0 + 1e-4);
+        problem.push(part_of(ResourceKind::Memory, memory, memory_in_micro_cpus(memory, cpu), a_little_more));
         elastic.push(Elastic { host, least: Quantity::from_bytes(need.memory_bytes), most });
     }
     let short = TooLittle { needed: reserved + minima * ROUNDING_MARGIN };

@@ -1,5 +1,6 @@
 //! What each domain of a pool should be, as the hosts understand it.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use tycoon_lang::pool;
@@ -28,6 +29,14 @@ pub fn spec_of(domain: &pool::Domain, addresses: &Addresses<'_>, keys: &[PublicK
     let path = domain.path.parse().map_err(|error| {
         unsound(format!("{error}"), "give the component or its rows a shorter, plainer name", domain.span)
     })?;
+    let mut ports = BTreeSet::new();
+    for nic in &domain.nics {
+        if let Some(twice) = nic.forwards.iter().find(|forward| !ports.insert(forward.port)) {
+            let problem =
+                format!("two interfaces of `{}` have port {} of the host lead to them", domain.path, twice.port);
+            return Err(unsound(problem, "a port leads to one place: give one of them another", domain.span));
+        }
+    }
     Ok(DomainSpec {
         path,
         hostname: domain.hostname.clone(),

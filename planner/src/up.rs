@@ -196,8 +196,8 @@ impl<'a> Draft<'a> {
             let (Change::Update { fields, .. } | Change::Replace { fields, .. }) = &placed.change else { continue };
             let (from, fields) = (placed.host, fields.clone());
             let host = &self.world.hosts[from];
-            let lacks_image = || lacks_image(&placed.change, host, candidate);
-            let Some(reason) = too_little(host, &self.rooms[from].need).or_else(lacks_image) else { continue };
+            let lacks = || lacks(&placed.change, host, candidate);
+            let Some(reason) = too_little(host, &self.rooms[from].need).or_else(lacks) else { continue };
             self.rooms[from].remove(candidate);
             let target =
                 best(self.rules, &self.world.hosts, &self.rooms, candidate, self.aim).ok().filter(|&to| to != from);
@@ -231,7 +231,7 @@ impl<'a> Draft<'a> {
         let stuck = self
             .domains
             .values()
-            .find(|placed| lacks_image(&placed.change, &self.world.hosts[placed.host], placed.candidate).is_some());
+            .find(|placed| lacks(&placed.change, &self.world.hosts[placed.host], placed.candidate).is_some());
         if let Some(placed @ Placed { candidate, host, .. }) = stuck {
             self.check_stays(placed)?;
             let mut rooms = self.rooms.clone();
@@ -320,6 +320,14 @@ impl<'a> Draft<'a> {
             refund: hosts.iter().fold(Credits::ZERO, |sum, host| sum.checked_add(host.refund).unwrap_or(sum)),
             balance: self.world.balance,
         };
+        let mut report = self.report();
+        for deal in deals.iter().filter(|deal| deal.is_cut) {
+            let (name, pool) = (&deal.plan.name, &pool.name);
+            report.notes.push(format!(
+                "{name} may draw what was set aside for it before no faster than the budget of then allowed, so that the pool \
+                 bids no more there: `tycoon down {pool}` and `tycoon up` begin anew with all of the budget"
+            ));
+        }
         let mut plan = Plan {
             id: PlanId::from_bytes([0; 16]),
             parent: self.world.history.parent,
@@ -330,7 +338,7 @@ impl<'a> Draft<'a> {
             goal: Goal::Up,
             period: Some(period),
             steps: self.steps(&domains, &deals)?,
-            report: self.report(),
+            report,
             domains,
             hosts,
             money,
@@ -409,11 +417,17 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// The image that a domain is to be made anew from, where its host does not have it.
-fn lacks_image(change: &Change, host: &HostView, candidate: &Candidate<'_>) -> Option<Misfit> {
+/// What a host does not have for a domain that changes there: the image that it is to be made anew from, a port that is to
+/// lead to it.
+fn lacks(change: &Change, host: &HostView, candidate: &Candidate<'_>) -> Option<Misfit> {
     let image = &candidate.spec.image;
     let is_made_anew = matches!(change, Change::Replace { from: None, .. });
-    (is_made_anew && host.is_inspected && !host.images.contains(image)).then(|| Misfit::NoImage(image.clone()))
+    if is_made_anew && host.is_inspected && !host.images.contains(image) {
+        return Some(Misfit::NoImage(image.clone()));
+    }
+    let is_changed = is_made_anew || matches!(change, Change::Update { .. });
+    let port = candidate.spec.forwarded_ports().find(|port| !host.ports.offers(*port));
+    port.filter(|_| is_changed && host.is_inspected).map(Misfit::NoPort)
 }
 
 /// What happens to a domain that exists on the host where it stays.

@@ -122,6 +122,9 @@ pub struct HostView {
     pub unredeemed: Vec<Unredeemed>,
     /// True where the bank holds credits of this pool in escrow for the host, whether or not the host answers.
     pub has_escrow: bool,
+    /// The fastest that the host may draw what the pool's account there holds; `None` where it holds nothing. It bids no
+    /// faster than that, however much comes on top.
+    pub fastest: Option<Rate>,
     /// True where the host has closed an account of this pool and could not tell the bank yet, so that money is still
     /// to come back.
     pub is_unsettled: bool,

@@ -60,6 +60,7 @@ impl BankLink for BankOfCaller {
             drawn: escrow.drawn,
             released: escrow.released,
             is_open: escrow.end.is_none(),
+            highest_rate: escrow.order.highest_rate,
         });
         Ok(view.collect())
     }

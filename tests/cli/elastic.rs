@@ -41,3 +41,22 @@ fn memory_beyond_the_least_is_planned_bought_and_given() {
     environment.write("elastic.kdl", &ELASTIC.replace("\"1GiB\"", "\"128MiB\""));
     insta::assert_snapshot!("elastic_less_than_least", environment.run(&["check", "elastic.kdl"]));
 }
+
+/// What a host may draw of earlier escrows is what the budget of then allowed; a larger one is bid as far as that goes, and the
+/// plan says why it is no more.
+#[test]
+fn a_budget_that_is_raised_many_times_over_is_used_as_far_as_earlier_escrows_allow() {
+    let environment = Environment::new();
+    let pool = |budget: u32| {
+        ELASTIC.replace("budget 5 for=\"10h\"", &format!("budget {budget} for=\"10h\"")).replace("1GiB", "4GiB")
+    };
+    environment.write("elastic.kdl", &pool(3));
+    environment.run(&["up", "elastic.kdl"]).ok();
+    environment.write("elastic.kdl", &pool(100));
+    let plan = environment.run(&["plan", "elastic.kdl"]).ok();
+    assert!(plan.stdout.contains("begin anew with all of the budget"), "{plan}");
+    environment.run(&["up", "elastic.kdl"]).ok();
+    assert!(environment.run(&["up", "elastic.kdl"]).ok().stdout.contains("nothing to do"));
+    environment.run(&["down", "elastic"]).ok();
+    environment.audited_balance();
+}

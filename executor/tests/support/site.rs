@@ -344,6 +344,7 @@ impl BankLink for FaultyBank {
                 drawn: escrow.drawn,
                 released: escrow.released,
                 is_open: escrow.end.is_none(),
+                highest_rate: escrow.order.highest_rate,
             });
             Ok(view.collect())
         })

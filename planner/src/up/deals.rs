@@ -24,10 +24,15 @@ const ESCROW_OUTLASTS: TimeSpan = TimeSpan::from_seconds(31 * 86_400);
 /// The bank refuses more.
 const HIGHEST_OVER_BUDGET: u64 = 2;
 
+/// How much of the fastest that escrows allow is bid, so that rounding never goes beyond.
+const WITHIN_FASTEST: f64 = 0.999;
+
 /// The market side of one host.
 pub(super) struct Deal {
     pub(super) plan: HostPlan,
     pub(super) first_bid: Option<Bid>,
+    /// True where less is bid than the budget is good for, because of what the host may draw of earlier escrows.
+    pub(super) is_cut: bool,
 }
 
 /// The rate that uses an amount up in a time; the highest that can be written where that is beyond it.
@@ -140,14 +145,16 @@ impl Draft<'_> {
         };
         let mut deals: Vec<(usize, Deal)> = Vec::new();
         for (number, rates) in open.into_iter().zip(rates) {
-            deals.push((number, self.new_deal(number, &rates, left, budget_rate)?));
+            let within = self.within_escrows(number, &rates);
+            let deal = self.new_deal(number, within.as_ref().unwrap_or(&rates), left, budget_rate)?;
+            deals.push((number, Deal { is_cut: within.is_some(), ..deal }));
         }
         deals.extend(kept.into_iter().map(|(number, account)| (number, self.kept_deal(number, account))));
         for (number, host) in self.world.hosts.iter().enumerate() {
             let is_left =
                 self.rooms[number].need.domains == 0 && (host.account.is_some() || !host.unredeemed.is_empty());
             if is_left && host.is_inspected {
-                deals.push((number, Deal { plan: leave(host), first_bid: None }));
+                deals.push((number, Deal { plan: leave(host), first_bid: None, is_cut: false }));
             }
         }
         deals.sort_by_key(|(number, _)| *number);
@@ -182,14 +189,26 @@ impl Draft<'_> {
         bidding::with_margin(self.world.hosts[number].ports.base_price.picos_per_second() as f64)
     }
 
+    /// What to bid instead of `rates` where a host may not draw as fast as that of what is set aside for it already: a bid
+    /// beyond it would be cut there, in all its parts alike, and could leave less for minima than they cost.
+    fn within_escrows(&self, number: usize, rates: &HostRates) -> Option<HostRates> {
+        let host = &self.world.hosts[number];
+        let of_ports = self.port_rate(number) * self.rooms[number].ports().count() as f64;
+        let fastest = host.fastest?.picos_per_second() as f64 * WITHIN_FASTEST - of_ports;
+        if rates.total() <= fastest {
+            return None;
+        }
+        // Where not even the least is within it, the host may say so.
+        bidding::bid(&[(&host.offers, self.rooms[number].need)], fastest).ok()?.pop()
+    }
+
     /// A new bid on a host, and the money for it.
     fn new_deal(&self, number: usize, rates: &HostRates, left: TimeSpan, budget_rate: Rate) -> Result<Deal, PlanError> {
         let host = &self.world.hosts[number];
         let need = self.rooms[number].need;
-        let ports: BTreeMap<UniqueWish, f64> = self.rooms[number]
-            .ports()
-            .map(|port| (UniqueWish::This(UniqueId::Port(port)), self.port_rate(number)))
-            .collect();
+        let of_a_port = self.port_rate(number);
+        let wish = |port| (UniqueWish::This(UniqueId::Port(port)), of_a_port);
+        let ports: BTreeMap<UniqueWish, f64> = self.rooms[number].ports().map(wish).collect();
         let total = rate_of(rates.total() + ports.values().sum::<f64>())?;
         let (target, _) = total.charge(left, 0);
         let there = host.account.as_ref().map_or(Credits::ZERO, |account| account.balance);
@@ -225,8 +244,22 @@ impl Draft<'_> {
             Some(PlannedBid { rate: total, rates: by_resource, bid: Some(bid_for(rates, &need, &ports, left)?) });
         // While domains change, what they have now and what they will have both count.
         let during = need.max(self.present_need(number));
-        let first_bid = if during == need { None } else { Some(bid_for(rates, &during, &ports, left)?) };
-        Ok(Deal { plan, first_bid })
+        let ports_during: BTreeMap<UniqueWish, f64> =
+            self.present_ports(number).map(wish).chain(ports.clone()).collect();
+        let first_bid = if during == need && ports_during == ports {
+            None
+        } else {
+            Some(bid_for(rates, &during, &ports_during, left)?)
+        };
+        Ok(Deal { plan, first_bid, is_cut: false })
+    }
+
+    /// The ports of the host that lead to domains which stay there, and which the pool still holds.
+    fn present_ports(&self, number: usize) -> impl Iterator<Item = u16> {
+        let own = &self.world.hosts[number].ports.own;
+        let staying = self.domains.values().filter(move |placed| placed.host == number);
+        let now = staying.filter_map(|placed| placed.now.and_then(|status| status.spec.as_ref()));
+        now.flat_map(|spec| spec.forwarded_ports()).filter(|port| own.contains(port))
     }
 
     /// What the domains that stay on the host have there now.
@@ -245,7 +278,7 @@ impl Draft<'_> {
         plan.minima = self.rooms[number].need.minima();
         plan.expected = account.allocation.clone();
         plan.bid = Some(PlannedBid { rate: account.rate, rates: BTreeMap::new(), bid: None });
-        Deal { plan, first_bid: None }
+        Deal { plan, first_bid: None, is_cut: false }
     }
 }
 

@@ -65,6 +65,7 @@ fn host(number: usize, cpus: u64, memory_gib: u64, cpu_price: f64) -> HostView {
         account: None,
         unredeemed: Vec::new(),
         has_escrow: false,
+        fastest: None,
         is_unsettled: false,
     }
 }
