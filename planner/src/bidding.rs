@@ -255,7 +255,7 @@ fn memory_in_micro_cpus(memory: &Offer, cpu: &Offer) -> f64 {
 ///
 /// Memory and disk are reserved first, at the rate they take. What is left goes to CPU by best response: the split
 /// that brings the most CPU in all, with at least a tenth of a CPU and at most one CPU for each virtual CPU. Memory
-/// that domains can take beyond what they need competes with it, at its worth in CPUs ([`memory_in_micro_cpus`]).
+/// that domains can take beyond what they need competes with it, at its worth in CPUs by the prices of the host's owner.
 /// Money that no bid has a use for stays unspent.
 ///
 /// # Errors
