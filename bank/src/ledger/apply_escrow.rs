@@ -110,7 +110,7 @@ pub(super) fn settle(draft: &mut Draft<'_>, moment: Moment, statement: &Statemen
     }
     let amount = escrow.order.amount;
     if terms.drawn_total.checked_add(terms.released_total).is_none_or(|sum| sum > amount) {
-        return Err(Refusal::OverDrawn { escrow: id, amount });
+        return Err(Refusal::OverDrawn { escrow: id, drawn: terms.drawn_total, amount });
     }
     let at_most = escrow.drawable_by(moment.at);
     if terms.drawn_total > at_most {

@@ -257,6 +257,8 @@ pub enum Refusal {
     OverDrawn {
         /// The escrow.
         escrow: EscrowId,
+        /// The total drawn in the statement.
+        drawn: Credits,
         /// Its amount.
         amount: Credits,
     },

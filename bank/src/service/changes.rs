@@ -29,14 +29,12 @@ pub(super) enum Step {
 }
 
 /// What is told of an operation.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(super) enum Tells {
     /// What it changed; of transfers also the receipts.
     Change,
     /// Only the receipt of the escrow that it opened.
     EscrowReceipt,
-    /// The escrow of which a host claims something.
-    Claim(Claim),
 }
 
 impl BankService {
@@ -136,8 +134,7 @@ impl BankService {
         if escrow.order.host_key != sender {
             return Err(forbidden("only the host of an escrow sends its statements"));
         }
-        let tells = Tells::Claim(Claim::of(&escrow, &statement));
-        self.write(call, Operation::Settle { statement }, tells)
+        self.commit(call, Operation::Settle { statement })
     }
 
     fn transfers(&self, call: &Call<'_>) -> Result<Step, Problem> {
@@ -150,27 +147,30 @@ impl BankService {
     }
 
     fn write(&self, call: &Call<'_>, operation: Operation, tells: Tells) -> Result<Step, Problem> {
-        let begun = self.bank.begin(operation, Evidence::of(call));
-        Ok(Step::Writing(begun.map_err(|error| self.refused(error, &tells))?, tells))
+        let commit = self.bank.begin(operation, Evidence::of(call)).map_err(|error| self.refused(error))?;
+        Ok(Step::Writing(commit, tells))
     }
 
     /// What is told of an operation that came to nothing. What a host claimed too much, its payer shall hear of.
-    fn refused(&self, error: BankError, tells: &Tells) -> Problem {
-        if let (Tells::Claim(claim), BankError::Refused(refusal)) = (tells, &error) {
-            self.claims.refused(claim, refusal, self.bank.now());
+    fn refused(&self, error: BankError) -> Problem {
+        if let BankError::Refused(refusal) = &error
+            && let Some(claim) = Claim::of(refusal)
+            && let Ok(escrow) = self.existing_escrow(claim.escrow)
+        {
+            self.claims.add(&claim, &escrow, self.bank.now());
         }
         failed(error)
     }
 
     /// What is told of an operation that is on disk.
     pub(super) fn done(&self, outcome: Result<Done, BankError>, tells: Tells) -> Reply {
-        let Done { answer, receipt } = outcome.map_err(|error| self.refused(error, &tells))?;
+        let Done { answer, receipt } = outcome.map_err(|error| self.refused(error))?;
         match answer {
             Answer::Account(account) => json(&account),
             Answer::Transfer(transfer) => json(&Paid { receipt: receipt.ok_or_else(unexpected)?, transfer }),
             Answer::Reservation(reservation) => json(&reservation),
             Answer::Escrow(escrow) => match tells {
-                Tells::Change | Tells::Claim(_) => json(&escrow),
+                Tells::Change => json(&escrow),
                 Tells::EscrowReceipt => json(&self.bank.receipt(&escrow).map_err(failed)?),
             },
             Answer::Transfers(outcomes) => {

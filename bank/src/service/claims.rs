@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tycoon_market::{AccountId, Credits, EscrowId, HostId, PoolName, Statement, TimeSpan, Timestamp};
+use tycoon_market::{AccountId, Credits, EscrowId, TimeSpan, Timestamp};
 
 use crate::api::RefusedClaim;
 use crate::ledger::{Escrow, Refusal};
@@ -16,43 +16,34 @@ const CLAIMS_MAX: usize = 10_000;
 /// What a host may be ahead of the bank's clock and go unmentioned.
 const AHEAD_MAX: TimeSpan = TimeSpan::from_seconds(120);
 
-/// A host's claim on its way through the ledger.
-#[derive(Clone, Debug)]
+/// What a host claimed, as the refusal of it says.
 pub(super) struct Claim {
-    escrow: EscrowId,
-    payer: AccountId,
-    pool: PoolName,
-    host: HostId,
+    /// Of which escrow.
+    pub(super) escrow: EscrowId,
     claimed: Credits,
-    /// What clocks that differ may account for.
-    unmentioned: Credits,
+    granted: Credits,
+    /// True where the escrow has that much, and only the time has not come.
+    is_early: bool,
 }
 
 impl Claim {
-    /// What `statement` claims of `escrow`.
-    pub(super) fn of(escrow: &Escrow, statement: &Statement) -> Self {
-        let (unmentioned, _) = escrow.order.highest_rate.charge(AHEAD_MAX, 0);
-        let order = &escrow.order;
-        Self {
-            escrow: order.id,
-            payer: order.payer,
-            pool: order.pool.clone(),
-            host: order.host,
-            claimed: statement.terms.drawn_total,
-            unmentioned,
+    /// The claim that was refused; `None` where something else was.
+    pub(super) const fn of(refusal: &Refusal) -> Option<Self> {
+        match *refusal {
+            Refusal::TooFast { escrow, drawn, at_most } => {
+                Some(Self { escrow, claimed: drawn, granted: at_most, is_early: true })
+            }
+            Refusal::OverDrawn { escrow, drawn, amount } => {
+                Some(Self { escrow, claimed: drawn, granted: amount, is_early: false })
+            }
+            _ => None,
         }
     }
 
-    /// The most that the bank grants, where the refusal is one that a payer has to hear of.
-    fn granted(&self, refusal: &Refusal) -> Option<Credits> {
-        match refusal {
-            Refusal::TooFast { at_most, .. } => {
-                let excess = self.claimed.checked_sub(*at_most)?;
-                (excess > self.unmentioned).then_some(*at_most)
-            }
-            Refusal::OverDrawn { amount, .. } => Some(*amount),
-            _ => None,
-        }
+    /// True where no two clocks differ by so much.
+    fn is_worth_telling(&self, escrow: &Escrow) -> bool {
+        let (by_clocks, _) = escrow.order.highest_rate.charge(AHEAD_MAX, 0);
+        !self.is_early || self.claimed.checked_sub(self.granted).is_some_and(|excess| excess > by_clocks)
     }
 }
 
@@ -66,8 +57,10 @@ impl Claims {
     }
 
     /// Takes in that `claim` of the host of `escrow` was refused.
-    pub(super) fn refused(&self, claim: &Claim, refusal: &Refusal, at: Timestamp) {
-        let Some(granted) = claim.granted(refusal) else { return };
+    pub(super) fn add(&self, claim: &Claim, escrow: &Escrow, at: Timestamp) {
+        if !claim.is_worth_telling(escrow) {
+            return;
+        }
         let mut all = self.all();
         if all.len() >= CLAIMS_MAX && !all.contains_key(&claim.escrow) {
             let oldest = all.iter().min_by_key(|(_, refused)| refused.at).map(|(id, _)| *id);
@@ -76,11 +69,11 @@ impl Claims {
         let times = all.get(&claim.escrow).map_or(0, |before| before.times).saturating_add(1);
         let refused = RefusedClaim {
             escrow: claim.escrow,
-            payer: claim.payer,
-            pool: claim.pool.clone(),
-            host: claim.host,
+            payer: escrow.order.payer,
+            pool: escrow.order.pool.clone(),
+            host: escrow.order.host,
             claimed: claim.claimed,
-            granted,
+            granted: claim.granted,
             at,
             times,
         };
