@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use tycoon_executor::engine::Report;
-use tycoon_market::{Credits, Quantity, ResourceKind, resource::show_bytes};
+use tycoon_market::{Credits, Quantity, ResourceKind};
 use tycoon_planner::plan::{Change, DomainPlan, FieldChange, Goal, HostPlan, Plan, Unreached};
 use tycoon_xen::spec::DomainSpec;
 
@@ -118,10 +118,8 @@ fn what(domain: &DomainPlan) -> String {
 }
 
 fn describe(spec: &DomainSpec) -> String {
-    let vcpus = if spec.vcpus == 1 { "1 vCPU".to_owned() } else { format!("{} vCPUs", spec.vcpus) };
-    let (memory, disk) = (spec.show_memory(), show_bytes(spec.disk_bytes()));
-    let ports = spec.nics.iter().flat_map(|nic| &nic.forwards).map(|forward| format!(", port {forward}"));
-    format!("{vcpus}, {memory} memory, {disk} disk, {}{}", spec.image, ports.collect::<String>())
+    let ports: String = spec.forwards().map(|forward| format!(", port {forward}")).collect();
+    format!("{}, {}{ports}", spec.show_size(), spec.image)
 }
 
 fn fields(change: &Change) -> &[FieldChange] {

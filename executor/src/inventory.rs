@@ -242,10 +242,10 @@ fn ports<'a>(offer: Option<&UniqueOffer>, own: impl Iterator<Item = &'a UniqueId
         UniqueId::Port(port) => Some(*port),
         UniqueId::Address(_) => None,
     };
-    let Some(offer) = offer else { return Ports { own: own.filter_map(port).collect(), ..Ports::default() } };
-    let free = offer.states.iter().filter(|state| state.standing != UniqueStanding::Held);
+    let states = offer.into_iter().flat_map(|offer| &offer.states);
+    let free = states.filter(|state| state.standing != UniqueStanding::Held);
     Ports {
-        base_price: offer.base_price,
+        base_price: offer.map(|offer| offer.base_price).unwrap_or_default(),
         free: free.filter_map(|state| Some((port(&state.first)?, port(&state.last)?))).collect(),
         own: own.filter_map(port).collect(),
     }

@@ -10,7 +10,7 @@ use tycoon_market::{Credits, HostId, HostName, PoolName, Quantity, Rate, Resourc
 use tycoon_planner::world::History;
 use tycoon_xen::market::AccountReport;
 use tycoon_xen::restart::RestartReport;
-use tycoon_xen::spec::{DomainPath, PortForward};
+use tycoon_xen::spec::{DomainPath, DomainSpec, PortForward};
 use tycoon_xen::status::{DomainState, DomainStatus};
 
 use crate::error::ExecutorError;
@@ -148,7 +148,7 @@ pub struct HostRow {
 
 /// The state of `pool`, from what the hosts say. `history` is what the pool's journal remembers.
 pub fn pool_status(site: &dyn Site, pool: &PoolName, history: &History) -> Result<PoolStatus, ExecutorError> {
-    let found = Found::of(site, Some(pool), history)?;
+    let found = Found::with_claims(site, Some(pool), history)?;
     let answers = ask_all(&found.hosts, |host| -> Result<_, LinkError> {
         Ok((host.link.account(pool)?, domains(host, Some(pool))?))
     });
@@ -166,7 +166,7 @@ pub fn pool_status(site: &dyn Site, pool: &PoolName, history: &History) -> Resul
 
 /// The state of every pool of the account, ordered by name.
 pub fn all_pools(site: &dyn Site) -> Result<Vec<PoolStatus>, ExecutorError> {
-    let found = Found::of(site, None, &History::default())?;
+    let found = Found::with_claims(site, None, &History::default())?;
     let answers =
         ask_all(&found.hosts, |host| -> Result<_, LinkError> { Ok((host.link.accounts()?, domains(host, None)?)) });
     let mut pools: BTreeMap<PoolName, PoolStatus> = BTreeMap::new();
@@ -250,11 +250,19 @@ impl Found {
             Ok(escrows) => (escrows, None),
             Err(error) => (Vec::new(), Some(error.to_string())),
         };
-        // A bank of an older version knows of none.
-        let refused = if escrows.is_empty() { Vec::new() } else { site.bank().refused_claims().unwrap_or_default() };
         let Unlisted { reachable, lost } = unlisted(site, &hosts, &escrows, history);
         hosts.extend(reachable);
-        Ok(Self { hosts, lost, escrows, refused, bank_problem })
+        Ok(Self { hosts, lost, escrows, refused: Vec::new(), bank_problem })
+    }
+
+    /// The same, and what its hosts claimed too much.
+    fn with_claims(site: &dyn Site, pool: Option<&PoolName>, history: &History) -> Result<Self, ExecutorError> {
+        let mut found = Self::of(site, pool, history)?;
+        if !found.escrows.is_empty() {
+            // A bank of an older version knows of none.
+            found.refused = site.bank().refused_claims().unwrap_or_default();
+        }
+        Ok(found)
     }
 
     /// What the bank knows of a pool, and the order.
@@ -299,7 +307,7 @@ fn add_host(status: &mut PoolStatus, host: &SiteHost, account: Option<&AccountRe
             address: domain.address,
             vcpus: domain.vcpus,
             memory_bytes: domain.memory_bytes,
-            forwards: domain.spec.iter().flat_map(|spec| &spec.nics).flat_map(|nic| nic.forwards.clone()).collect(),
+            forwards: domain.spec.iter().flat_map(DomainSpec::forwards).collect(),
             cpu_share: cpu.map(|cpu| Quantity::new((cpu.amount() as f64 * part).round() as u64)),
             rate: account
                 .map(|account| Rate::from_picos_per_second(account.rate.picos_per_second() / count.max(1) as u64)),

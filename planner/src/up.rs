@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tycoon_lang::{Span, pool};
 use tycoon_market::{Credits, Quantity, Rate, ResourceKind};
-use tycoon_xen::spec::{DomainPath, DomainSpec};
+use tycoon_xen::spec::DomainPath;
 use tycoon_xen::status::{DomainState, DomainStatus};
 
 use crate::bidding::{Aim, is_crowded};
@@ -288,7 +288,7 @@ impl<'a> Draft<'a> {
         let reasons = none.reasons.iter().enumerate().map(|(number, misfit)| (name(number), misfit.reason()));
         PlanError::NoHost {
             path: candidate.spec.path.clone(),
-            domain: format!("`{component}` ({})", describe(&candidate.spec)),
+            domain: format!("`{component}` ({}, image `{}`)", candidate.spec.show_size(), candidate.spec.image),
             count: left.count(),
             reasons: reasons.collect(),
             cure: Box::new(cure),
@@ -481,11 +481,4 @@ fn verdict(domains: u32, misfit: Option<&Misfit>, places_something: bool) -> Str
         (0, None) if places_something => "is dearer".into(),
         (0, None) => "is not needed".into(),
     }
-}
-
-/// A domain for people: `1 vCPU, 64 MiB memory, 1 GiB disk`.
-fn describe(spec: &DomainSpec) -> String {
-    use tycoon_market::resource::show_bytes;
-    let vcpus = if spec.vcpus == 1 { "1 vCPU".to_owned() } else { format!("{} vCPUs", spec.vcpus) };
-    format!("{vcpus}, {} memory, {} disk, image `{}`", spec.show_memory(), show_bytes(spec.disk_bytes()), spec.image)
 }

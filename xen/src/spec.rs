@@ -142,15 +142,31 @@ impl DomainSpec {
         self.rules.memory_max_bytes.unwrap_or_default().max(self.memory_bytes)
     }
 
+    /// True where it can be given more memory than its own, and that be taken back, while it runs.
+    pub const fn is_elastic(&self) -> bool {
+        self.rules.memory_max_bytes.is_some()
+    }
+
+    /// How TCP ports of its host lead to it.
+    pub fn forwards(&self) -> impl Iterator<Item = PortForward> {
+        self.nics.iter().flat_map(|nic| &nic.forwards).copied()
+    }
+
     /// The TCP ports of its host that lead to it.
     pub fn forwarded_ports(&self) -> impl Iterator<Item = u16> {
-        self.nics.iter().flat_map(|nic| &nic.forwards).map(|forward| forward.port)
+        self.forwards().map(|forward| forward.port)
+    }
+
+    /// Its size for people: `1 vCPU, 64 MiB memory, 1 GiB disk`.
+    pub fn show_size(&self) -> String {
+        let vcpus = if self.vcpus == 1 { "1 vCPU".to_owned() } else { format!("{} vCPUs", self.vcpus) };
+        format!("{vcpus}, {} memory, {} disk", self.show_memory(), show_bytes(self.disk_bytes()))
     }
 
     /// Its memory for people: `256 MiB`, `256 MiB to 1 GiB`.
     pub fn show_memory(&self) -> String {
         let (least, most) = (show_bytes(self.memory_bytes), show_bytes(self.memory_most_bytes()));
-        if self.rules.memory_max_bytes.is_some() { format!("{least} to {most}") } else { least }
+        if self.is_elastic() { format!("{least} to {most}") } else { least }
     }
 
     /// What it has of memory in bytes once it is as this spec says, where it runs with `now` bytes.

@@ -61,7 +61,7 @@ pub fn check(spec: &DomainSpec) -> Result<(), String> {
             return wrong("disk or interface", name, "a short name of letters, digits, `-` and `_`");
         }
     }
-    let forwards: Vec<PortForward> = spec.nics.iter().flat_map(|nic| nic.forwards.iter().copied()).collect();
+    let forwards: Vec<PortForward> = spec.forwards().collect();
     let ports: BTreeSet<u16> = forwards.iter().map(|forward| forward.port).collect();
     if forwards.len() > NicSpec::FORWARDS_MAX {
         return refused(format!(

@@ -98,7 +98,7 @@ impl DomainStatus {
     /// account buys more no more than its own.
     pub fn held_memory_bytes(&self) -> u64 {
         match &self.spec {
-            Some(spec) if spec.rules.memory_max_bytes.is_some() => self.memory_bytes.min(spec.memory_bytes),
+            Some(spec) if spec.is_elastic() => self.memory_bytes.min(spec.memory_bytes),
             _ => self.memory_bytes,
         }
     }

@@ -32,7 +32,6 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 #[derive(Debug, PartialEq)]
 pub(super) struct Target<'a> {
     domain: &'a DomainStatus,
-    owner: HostAccountId,
     bytes: u64,
     step: u64,
 }
@@ -49,23 +48,27 @@ impl Target<'_> {
 }
 
 /// What each of the domains of an account that can take more than its own memory is to have, where the account has `memory`.
-pub(super) fn targets<'a>(owner: &HostAccountId, memory: Quantity, domains: &[&'a DomainStatus]) -> Vec<Target<'a>> {
+pub(super) fn targets<'a>(memory: Quantity, domains: &[&'a DomainStatus]) -> Vec<Target<'a>> {
     let takes = |domain: &&'a DomainStatus| {
         let room = room(domain);
         (room > 0 && matches!(domain.state, DomainState::Booting | DomainState::Running)).then_some((*domain, room))
     };
     let elastic: Vec<(&DomainStatus, u64)> = domains.iter().filter_map(takes).collect();
-    let own = |domain: &&&DomainStatus| domain.spec.as_ref().map_or(domain.memory_bytes, |spec| spec.memory_bytes);
-    let held = domains.iter().map(|domain| own(&domain)).fold(0, u64::saturating_add);
+    let held = domains.iter().map(|domain| own(domain)).fold(0, u64::saturating_add);
     let spare = u128::from(memory.amount().saturating_sub(held));
     let rooms: u128 = elastic.iter().map(|(_, room)| u128::from(*room)).sum();
     let target = |(domain, room): (&'a DomainStatus, u64)| {
         let step = (room / STEPS).max(STEP_MIN).min(room);
         let part = u64::try_from(spare * u128::from(room) / rooms.max(1)).unwrap_or(u64::MAX).min(room);
         let part = if part == room { room } else { part - part % step };
-        Target { domain, owner: owner.clone(), bytes: own(&&domain).saturating_add(part), step }
+        Target { domain, bytes: own(domain).saturating_add(part), step }
     };
     elastic.into_iter().map(target).collect()
+}
+
+/// A domain's own memory, in bytes.
+fn own(domain: &DomainStatus) -> u64 {
+    domain.spec.as_ref().map_or(domain.memory_bytes, |spec| spec.memory_bytes)
 }
 
 /// What a domain can have beyond its own memory, in bytes.
@@ -100,6 +103,27 @@ impl HostDaemon {
         }
     }
 
+    /// Starts a domain, which may have to wait until others have given back what they were given beyond their own. True where
+    /// it did not run.
+    pub(super) fn start_with_room(&self, name: &str) -> Result<bool, HypervisorError> {
+        for _ in 0..LOOKS_MAX {
+            let started = self.hypervisor.start(name, self.clock.now());
+            let is_full = matches!(&started, Err(HypervisorError::Full { kind: ResourceKind::Memory, .. }));
+            if !is_full || !self.is_memory_given()? {
+                return started;
+            }
+            self.enforce();
+            std::thread::sleep(BETWEEN_LOOKS);
+        }
+        self.hypervisor.start(name, self.clock.now())
+    }
+
+    /// True where any domain has more memory than its own.
+    fn is_memory_given(&self) -> Result<bool, HypervisorError> {
+        let domains = self.hypervisor.domains(self.clock.now())?;
+        Ok(domains.iter().any(|domain| domain.state.is_active() && domain.memory_bytes > own(domain)))
+    }
+
     /// Has a domain give back what it was given beyond its own memory, before it stands still and could not.
     ///
     /// # Errors
@@ -132,8 +156,9 @@ impl HostDaemon {
             memory_bytes: target.domain.memory_bytes,
             given_bytes: target.bytes,
         };
+        let owner = HostAccountId::new(own.account, own.pool.clone());
         let told = self.change(|state, now| {
-            state.tell(&target.owner, now, happening.clone());
+            state.tell(&owner, now, happening.clone());
             Ok(())
         });
         self.note_failed("noting that a domain keeps memory", told);
@@ -143,17 +168,12 @@ impl HostDaemon {
 
 #[cfg(test)]
 mod tests {
-    use tycoon_market::{AccountId, PublicKey, TimeSpan};
+    use tycoon_market::TimeSpan;
 
     use super::*;
     use crate::spec::{Boot, CloudInit, DomainSpec, KeepVolumes, RunRules};
 
     const MIB: u64 = 1 << 20;
-
-    fn owner() -> HostAccountId {
-        let key = (1..).find_map(|byte| PublicKey::from_bytes([byte; 32]).ok()).unwrap();
-        HostAccountId::new(AccountId::of(&key), "p".parse().unwrap())
-    }
 
     /// A running domain with `memory` to `most` MiB.
     fn domain(name: &str, state: DomainState, memory: u64, most: Option<u64>) -> DomainStatus {
@@ -192,7 +212,7 @@ mod tests {
 
     fn given(memory: u64, domains: &[DomainStatus]) -> Vec<(String, u64)> {
         let all: Vec<&DomainStatus> = domains.iter().collect();
-        let targets = targets(&owner(), Quantity::from_bytes(memory * MIB), &all);
+        let targets = targets(Quantity::from_bytes(memory * MIB), &all);
         targets.iter().map(|target| (target.domain.name.clone(), target.bytes / MIB)).collect()
     }
 
@@ -235,7 +255,7 @@ mod tests {
     #[test]
     fn changes_below_a_step_are_none() {
         let one = domain("a", DomainState::Running, 100, Some(164));
-        let target = |bytes| Target { domain: &one, owner: owner(), bytes, step: MIB };
+        let target = |bytes| Target { domain: &one, bytes, step: MIB };
         assert!(!target(100 * MIB + 1000).is_to_change());
         assert!(target(101 * MIB).is_to_change() && target(101 * MIB).is_growth());
     }

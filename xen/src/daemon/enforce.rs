@@ -57,7 +57,7 @@ impl HostDaemon {
                     running.extend(domains.iter().copied());
                     self.set_weights(cpu, of, domains);
                     self.stop_without_address(id, domains);
-                    memories.extend(elastic::targets(id, memory, domains));
+                    memories.extend(elastic::targets(memory, domains));
                 }
                 Duty::Nothing => {}
             }

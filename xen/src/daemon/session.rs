@@ -149,12 +149,8 @@ impl HostDaemon {
                 let _taking = self.admit(account, &pool, generation, Wanted::Running(&path))?;
                 let domain = self.own_domain(account, &pool, &path)?;
                 let Some(domain) = domain else { return Err(HostError::NoDomain { pool, path }) };
-                let started = self.hypervisor.start(&domain.name, self.clock.now());
-                if matches!(&started, Err(HypervisorError::Full { kind: ResourceKind::Memory, .. })) {
-                    // What others were given beyond their own is asked back now, for the next try.
-                    self.enforce();
-                }
-                let changed = started.map_err(|error| failed("starting the domain", error))?;
+                let changed =
+                    self.start_with_room(&domain.name).map_err(|error| failed("starting the domain", error))?;
                 self.note_wanted(&domain);
                 self.enforce();
                 self.ensured(account, &pool, &path, changed)

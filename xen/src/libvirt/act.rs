@@ -374,7 +374,7 @@ impl Host {
                 // The guest gives and takes in its own time.
                 seen.domain.set_memory_flags(kib, sys::VIR_DOMAIN_MEM_LIVE)?;
             }
-            if seen.id.is_some() && before.spec.rules.memory_max_bytes.is_some() {
+            if seen.id.is_some() && before.spec.is_elastic() {
                 return Ok(());
             }
             let marks = Marks { memory_bytes, ..before.clone() };

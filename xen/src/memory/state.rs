@@ -344,8 +344,8 @@ impl State {
         if let Life::Active { memory_bytes, .. } = &mut domain.life {
             fits(ResourceKind::Memory, free, bytes.saturating_sub(*memory_bytes))?;
             *memory_bytes = bytes;
-            let is_elastic = |spec: &DomainSpec| spec.rules.memory_max_bytes.is_some();
-            if domain.definition.as_ref().is_some_and(|defined| defined.spec.as_ref().is_some_and(is_elastic)) {
+            let spec = domain.definition.as_ref().and_then(|defined| defined.spec.as_ref());
+            if spec.is_some_and(DomainSpec::is_elastic) {
                 return Ok(());
             }
         }

@@ -57,6 +57,9 @@ impl MachineStorage {
     /// Ports of the machine lead to one domain each: the one that is defined last, because the market has given it the port.
     fn take_ports(&self, name: &str, spec: &DomainSpec) -> Result<(), HypervisorError> {
         let ports: BTreeSet<u16> = spec.forwarded_ports().collect();
+        if ports.is_empty() {
+            return Ok(());
+        }
         let is_taken = |forward: &PortForward| ports.contains(&forward.port);
         for mut other in self.records.all()?.into_iter().filter(|other| other.name != name) {
             if other.interfaces.iter().any(|it| it.forwards.iter().any(is_taken)) {

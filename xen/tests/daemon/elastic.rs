@@ -86,6 +86,24 @@ fn memory_follows_its_allocation_within_its_limits() {
     scene.check_money();
 }
 
+/// Her domain is slow to give back what is his now.
+#[test]
+fn a_start_waits_for_memory_that_others_give_back() {
+    let plan = (2..5).fold(FaultPlan::default(), |plan, call| plan.at(Operation::SetMemory, call, Fault::Before));
+    let scene = Scene::with_machine(|memory| Arc::new(Faulty::new(memory, plan)));
+    scene.fund(ALICE, "hello", "300");
+    scene.bid(ALICE, "hello", with_memory(1_000.0)).unwrap();
+    scene.start(ALICE, "hello", &elastic("web.0"));
+    scene.pass(10);
+    assert_eq!(memory(&scene, ALICE), 5 * GIB);
+    scene.fund(BOB, "hello", "300");
+    scene.bid(BOB, "hello", bid(100 * HOUR, 6)).unwrap();
+    scene.start(BOB, "hello", &DomainSpec { memory_bytes: 6 * GIB, ..spec("web.0") });
+    assert_eq!(memory(&scene, BOB), 6 * GIB);
+    assert!(memory(&scene, ALICE) <= 2 * GIB);
+    scene.check_money();
+}
+
 #[test]
 fn a_domain_gives_back_what_is_not_its_own_before_it_stands_still() {
     let scene = Scene::new();
