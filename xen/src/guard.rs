@@ -101,10 +101,11 @@ impl Guard {
 /// True where the kernel has these rules.
 fn in_force(rules: &str) -> bool {
     let Some(mark) = rules::mark(rules) else { return false };
-    let tables = ["bridge", "ip"].map(|family| format!("list table {family} tycoon"));
-    let listed = Command::new("nft").arg("--terse").arg(tables.join("; ")).run(OPERATION);
-    // Where there is no table, or no `nft`, they are not.
-    listed.unwrap_or_default().lines().filter(|line| line.trim() == mark).count() == tables.len()
+    ["bridge", "ip"].iter().all(|family| {
+        let table = Command::new("nft").args(["--terse", "list", "table", family, "tycoon"]).run(OPERATION);
+        // Where there is no table, or no `nft`, they are not.
+        table.unwrap_or_default().lines().any(|line| line.trim() == mark)
+    })
 }
 
 /// That this machine passes on what comes for the ports that lead to a domain, where there are any.
