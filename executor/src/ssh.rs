@@ -13,6 +13,7 @@ pub mod resolve;
 pub mod target;
 
 mod authenticate;
+mod ciphers;
 mod command;
 mod dial;
 mod known_hosts;

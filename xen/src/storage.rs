@@ -12,6 +12,7 @@ pub(crate) mod command;
 mod fill;
 mod folder;
 mod images;
+mod incoming;
 mod iso;
 mod loopback;
 mod lvm;

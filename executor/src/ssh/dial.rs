@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
 use ssh2::{BlockDirections, ErrorCode, MethodType, Session};
 
+use super::ciphers;
 use super::error::SshError;
 use super::known_hosts::KnownHosts;
 use super::target::SshTarget;
@@ -62,6 +63,7 @@ fn greet(target: &SshTarget, known: &KnownHosts, socket: OwnedFd, dialled: &mut 
     let session = &mut dialled.session;
     let preferred = known.preferred_algorithms(session, target)?;
     session.method_pref(MethodType::HostKey, &preferred).map_err(|error| handshake(error.to_string()))?;
+    ciphers::prefer(session).map_err(|error| handshake(error.to_string()))?;
     session.set_tcp_stream(socket);
     session.set_blocking(false);
     let deadline = Deadline::after(target.times.handshake);

@@ -15,6 +15,8 @@ pub const PREAMBLE: &[u8] = b"tycoon session\n";
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// The longest content of a data frame, in bytes.
 pub const DATA_BYTES_MAX: usize = 256 << 10;
+/// How much memory is taken before anything of a frame's content has come, in bytes.
+const READ_AT_ONCE: usize = 64 << 10;
 /// How much of something that is no session is shown, in bytes.
 const STRANGE_BYTES_SHOWN: usize = 300;
 
@@ -125,7 +127,7 @@ pub fn read_within(reader: &mut dyn Read, message_bytes_max: usize) -> Result<Op
         return Err(FrameError::TooLong { bytes, most });
     }
     // Memory is taken as content comes in, not as the header promises.
-    let mut content = Vec::new();
+    let mut content = Vec::with_capacity(bytes.min(READ_AT_ONCE));
     reader.take(bytes as u64).read_to_end(&mut content)?;
     if content.len() < bytes {
         return Err(FrameError::Cut);

@@ -17,6 +17,7 @@ use tycoon_market::AccountId;
 use super::cache::{self, Cache};
 use super::command::Interrupt;
 use super::folder::{Locks, make_folder};
+use super::incoming::Incoming;
 use super::{failed, refused};
 use crate::hypervisor::HypervisorError;
 use crate::image::{ImageDigest, ImageManifest, ImagePart, UploadState};
@@ -34,6 +35,7 @@ pub struct AccountImages {
     folder: PathBuf,
     locks: Locks,
     interrupt: Interrupt,
+    incoming: Incoming,
 }
 
 impl AccountImages {
@@ -41,7 +43,7 @@ impl AccountImages {
     pub fn open(folder: PathBuf) -> Result<Self, HypervisorError> {
         make_folder(&folder)?;
         let locks = Locks::new(folder.join("locks"))?;
-        Ok(Self { folder, locks, interrupt: Interrupt::default() })
+        Ok(Self { folder, locks, interrupt: Interrupt::default(), incoming: Incoming::default() })
     }
 
     /// The account's place. It is made when something is put there.
@@ -52,7 +54,7 @@ impl AccountImages {
     /// The account's images; `None` where it has never brought any.
     fn existing(&self, account: &AccountId) -> Result<Option<Cache>, HypervisorError> {
         let place = self.place(account);
-        if place.is_dir() { Cache::new(place).map(Some) } else { Ok(None) }
+        if place.is_dir() { Cache::new(place, self.incoming.clone()).map(Some) } else { Ok(None) }
     }
 
     /// The accounts that have a place here.
@@ -122,7 +124,7 @@ impl AccountImages {
             return Err(refused(UPLOADING, reason));
         }
         let _own = self.locks.hold(&account.to_string())?;
-        let cache = Cache::new(self.place(account))?;
+        let cache = Cache::new(self.place(account), self.incoming.clone())?;
         let (state, needed) = cache.state(manifest)?;
         if state.is_complete {
             cache.name(manifest)?;

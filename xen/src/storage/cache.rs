@@ -7,9 +7,9 @@
 //!  FOLDER/images/raw/KEY                                      the disk of a qcow2 image, block by block
 //! ```
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -19,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::command::Interrupt;
 use super::folder::{make_folder, read_bounded, remove_file, sync_folder, write_whole};
+use super::incoming::{Incoming, IncomingFile};
 use super::{failed, refused};
 use crate::hypervisor::HypervisorError;
 use crate::image::{FileDigest, ImageDigest, ImageManifest, ImagePart, UploadState, is_image_name};
@@ -37,6 +38,7 @@ const READ_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Cache {
     folder: PathBuf,
+    incoming: Incoming,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -65,11 +67,12 @@ pub(super) struct WholeImage {
 }
 
 impl Cache {
-    pub(super) fn new(folder: PathBuf) -> Result<Self, HypervisorError> {
+    /// The cache in `folder`, which is made where it is not there.
+    pub(super) fn new(folder: PathBuf, incoming: Incoming) -> Result<Self, HypervisorError> {
         for part in ["uploads", "names", "raw"] {
             make_folder(&folder.join(part))?;
         }
-        Ok(Self { folder })
+        Ok(Self { folder, incoming })
     }
 
     /// Where it is.
@@ -239,28 +242,43 @@ impl Cache {
         offset: u64,
         bytes: &[u8],
     ) -> Result<u64, HypervisorError> {
-        let (folder, manifest) = self.upload(image)?;
         let word = part.word();
-        let wanted = manifest.files().find(|(of, _)| *of == part).map(|(_, file)| file.bytes);
-        let wanted = wanted.ok_or_else(|| refused(UPLOADING, format!("the image has no {word}")))?;
-        let end = offset.saturating_add(bytes.len() as u64);
-        if end > wanted {
+        let path = self.upload_folder(image).join(word);
+        let mut file = match self.incoming.take(&path, offset) {
+            Some(file) => file,
+            None => self.open_part(image, part)?,
+        };
+        let (there, wanted) = (file.length(), file.wanted());
+        if offset.saturating_add(bytes.len() as u64) > wanted {
             return Err(refused(UPLOADING, format!("the {word} has {wanted} bytes, and more were sent")));
         }
-        let path = folder.join(word);
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-        let file = file.map_err(|error| at(&path, &error))?;
-        let there = file.metadata().map_err(|error| at(&path, &error))?.len();
         if there != offset {
             let reason = format!("{there} bytes of the {word} are there, and the next ones sent have offset {offset}");
             return Err(failed(UPLOADING, reason));
         }
-        file.write_all_at(bytes, offset).map_err(|error| {
-            // Else the next bytes would have to know how far these came.
-            let _ = file.set_len(offset);
-            at(&path, &error)
-        })?;
+        file.append(bytes).map_err(|error| at(&path, &error))?;
+        let end = file.length();
+        self.incoming.keep(file);
         Ok(end)
+    }
+
+    /// A file of an upload that has begun.
+    fn open_part(&self, image: ImageDigest, part: ImagePart) -> Result<IncomingFile, HypervisorError> {
+        let (folder, manifest) = self.upload(image)?;
+        let word = part.word();
+        let wanted = manifest.files().find(|(of, _)| *of == part).map(|(_, file)| file.bytes);
+        let wanted = wanted.ok_or_else(|| refused(UPLOADING, format!("the image has no {word}")))?;
+        let path = folder.join(word);
+        IncomingFile::open(path.clone(), wanted).map_err(|error| at(&path, &error))
+    }
+
+    /// The digest of a whole file of an upload, which is on disk then.
+    fn digest_of(&self, path: &Path, bytes: u64, interrupt: &Interrupt) -> Result<FileDigest, HypervisorError> {
+        let as_it_came = self.incoming.take(path, bytes).map(IncomingFile::finish);
+        match as_it_came.transpose().map_err(|error| at(path, &error))?.flatten() {
+            Some(digest) => Ok(digest),
+            None => read_digest(path, interrupt),
+        }
     }
 
     /// Verifies an upload and puts it in its place. A file that is wrong is removed, and must be sent again.
@@ -282,7 +300,7 @@ impl Cache {
         }
         for (part, file) in manifest.files() {
             let path = folder.join(part.word());
-            let digest = digest_of(&path, interrupt)?;
+            let digest = self.digest_of(&path, file.bytes, interrupt)?;
             if digest != file.sha256 {
                 remove_file(&path)?;
                 let (word, wanted) = (part.word(), file.sha256);
@@ -336,7 +354,7 @@ pub(super) fn key(disk: &Path) -> Result<String, HypervisorError> {
     Ok(ImageDigest::new(hash.into()).to_string())
 }
 
-fn digest_of(path: &Path, interrupt: &Interrupt) -> Result<FileDigest, HypervisorError> {
+fn read_digest(path: &Path, interrupt: &Interrupt) -> Result<FileDigest, HypervisorError> {
     let mut file = File::open(path).map_err(|error| at(path, &error))?;
     let mut hash = Sha256::new();
     let mut block = vec![0; READ_BYTES];

@@ -16,6 +16,7 @@ use super::account_images::AccountImages;
 use super::cache::{self, Cache};
 use super::command::Interrupt;
 use super::folder::{Held, Locks, make_folder, read_bounded, remove_file, write_whole};
+use super::incoming::Incoming;
 use super::machine_addresses::own_addresses;
 use super::record::{Place, Records, StoredDomain, StoredVolume, VolumeState};
 use super::seed::Seed;
@@ -79,7 +80,7 @@ impl MachineStorage {
         make_folder(&machine.folder)?;
         let records = Records::new(machine.folder.join("domains"))?;
         let locks = Locks::new(machine.folder.join("locks"))?;
-        let cache = Cache::new(machine.folder.join("images"))?;
+        let cache = Cache::new(machine.folder.join("images"), Incoming::default())?;
         let account_images = AccountImages::open(machine.folder.join("account-images"))?;
         Ok(Self { machine, records, locks, cache, account_images, interrupt: Interrupt::default() })
     }
