@@ -7,7 +7,7 @@
 //! `cargo bench --bench bank` prints it all. `TYCOON_BENCH_SECONDS` (5) is how long each measurement takes,
 //! `TYCOON_BENCH_CLIENTS` (1,16,64,256; 0 for none) how many clients there are, `TYCOON_BENCH_ACCOUNTS` (10000) and
 //! `TYCOON_BENCH_TRANSFERS` (100000) how large the bank is that is opened, and `TYCOON_BENCH_PAYERS` (1000) whose transfers
-//! these are. With `TYCOON_BENCH_INDEX_ANEW=0` it is not opened a second time without its index, which takes longest. A
+//! these are, to `TYCOON_BENCH_PAYEES` (all) accounts each. With `TYCOON_BENCH_INDEX_ANEW=0` it is not opened a second time without its index, which takes longest. A
 //! million accounts and ten million transfers take some minutes, and 10 GB of the disk.
 
 #[path = "../bank/tests/cluster/mod.rs"]
@@ -472,9 +472,10 @@ fn open_large(folder: &Path) {
     let books = folder.join("large");
     let began = Instant::now();
     let payers = number("TYCOON_BENCH_PAYERS", 1_000).clamp(1, accounts);
-    make_large(&books, accounts, transfers, payers);
+    let payees = number("TYCOON_BENCH_PAYEES", accounts).clamp(2, accounts);
+    make_large(&books, accounts, transfers, (payers, payees));
     println!(
-        "made a bank of {accounts} accounts and {transfers} transfers by {payers} payers in {:.0} s; it takes {} MB",
+        "made a bank of {accounts} accounts and {transfers} transfers by {payers} payers to {payees} each in {:.0} s; it takes {} MB",
         began.elapsed().as_secs_f64(),
         bytes_in(&books) / 1_000_000
     );
@@ -503,7 +504,7 @@ fn bytes_in(folder: &Path) -> u64 {
     entries.map(length).sum()
 }
 
-fn make_large(books: &Path, accounts: u64, transfers: u64, payers: u64) {
+fn make_large(books: &Path, accounts: u64, transfers: u64, (payers, payees): (u64, u64)) {
     std::fs::create_dir_all(books).expect("a folder");
     let signer = Arc::new(tycoon_rpc::key_file::load_or_create(&books.join("bank_key"), "bench").expect("a key"));
     let database = sled::Config::new().path(books.join("index")).flush_every_ms(None).open().expect("an index");
@@ -546,7 +547,7 @@ fn make_large(books: &Path, accounts: u64, transfers: u64, payers: u64) {
         let orders = (turn * LARGE_BATCH..((turn + 1) * LARGE_BATCH).min(transfers)).map(|number| TransferOrder {
             id: scattered(number + 1),
             payer: ids[payer as usize],
-            payee: ids[((payer + 1 + number % (accounts - 1)) % accounts) as usize],
+            payee: ids[((payer + 1 + number % (payees - 1)) % accounts) as usize],
             amount: Credits::from_micros(1),
             memo: String::new(),
         });

@@ -25,6 +25,7 @@ mod own_form;
 pub mod problem;
 pub mod query;
 pub mod receiver;
+pub mod reclaim;
 pub mod replay;
 pub mod replay_mark;
 pub mod reply;

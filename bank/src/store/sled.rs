@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use sled::{Db, IVec, Tree};
+use tycoon_rpc::reclaim;
 use tycoon_rpc::trouble::of_disk;
 
 use super::StoreError;
@@ -103,6 +104,7 @@ impl Rows for SledRows {
     }
 
     fn write(&self, batch: Batch) -> Result<(), StoreError> {
+        let rows = batch.put.len() + batch.removed.len();
         let mut writes = sled::Batch::default();
         for (key, row) in batch.put {
             writes.insert(key, [&crc32fast::hash(&row).to_be_bytes()[..], &row].concat());
@@ -110,7 +112,9 @@ impl Rows for SledRows {
         for key in batch.removed {
             writes.remove(key);
         }
-        self.tree()?.apply_batch(writes).map_err(failed)
+        self.tree()?.apply_batch(writes).map_err(failed)?;
+        reclaim::after_writing(rows);
+        Ok(())
     }
 
     fn flush(&self) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@
 //!  Opening ──> Starting ──> Running ──(the command has ended, or nobody wants it)──> Closing ──> Done
 //! ```
 //!
-//! Buffers are as large as one read. While the local side does not read, nothing is read of the channel, its window
+//! While the local side does not read, nothing is read of the channel, its window
 //! stays closed, and the host stops sending; while the host does not take more, nothing is read of the local side.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -29,6 +29,9 @@ use super::error::SshError;
 /// sends later what the first read asked for but counts what the second one asks for. With a smaller second piece it
 /// believes the window smaller than the host does, and throws away what comes beyond it.
 const PIECE_BYTES: usize = 32 << 10;
+/// How much of what goes to the host is read at once, in bytes: some packets full, so that what is done for each step (to
+/// look whether the host says anything, and whether anybody wants anything) is done less often.
+const TO_HOST_BYTES: usize = 8 * PIECE_BYTES;
 /// How long the host may take to confirm that a channel is closed.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -71,8 +74,8 @@ struct Buffer {
 }
 
 impl Buffer {
-    fn new() -> Self {
-        Self { bytes: vec![0; PIECE_BYTES].into_boxed_slice(), from: 0, to: 0 }
+    fn new(bytes: usize) -> Self {
+        Self { bytes: vec![0; bytes].into_boxed_slice(), from: 0, to: 0 }
     }
 
     const fn is_empty(&self) -> bool {
@@ -102,8 +105,8 @@ impl Pump {
             local,
             far: Some(far),
             outcome: Arc::default(),
-            to_host: Buffer::new(),
-            to_local: Buffer::new(),
+            to_host: Buffer::new(TO_HOST_BYTES),
+            to_local: Buffer::new(PIECE_BYTES),
             error_output: vec![0; PIECE_BYTES].into_boxed_slice(),
             local_has_ended: false,
             told_host: false,
@@ -149,8 +152,9 @@ impl Pump {
         self.finish(Err(error.clone()));
     }
 
-    /// Does what can be done without waiting; the caller sees to it that the socket takes what is sent.
-    pub(super) fn step(&mut self, session: &Session) -> Result<Step, ssh2::Error> {
+    /// Does what can be done without waiting. The socket takes a packet when this is called, and another one wherever
+    /// `is_writable` says so.
+    pub(super) fn step(&mut self, session: &Session, is_writable: &dyn Fn() -> bool) -> Result<Step, ssh2::Error> {
         match self.state {
             State::Opening => match session.channel_session() {
                 Ok(channel) => {
@@ -162,7 +166,7 @@ impl Pump {
                 Err(error) => self.refuse(error),
             },
             State::Starting => self.start(),
-            State::Running => self.pump(session),
+            State::Running => self.pump(session, is_writable),
             State::Closing => self.close(),
             State::Done => Ok(Step::Idle),
         }
@@ -204,7 +208,7 @@ impl Pump {
         Ok(Step::Moved)
     }
 
-    fn pump(&mut self, session: &Session) -> Result<Step, ssh2::Error> {
+    fn pump(&mut self, session: &Session, is_writable: &dyn Fn() -> bool) -> Result<Step, ssh2::Error> {
         let is_alone = Arc::strong_count(&self.outcome) == 1;
         if is_alone || self.outcome.known().is_unwanted {
             self.begin_close();
@@ -215,6 +219,7 @@ impl Pump {
         step = merge(step, self.write_local());
         step = merge(step, self.read_local());
         step = merge(step, self.write_host(session)?);
+        while !self.to_host.is_empty() && is_writable() && self.write_host(session)? == Step::Moved {}
         if self.is_over()? {
             step = Step::Moved;
         }

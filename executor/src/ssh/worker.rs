@@ -1,7 +1,7 @@
 //! The thread of a connection: it alone touches libssh2.
 
 use std::io::Read as _;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -132,23 +132,21 @@ impl Worker {
             if !self.is_writable() {
                 break;
             }
+            let socket = &self.dialled.socket;
             let pump = &mut self.pumps[index];
             // libssh2 remembers one channel that is being opened: the first is finished before the next begins.
             if pump.is_opening() && std::mem::replace(&mut is_opening, true) {
                 continue;
             }
-            if pump.step(&self.dialled.session)? == Step::Moved {
+            if pump.step(&self.dialled.session, &|| is_writable(socket))? == Step::Moved {
                 all = Step::Moved;
             }
         }
         Ok(all)
     }
 
-    /// True where the socket takes a whole packet. What cannot be sent whole is not begun: libssh2 would want exactly
-    /// the same call again before any other.
     fn is_writable(&self) -> bool {
-        let now = wait(self.dialled.socket.as_fd(), PollFlags::OUT, Duration::ZERO);
-        now.is_ok_and(|flags| flags.intersects(PollFlags::OUT | PollFlags::ERR | PollFlags::HUP))
+        is_writable(&self.dialled.socket)
     }
 
     /// Waits until something can be done; why the connection is over, where it is.
@@ -211,4 +209,11 @@ impl Worker {
             }
         }
     }
+}
+
+/// True where the socket takes a whole packet. What cannot be sent whole is not begun: libssh2 would want exactly the same
+/// call again before any other.
+fn is_writable(socket: &OwnedFd) -> bool {
+    let now = wait(socket.as_fd(), PollFlags::OUT, Duration::ZERO);
+    now.is_ok_and(|flags| flags.intersects(PollFlags::OUT | PollFlags::ERR | PollFlags::HUP))
 }

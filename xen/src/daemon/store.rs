@@ -26,6 +26,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tycoon_market::auctioneer::{Auctioneer, HostConfig, Part, PartChange};
 use tycoon_market::{AccountId, Credits, EscrowId, HostAccountId, HostName, TimeSpan, Timestamp};
+use tycoon_rpc::reclaim;
 
 use super::charges::{ChargeBook, Charges, Versions};
 use super::keep::KeptAlive;
@@ -62,6 +63,8 @@ const LOG_MAX: u64 = 4_096;
 /// Ticks among them at most, and bytes of all together: so long may reading it anew take.
 const LOG_TICKS_MAX: u64 = 256;
 const LOG_BYTES_MAX: usize = 8 << 20;
+/// Rows whose old versions are freed with each writing: it seldom has more, and what remains is freed with the next ones.
+const ROWS_FREED: usize = 2_048;
 
 /// What the records are worth.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -281,6 +284,7 @@ impl Store {
         self.strike();
         self.tree.apply_batch(batch).map_err(|source| self.failed("written", source))?;
         self.tree.flush().map_err(|source| self.failed("written", source))?;
+        reclaim::after_writing(ROWS_FREED);
         self.strike();
         Ok(())
     }
