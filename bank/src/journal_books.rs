@@ -20,11 +20,16 @@ use crate::store::{Head, Store, StoreError};
 /// Records after which the index is flushed, so that a start after a crash has no more than these to repeat, beside what was
 /// gathered: less than a second's work.
 const FLUSH_EVERY: u64 = 16_384;
+/// Rows after which it is flushed too, where records change many each: sled can use the room of what was written anew only
+/// when that is flushed.
+const FLUSH_ROWS: usize = 262_144;
 
 struct Writer {
     journal: Journal,
     /// The last record that the index holds through a crash.
     flushed: u64,
+    /// The rows that went into the index since.
+    unflushed_rows: usize,
     /// Set while something goes into the index.
     indexing: Option<Indexing>,
 }
@@ -69,7 +74,7 @@ impl JournalBooks {
             opened => opened?,
         };
         let flushed = journal.head().record;
-        let writer = Mutex::new(Writer { journal, flushed, indexing: None });
+        let writer = Mutex::new(Writer { journal, flushed, unflushed_rows: 0, indexing: None });
         Ok((
             Self { store, pending: Pending::default(), writer, index: RwLock::new(()), behind: AtomicBool::new(false) },
             recovery,
@@ -111,8 +116,10 @@ impl JournalBooks {
         }
         writer.journal.call_hook("bank:before-index");
         let record = writer.journal.head().record;
-        let flushes = (record - writer.flushed >= FLUSH_EVERY).then_some(record);
         let (store, going) = (self.store.clone(), self.pending.go());
+        writer.unflushed_rows += going.as_deref().map_or(0, Gathered::rows);
+        let is_much = record - writer.flushed >= FLUSH_EVERY || writer.unflushed_rows >= FLUSH_ROWS;
+        let flushes = is_much.then_some(record);
         let work = move || {
             let going = going.as_deref().and_then(Gathered::due);
             going.map_or(Ok(()), |(head, changes)| store.apply(head, changes))?;
@@ -130,7 +137,9 @@ impl JournalBooks {
         let has_ended = |indexing: &mut Indexing| waits || indexing.thread.is_finished();
         let Some(Indexing { thread, flushes }) = writer.indexing.take_if(has_ended) else { return };
         if matches!(thread.join(), Ok(Ok(()))) {
-            writer.flushed = flushes.unwrap_or(writer.flushed);
+            if let Some(flushed) = flushes {
+                (writer.flushed, writer.unflushed_rows) = (flushed, 0);
+            }
             self.pending.gone();
         } else {
             // Whoever reads sees what did not go in until the index is brought up, from the journal.

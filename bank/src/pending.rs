@@ -56,6 +56,11 @@ impl Gathered {
             None => None,
         }
     }
+
+    /// How many rows these are.
+    pub(crate) fn rows(&self) -> usize {
+        self.changes.rows()
+    }
 }
 
 /// How much is gathered.

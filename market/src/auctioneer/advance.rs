@@ -15,6 +15,9 @@ use super::settle::spend;
 use super::{Auctioneer, ClosedReceipt, PPM};
 use crate::{Credits, HostAccountId, Quantity, Rate, ResourceKind, TimeSpan, Timestamp};
 
+/// The parts that the spending of an account usually has: CPU, memory and disk, and one more.
+const PARTS_USUAL: usize = 4;
+
 /// What was used in a stretch of time.
 pub(super) struct Measure<'a> {
     pub(super) usage: &'a BTreeMap<HostAccountId, Usage>,
@@ -247,7 +250,7 @@ impl Auctioneer {
             },
             None => None,
         };
-        let mut parts = Vec::with_capacity(8);
+        let mut parts = Vec::with_capacity(PARTS_USUAL);
         for (&kind, &paid) in account.paid.iter() {
             let bid = account.rate_of(kind).min(paid).picos_per_second();
             let top_up = paid.picos_per_second() - bid;

@@ -10,6 +10,9 @@ use crate::{Credits, HostAccountId, Quantity, Rate, ResourceKind, TimeSpan, Time
 /// The most lines that one account gets at once; what comes after is averaged with the last of its kind.
 const LINES_MAX: usize = 64;
 
+/// The lines that an account usually gets at once: of CPU, memory and disk, and one more.
+const LINES_USUAL: usize = 4;
+
 /// What money was charged for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -96,7 +99,9 @@ impl Lines {
         match self.0.get_mut(id) {
             Some(lines) => add_line(lines, line),
             None => {
-                self.0.insert(id.clone(), vec![line]);
+                let mut lines = Vec::with_capacity(LINES_USUAL);
+                lines.push(line);
+                self.0.insert(id.clone(), lines);
             }
         }
     }
