@@ -503,6 +503,11 @@ impl fmt::Display for Addressing {
 #[serde(try_from = "String", into = "String")]
 pub struct SpecDigest(u128);
 
+impl SpecDigest {
+    /// Of a domain that was never made.
+    pub const NONE: Self = Self(0);
+}
+
 impl fmt::Display for SpecDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)

@@ -141,7 +141,8 @@ fn is_hostname(text: &str) -> bool {
     text.len() <= HOSTNAME_BYTES_MAX && text.split('.').all(is_label)
 }
 
-fn is_device_name(text: &str) -> bool {
+/// A short name of letters, digits, `-` and `_`: what disks and interfaces are called inside a domain.
+pub fn is_device_name(text: &str) -> bool {
     (1..=DEVICE_NAME_BYTES_MAX).contains(&text.len())
         && !text.starts_with('-')
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')

@@ -11,6 +11,7 @@ mod cache;
 pub(crate) mod command;
 mod fill;
 mod folder;
+mod handed;
 mod images;
 mod incoming;
 mod iso;
@@ -32,6 +33,7 @@ use std::path::PathBuf;
 
 pub use account_images::AccountImages;
 pub use command::Interrupt;
+pub use handed::{Handed, HandedTo};
 pub(crate) use machine_addresses::addresses_of_the_machine;
 pub use machine_storage::MachineStorage;
 

@@ -10,6 +10,7 @@ pub mod chosen;
 mod driver;
 mod drivers;
 mod enforce;
+mod hand_over;
 mod heart;
 pub mod history;
 mod install;
@@ -57,6 +58,8 @@ pub enum HostCommand {
     Check,
     /// Try everything this machine has to do as a host, with small domains of its own
     Trial(trial::TrialArgs),
+    /// Give disks that are on the machine this runs on to a domain that is to come
+    HandOver(hand_over::HandOverArgs),
     /// Open accounts on hosts, with money to bid with
     CreateAccount(money::FundArgs),
     /// Put more money into accounts on hosts
@@ -108,6 +111,7 @@ pub fn run(command: &HostCommand, output: &Output) -> Result<Exit, Failure> {
         HostCommand::Leave(arguments) => member::leave::run(arguments, output),
         HostCommand::Prepare(arguments) => prepare::run(arguments, output),
         HostCommand::Check => check::run(output),
+        HostCommand::HandOver(arguments) => hand_over::run(arguments, output),
         HostCommand::Trial(arguments) => trial::run(arguments, output),
         HostCommand::CreateAccount(arguments) => money::create(arguments, output),
         HostCommand::Fund(arguments) => money::fund(arguments, output),

@@ -126,6 +126,11 @@ pub(super) fn attach(path: &Path, is_read_only: bool) -> Result<PathBuf, Hypervi
     Ok(PathBuf::from(device.trim()))
 }
 
+/// Whether a loop device is on the file.
+pub(super) fn is_attached(path: &Path) -> Result<bool, HypervisorError> {
+    Ok(!devices(path)?.is_empty())
+}
+
 /// No loop device is on the file.
 pub(super) fn detach(path: &Path) -> Result<(), HypervisorError> {
     for device in devices(path)? {

@@ -152,6 +152,53 @@ pub(super) fn activate(group: &str, volume: &str) -> Result<PathBuf, HypervisorE
     Err(failed(operation, reason))
 }
 
+/// A logical volume that the machine's owner has.
+#[derive(Debug)]
+pub(super) struct OwnersVolume {
+    pub(super) group: String,
+    pub(super) volume: String,
+    pub(super) size_bytes: u64,
+    pub(super) is_open: bool,
+    /// The domains whose it is, by its tags.
+    pub(super) domains: Vec<String>,
+}
+
+/// The logical volume whose device this is; `None` where the path is no device.
+pub(super) fn owners_volume(device: &Path) -> Result<Option<OwnersVolume>, HypervisorError> {
+    if !device.starts_with("/dev") {
+        return Ok(None);
+    }
+    let command = Command::new("lvs")
+        .args(["--reportformat", "json", "--units", "b", "--nosuffix"])
+        .args(["--options", "vg_name,lv_name,lv_size,lv_tags,lv_device_open"])
+        .arg(device)
+        .timeout(TIMEOUT);
+    let found: Report<Volumes> = parse(&command.run("looking at a logical volume")?)?;
+    let found = found.report.into_iter().flat_map(|report| report.lv).next();
+    let found = found.ok_or_else(|| failed("looking at a logical volume", "`lvs` tells nothing of it".to_owned()))?;
+    let domain = |tag: &str| tag.strip_prefix(TAG)?.strip_prefix(".domain=").map(str::to_owned);
+    Ok(Some(OwnersVolume {
+        size_bytes: found.size_bytes()?,
+        is_open: found.lv_device_open == "open",
+        domains: found.lv_tags.split(',').filter_map(domain).collect(),
+        group: found.vg_name,
+        volume: found.lv_name,
+    }))
+}
+
+/// A volume of the machine's owner becomes one of a domain's, with its tags and its name.
+pub(super) fn take_over(group: &str, from: &str, volume: &str, domain: &str) -> Result<(), HypervisorError> {
+    let operation = format!("taking over the volume {group}/{from}");
+    Command::new("lvchange")
+        .args(["--addtag", TAG, "--addtag", &format!("{TAG}.domain={domain}"), &format!("{group}/{from}")])
+        .timeout(TIMEOUT)
+        .run(operation.clone())?;
+    if from != volume {
+        Command::new("lvrename").args([group, from, volume]).timeout(TIMEOUT).run(operation)?;
+    }
+    Ok(())
+}
+
 /// Whether a name can be that of a volume group.
 pub(super) fn is_group_name(name: &str) -> bool {
     let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'+');
@@ -193,9 +240,13 @@ struct Segment {
 
 #[derive(Deserialize)]
 struct Volume {
+    #[serde(default)]
+    vg_name: String,
     lv_name: String,
     lv_size: String,
     lv_tags: String,
+    #[serde(default)]
+    lv_device_open: String,
 }
 
 impl Volume {

@@ -34,7 +34,7 @@ use crate::status::Kept;
 /// The volume that is made from the image.
 const ROOT: &str = "root";
 /// The lock of what domains share. No domain has this name: theirs have a `.` in them.
-const SHARED_LOCK: &str = "shared";
+pub(super) const SHARED_LOCK: &str = "shared";
 /// The lock of the cache of images.
 pub(super) const IMAGES_LOCK: &str = "images";
 const SEED_FILE: &str = "seed.iso";
@@ -47,7 +47,7 @@ const SEED_BYTES_MAX: u64 = 16 << 20;
 #[derive(Debug)]
 pub struct MachineStorage {
     pub(super) machine: Machine,
-    records: Records,
+    pub(super) records: Records,
     pub(super) locks: Locks,
     pub(super) cache: Cache,
     pub(super) account_images: AccountImages,
@@ -103,7 +103,11 @@ impl MachineStorage {
 
     /// Does something while the lock of a domain is held. Where it fails and there is no such domain, no lock file stays
     /// either: whoever asks for what is refused, again and again under other names, leaves nothing.
-    fn holding<T>(&self, name: &str, act: impl FnOnce() -> Result<T, HypervisorError>) -> Result<T, HypervisorError> {
+    pub(super) fn holding<T>(
+        &self,
+        name: &str,
+        act: impl FnOnce() -> Result<T, HypervisorError>,
+    ) -> Result<T, HypervisorError> {
         let held = self.hold(name)?;
         let done = act();
         if done.is_err() && matches!(self.records.load(name), Ok(None)) {
@@ -113,7 +117,11 @@ impl MachineStorage {
     }
 
     /// The domain of this owner, or a new one that is not on disk yet.
-    fn own_or_new(&self, name: &str, ownership: &Ownership) -> Result<(StoredDomain, bool), HypervisorError> {
+    pub(super) fn own_or_new(
+        &self,
+        name: &str,
+        ownership: &Ownership,
+    ) -> Result<(StoredDomain, bool), HypervisorError> {
         match self.records.load(name)? {
             Some(domain) if domain.is_of(ownership) => Ok((domain, false)),
             Some(_) => Err(HypervisorError::NameTaken(name.to_owned())),

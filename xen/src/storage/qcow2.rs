@@ -10,6 +10,8 @@ use super::command::{Command, Interrupt};
 use super::{failed, refused};
 use crate::hypervisor::HypervisorError;
 
+/// What a file in QEMU's format begins with.
+pub(super) const MAGIC: [u8; 4] = *b"QFI\xfb";
 const CHECKING: &str = "looking at the image";
 /// Magic number, version 3's fields up to the features (QEMU's docs/interop/qcow2.txt).
 const HEADER_BYTES: usize = 104;
@@ -33,7 +35,7 @@ fn disk_bytes(header: &[u8]) -> Result<u64, String> {
     let word =
         |place: usize| -> Option<u32> { Some(u32::from_be_bytes(header.get(place..place + 4)?.try_into().ok()?)) };
     let long = |place: usize| Some(u64::from(word(place)?) << 32 | u64::from(word(place + 4)?));
-    if header.get(..4) != Some(b"QFI\xfb") {
+    if header.get(..4) != Some(&MAGIC) {
         return Err("it is not in the format qcow2".to_owned());
     }
     let short = || "it ends in its header".to_owned();

@@ -153,9 +153,7 @@ pub(super) fn check_space(growth: &[(&StoreExport, u64)], domains: &[StoredDomai
     for (store, bytes) in growth {
         let of_store = growth.iter().filter(|(other, _)| other.name == store.name);
         let asked = of_store.map(|(_, bytes)| *bytes).fold(0, u64::saturating_add);
-        if let Some(limit) = store.limit_bytes {
-            fits(limit.saturating_sub(used(store, domains)), asked)?;
-        }
+        check_limit(store, asked, domains)?;
         let needed = match &store.kind {
             StoreKind::Lvm { group } => lvm::needed_bytes(group, *bytes)?,
             StoreKind::Loopback { .. } => *bytes,
@@ -167,6 +165,11 @@ pub(super) fn check_space(growth: &[(&StoreExport, u64)], domains: &[StoredDomai
         }
     }
     checked.into_iter().try_for_each(|(_, free, needed)| fits(free, needed))
+}
+
+/// Refuses what a store would take beyond its limit.
+pub(super) fn check_limit(store: &StoreExport, bytes: u64, domains: &[StoredDomain]) -> Result<(), HypervisorError> {
+    store.limit_bytes.map_or(Ok(()), |limit| fits(limit.saturating_sub(used(store, domains)), bytes))
 }
 
 pub(super) fn fits(available: u64, asked: u64) -> Result<(), HypervisorError> {

@@ -8,9 +8,9 @@ use std::process::Command;
 use tycoon_market::{ResourceKind, Timestamp};
 use tycoon_xen::hypervisor::HypervisorError;
 use tycoon_xen::machine::{StoreExport, StoreKind};
-use tycoon_xen::spec::{DomainSpec, Filesystem, Ownership};
+use tycoon_xen::spec::{DomainSpec, Filesystem, Ownership, VolumeSpec};
 use tycoon_xen::status::Kept;
-use tycoon_xen::storage::Storage as _;
+use tycoon_xen::storage::{Handed, HandedTo, Storage as _};
 
 use crate::bench::{Bench, MIB, image, owner, spec};
 
@@ -68,6 +68,34 @@ fn kept_logical_volumes_keep_their_content() {
     let mut content = [0; 4];
     fs::File::open(&device).unwrap().read_exact_at(&mut content, 12).unwrap();
     assert_eq!(&content, b"mine");
+    storage.remove(&name).unwrap();
+    assert_eq!(volumes_of(&group), before);
+}
+
+#[test]
+fn a_logical_volume_of_the_owner_is_handed_over() {
+    let Some((bench, group)) = bench() else { return };
+    let before = volumes_of(&group);
+    let storage = bench.open();
+    let (mut spec, ownership, name) = domain("handed");
+    run("lvcreate", &["--yes", "--size", "8m", "--name", "results", &group]);
+    let device = format!("/dev/{group}/results");
+    OpenOptions::new().write(true).open(&device).unwrap().write_all_at(b"mine", 12).unwrap();
+    let to = HandedTo { owner: ownership.clone(), image: String::new(), until: Timestamp::from_seconds(1) };
+    let results = Handed { name: "data".into(), source: device.into() };
+    let kept = storage.hand_over(&to, std::slice::from_ref(&results)).unwrap();
+    assert_eq!(kept[0].size_bytes, 8 * MIB);
+    assert!(!volumes_of(&group).contains("results"), "it has the name of the domain's");
+    // Whoever dies before the record is written does it again.
+    fs::remove_dir_all(bench.machine.folder.join("domains").join(&name)).unwrap();
+    assert_eq!(storage.hand_over(&to, std::slice::from_ref(&results)), Ok(kept.clone()));
+    spec.volumes[1] = VolumeSpec { existing: true, ..kept[0].clone() };
+    storage.ensure_volumes(&spec, &ownership).unwrap();
+    storage.note(&spec, &ownership).unwrap();
+    let mut content = [0; 4];
+    fs::File::open(&storage.attach(&name).unwrap()[1].device).unwrap().read_exact_at(&mut content, 12).unwrap();
+    assert_eq!(&content, b"mine");
+    storage.detach(&name).unwrap();
     storage.remove(&name).unwrap();
     assert_eq!(volumes_of(&group), before);
 }

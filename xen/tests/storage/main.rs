@@ -2,6 +2,7 @@
 
 mod account_images;
 mod bench;
+mod handed;
 mod images;
 mod lvm;
 mod records;
