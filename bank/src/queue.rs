@@ -1,7 +1,7 @@
 //! Operations that wait to be written, and the thread that writes them.
 //!
 //! ```text
-//! commit ─▶ queue ─▶ [the writer takes all that wait]
+//! commit ─▶ queue ─▶ [the writer takes all that wait, and waits a moment for as many as came last time]
 //!                      the books ([`Backend`]): decide each over what was decided before it,
 //!                      write all, one sync                          ◀── the truth
 //!                    ─▶ answers, to whoever waits: a thread, or a task of a runtime
@@ -15,6 +15,7 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, JoinHandle, Thread};
+use std::time::{Duration, Instant};
 
 use tycoon_rpc::{Clock, Signer};
 
@@ -26,6 +27,9 @@ use crate::transfer_receipt::{TransferReceipt, TransferTerms};
 
 /// Operations that are written with one sync at most.
 const BATCH_MAX: usize = 256;
+/// How long the writer waits for as many operations as it wrote together last. Who pays alone never waits; where many do, each
+/// sync and each signature serves more of them.
+const GATHERING_MAX: Duration = Duration::from_micros(500);
 
 type Outcome = Result<Done, BankError>;
 
@@ -119,23 +123,35 @@ struct Queue {
 #[derive(Default)]
 struct Open {
     operations: VecDeque<Arc<Waiting>>,
+    /// The writer is woken when so many wait; not where that is none.
+    wanted: usize,
     is_closed: bool,
 }
 
 impl Queue {
-    /// All that wait, up to a bound, once something does; `None` where nothing will any more.
-    fn next(&self) -> Option<Vec<Arc<Waiting>>> {
+    /// All that wait, up to a bound, once something does; `None` where nothing will any more. Fewer than `last` are waited
+    /// with for a moment.
+    fn next(&self, last: usize) -> Option<Vec<Arc<Waiting>>> {
         let mut open = lock(&self.waiting);
-        loop {
-            let count = open.operations.len().min(BATCH_MAX);
-            if count > 0 {
-                return Some(open.operations.drain(..count).collect());
-            }
+        while open.operations.is_empty() {
             if open.is_closed {
                 return None;
             }
+            open.wanted = 1;
             open = self.changed.wait(open).unwrap_or_else(PoisonError::into_inner);
         }
+        let deadline = Instant::now() + GATHERING_MAX;
+        while open.operations.len() < last && !open.is_closed {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            open.wanted = last;
+            open = self.changed.wait_timeout(open, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        open.wanted = 0;
+        let count = open.operations.len().min(BATCH_MAX);
+        Some(open.operations.drain(..count).collect())
     }
 }
 
@@ -187,7 +203,9 @@ impl Writer {
         let queue = Arc::new(Queue::default());
         let queued = queue.clone();
         let work = move || {
-            while let Some(batch) = queued.next() {
+            let mut last = 1;
+            while let Some(batch) = queued.next(last) {
+                last = batch.len();
                 // The panic has told of itself; whether the books can still be written, they know.
                 let _ = panic::catch_unwind(AssertUnwindSafe(|| Batch(batch).write(&*backend, &*clock, &*signer)));
             }
@@ -201,9 +219,9 @@ impl Writer {
         let waiting = Arc::new(Waiting { written, state: Mutex::new(State::Queued(None)) });
         let mut open = lock(&self.queue.waiting);
         open.operations.push_back(waiting.clone());
-        let is_first = open.operations.len() == 1;
+        let is_wanted = open.operations.len() == open.wanted;
         drop(open);
-        if is_first {
+        if is_wanted {
             self.queue.changed.notify_one();
         }
         Commit(waiting)

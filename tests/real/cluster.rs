@@ -46,6 +46,7 @@ fn workers_wait_for_their_head_and_are_told_where_it_is() {
     lab.tycoon(&["down", "physics"]).ok();
     assert_eq!([lab.traces(1), lab.traces(2)], before);
     machines_stand_on_named_hosts_with_files_and_logical_volumes(&lab);
+    a_logical_volume_of_the_owner_becomes_a_domains(&lab);
     lab.settled_balance();
 }
 
@@ -101,4 +102,27 @@ fn machines_stand_on_named_hosts_with_files_and_logical_volumes(lab: &Lab) {
         .filter(|entry| entry.as_ref().is_ok_and(|entry| entry.file_name().to_string_lossy().ends_with(".tar.zst")));
     assert_eq!(archives.count(), 4, "each machine was saved before it went");
     assert_eq!([lab.traces(1), lab.traces(2)], before);
+}
+
+/// What stood on a volume of the host before is there in the domain, stays when that goes, and is deleted when it is given up.
+fn a_logical_volume_of_the_owner_becomes_a_domains(lab: &Lab) {
+    let before = lab.traces(1);
+    lab.on(1, "lvcreate -q -y -Wn -Zn --size 8m --name results vg1 && printf mine >/dev/vg1/results && sync");
+    let account = lab.json(&["user", "show"])["account"].as_str().expect("an account").to_owned();
+    let hand_over = format!("tycoon host hand-over --to {account} old/web.0 data=/dev/vg1/results");
+    let told = lab.on(1, &hand_over);
+    assert!(told.contains("volume data existing=#true"), "{told}");
+    lab.tycoon(&["volumes", "old"]).ok().says(&["old/web.0", "data", "8 MiB", "lab-h1", "kept until"]);
+    let domain = "domain web count=1 { image \"std:tiny\"; memory \"128MiB\"; volume data existing=#true; }";
+    lab.write("old.kdl", &format!("pool old {{\n    budget 5 for=\"1h\"\n    {domain}\n}}\n"));
+    lab.tycoon(&["up", "old.kdl"]).ok();
+    let domains = lab.is_up("old", 1);
+    assert_eq!(domains[0].host, "lab-h1", "where its volume is");
+    let read = lab.inside("old/web.0", "head -c 4 /dev/xvdb").ok();
+    assert_eq!(read.stdout.trim(), "mine");
+    lab.tycoon(&["down", "old"]).ok();
+    lab.tycoon(&["volumes", "old"]).ok().says(&["data", "kept until"]);
+    lab.tycoon(&["volumes", "remove", "old", "--yes"]).ok();
+    assert!(!lab.on(1, "lvs --noheadings -o lv_name,lv_tags").contains("old"), "it is gone");
+    assert_eq!(lab.traces(1), before);
 }
