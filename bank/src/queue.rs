@@ -1,9 +1,11 @@
-//! Operations that wait to be written, and the thread that writes them.
+//! Operations that wait to be written, the thread that writes them, and the one that tells what became of them.
 //!
 //! ```text
 //! commit ─▶ queue ─▶ [the writer takes all that wait, and waits a moment for as many as came last time]
 //!                      the books ([`Backend`]): decide each over what was decided before it,
 //!                      write all, one sync                          ◀── the truth
+//!                    ─▶ [the teller, while the next are written]
+//!                      receipts, signed together
 //!                    ─▶ answers, to whoever waits: a thread, or a task of a runtime
 //! ```
 
@@ -12,6 +14,7 @@ use std::future::Future;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::{Pin, pin};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, JoinHandle, Thread};
@@ -30,6 +33,9 @@ const BATCH_MAX: usize = 256;
 /// How long the writer waits for as many operations as it wrote together last. Who pays alone never waits; where many do, each
 /// sync and each signature serves more of them.
 const GATHERING_MAX: Duration = Duration::from_micros(500);
+
+/// Batches that are on disk and wait for the teller.
+const WRITTEN_MAX: usize = 4;
 
 type Outcome = Result<Done, BankError>;
 
@@ -165,13 +171,19 @@ pub(crate) fn receipts<'a>(transfers: impl Iterator<Item = &'a Transfer>, signer
 /// What is being written. Whoever has heard nothing when it is dropped, which only a panic brings about, is told that.
 struct Batch(Vec<Arc<Waiting>>);
 
+/// What became of each operation of a batch.
+type Outcomes = Vec<Result<Answer, BankError>>;
+
 impl Batch {
-    fn write(mut self, backend: &dyn Backend, clock: &dyn Clock, signer: &dyn Signer) {
+    fn write(&self, backend: &dyn Backend, clock: &dyn Clock) -> Outcomes {
         let written: Vec<&Written> = self.0.iter().map(|waiting| &waiting.written).collect();
-        let outcomes = match backend.write(clock.now(), &written) {
+        match backend.write(clock.now(), &written) {
             Ok(outcomes) => outcomes,
             Err(error) => vec![Err(error); written.len()],
-        };
+        }
+    }
+
+    fn tell(mut self, outcomes: Outcomes, signer: &dyn Signer) {
         let transfers = outcomes.iter().flatten().filter_map(Answer::transfer);
         let mut receipts = receipts(transfers, signer).into_iter();
         for (waiting, outcome) in self.0.drain(..).zip(outcomes) {
@@ -191,10 +203,10 @@ impl Drop for Batch {
     }
 }
 
-/// The thread that writes. When it is dropped, what waits is written first.
+/// The threads that write, and that tell of it. When this is dropped, what waits is written and told first.
 pub(crate) struct Writer {
     queue: Arc<Queue>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Writer {
@@ -202,16 +214,27 @@ impl Writer {
     pub(crate) fn start(backend: Arc<dyn Backend>, clock: Arc<dyn Clock>, signer: Arc<dyn Signer>) -> io::Result<Self> {
         let queue = Arc::new(Queue::default());
         let queued = queue.clone();
-        let work = move || {
+        let (tell, told) = sync_channel::<(Batch, Outcomes)>(WRITTEN_MAX);
+        let write = move || {
             let mut last = 1;
             while let Some(batch) = queued.next(last) {
                 last = batch.len();
+                let batch = Batch(batch);
                 // The panic has told of itself; whether the books can still be written, they know.
-                let _ = panic::catch_unwind(AssertUnwindSafe(|| Batch(batch).write(&*backend, &*clock, &*signer)));
+                if let Ok(outcomes) = panic::catch_unwind(AssertUnwindSafe(|| batch.write(&*backend, &*clock))) {
+                    // Without the teller, the batch tells that it was interrupted.
+                    let _ = tell.send((batch, outcomes));
+                }
             }
         };
-        let thread = thread::Builder::new().name("bank-writer".into()).spawn(work)?;
-        Ok(Self { queue, thread: Some(thread) })
+        let tell = move || {
+            for (batch, outcomes) in told {
+                let _ = panic::catch_unwind(AssertUnwindSafe(|| batch.tell(outcomes, &*signer)));
+            }
+        };
+        let named = |name: &str| thread::Builder::new().name(name.into());
+        let teller = named("bank-teller").spawn(tell)?;
+        Ok(Self { queue, threads: vec![named("bank-writer").spawn(write)?, teller] })
     }
 
     /// Has an operation written.
@@ -237,8 +260,8 @@ impl Drop for Writer {
     fn drop(&mut self) {
         lock(&self.queue.waiting).is_closed = true;
         self.queue.changed.notify_one();
-        if let Some(thread) = self.thread.take() {
-            // It catches what fails in it.
+        for thread in self.threads.drain(..) {
+            // They catch what fails in them.
             let _ = thread.join();
         }
     }
