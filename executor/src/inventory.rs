@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tycoon_market::auctioneer::UniqueStanding;
+use tycoon_market::auctioneer::{UniqueStanding, UniqueState};
 use tycoon_market::bid::{Amount, Bid};
 use tycoon_market::ids::EscrowId;
 use tycoon_market::{HostId, HostName, PoolName, Quantity, ResourceKind, UniqueId, UniqueKind};
@@ -243,10 +243,14 @@ fn ports<'a>(offer: Option<&UniqueOffer>, own: impl Iterator<Item = &'a UniqueId
         UniqueId::Address(_) => None,
     };
     let states = offer.into_iter().flat_map(|offer| &offer.states);
-    let free = states.filter(|state| state.standing != UniqueStanding::Held);
+    let (held, free): (Vec<_>, Vec<_>) = states.partition(|state| state.standing == UniqueStanding::Held);
+    let ranges = |states: Vec<&UniqueState>| {
+        states.into_iter().filter_map(|state| Some((port(&state.first)?, port(&state.last)?))).collect()
+    };
     Ports {
         base_price: offer.map(|offer| offer.base_price).unwrap_or_default(),
-        free: free.filter_map(|state| Some((port(&state.first)?, port(&state.last)?))).collect(),
+        free: ranges(free),
+        held: ranges(held),
         own: own.filter_map(port).collect(),
     }
 }

@@ -150,8 +150,8 @@ impl<'a> Rules<'a> {
         if u64::from(candidate.spec.vcpus) > cpus {
             return Some(Misfit::TooFewCpus { cpus, vcpus: candidate.spec.vcpus });
         }
-        if let Some(port) = candidate.spec.forwarded_ports().find(|port| !host.ports.offers(*port)) {
-            return Some(Misfit::NoPort(port));
+        if let Some(misfit) = no_port(host, &candidate.spec) {
+            return Some(misfit);
         }
         if let Some(port) = candidate.spec.forwarded_ports().find(|port| room.ports().any(|taken| taken == *port)) {
             return Some(Misfit::PortTaken(port));
@@ -220,8 +220,10 @@ pub enum Misfit {
         /// The domain's virtual CPUs.
         vcpus: u32,
     },
-    /// The host sells no such port, or somebody else holds it.
+    /// The host sells no such port.
     NoPort(u16),
+    /// Somebody else holds the port.
+    PortHeld(u16),
     /// The port leads to another domain of the pool.
     PortTaken(u16),
     /// The pool allows no more of these domains on one host.
@@ -252,7 +254,8 @@ impl Misfit {
                 format!("has {} of {kind} left, and {} is needed", kind.show(*available), kind.show(*needed))
             }
             Self::TooFewCpus { cpus, vcpus } => format!("has {cpus} CPUs, and {vcpus} are needed"),
-            Self::NoPort(port) => format!("does not sell its TCP port {port}, or somebody else holds it"),
+            Self::NoPort(port) => format!("does not sell its TCP port {port}"),
+            Self::PortHeld(port) => format!("has its TCP port {port} held by somebody else"),
             Self::PortTaken(port) => format!("has its TCP port {port} lead to another domain of the pool"),
             Self::MaxPerHost(most) => format!("would have more than {most} of them, the most `max-per-host` allows"),
             Self::Avoided => "is avoided by the pool".into(),
@@ -271,6 +274,12 @@ pub fn need_of(spec: &DomainSpec) -> Need {
         elastic_bytes: spec.memory_most_bytes().saturating_sub(spec.memory_bytes),
         disk_bytes: spec.disk_bytes(),
     }
+}
+
+/// The first port of the host that is to lead to the domain and that the pool cannot have, or none.
+pub fn no_port(host: &HostView, spec: &DomainSpec) -> Option<Misfit> {
+    let port = spec.forwarded_ports().find(|port| !host.ports.offers(*port))?;
+    Some(if host.ports.is_held(port) { Misfit::PortHeld(port) } else { Misfit::NoPort(port) })
 }
 
 /// The first resource of which the host has too little for `need`, or none.

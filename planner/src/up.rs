@@ -17,7 +17,7 @@ use crate::desired::spec_of;
 use crate::difference::{self, Shrinking};
 use crate::down::removal;
 use crate::error::{Cure, PlanError, rate_of};
-use crate::fit::{Candidate, Misfit, Room, Rules, need_of, too_little};
+use crate::fit::{Candidate, Misfit, Room, Rules, need_of, no_port, too_little};
 use crate::late::Addresses;
 use crate::lint;
 use crate::notes;
@@ -426,8 +426,7 @@ fn lacks(change: &Change, host: &HostView, candidate: &Candidate<'_>) -> Option<
         return Some(Misfit::NoImage(image.clone()));
     }
     let is_changed = is_made_anew || matches!(change, Change::Update { .. });
-    let port = candidate.spec.forwarded_ports().find(|port| !host.ports.offers(*port));
-    port.filter(|_| is_changed && host.is_inspected).map(Misfit::NoPort)
+    if is_changed && host.is_inspected { no_port(host, &candidate.spec) } else { None }
 }
 
 /// What happens to a domain that exists on the host where it stays.

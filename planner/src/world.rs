@@ -78,6 +78,8 @@ pub struct Ports {
     pub base_price: Rate,
     /// Those that are free, as ranges.
     pub free: Vec<(u16, u16)>,
+    /// Those that others hold, or the pool, as ranges.
+    pub held: Vec<(u16, u16)>,
     /// Those that the pool holds there.
     pub own: BTreeSet<u16>,
 }
@@ -85,8 +87,17 @@ pub struct Ports {
 impl Ports {
     /// True where the pool has the port or can have it.
     pub fn offers(&self, port: u16) -> bool {
-        self.own.contains(&port) || self.free.iter().any(|(first, last)| (*first..=*last).contains(&port))
+        self.own.contains(&port) || is_in(&self.free, port)
     }
+
+    /// True where the host sells the port and somebody has it.
+    pub fn is_held(&self, port: u16) -> bool {
+        is_in(&self.held, port)
+    }
+}
+
+fn is_in(ranges: &[(u16, u16)], port: u16) -> bool {
+    ranges.iter().any(|(first, last)| (*first..=*last).contains(&port))
 }
 
 /// One host as the service location service and the host itself describe it.
@@ -196,4 +207,21 @@ pub struct HostAccountView {
     pub minima: BTreeMap<ResourceKind, Quantity>,
     /// What it holds of each resource now.
     pub allocation: BTreeMap<ResourceKind, Quantity>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_offered_held_or_not_sold() {
+        let ports = Ports {
+            free: vec![(2200, 2209), (2212, 2299)],
+            held: vec![(2210, 2211)],
+            own: BTreeSet::from([2211]),
+            ..Ports::default()
+        };
+        assert!(ports.offers(2200) && ports.offers(2211) && !ports.offers(2210) && !ports.offers(22));
+        assert!(ports.is_held(2210) && !ports.is_held(2212) && !ports.is_held(22));
+    }
 }

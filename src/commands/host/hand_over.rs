@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Args;
+use serde_json::json;
 use tycoon_market::duration_text::parse_duration;
 use tycoon_market::resource::show_bytes;
 use tycoon_market::{AccountId, TimeSpan, Timestamp};
@@ -86,8 +87,12 @@ pub fn run(arguments: &HandOverArgs, output: &Output) -> Result<Exit, Failure> {
         image: arguments.image.clone().unwrap_or_default(),
         until: SystemClock.now().plus(arguments.longest),
     };
-    let handed = storage.hand_over(&to, &volumes).map_err(|error| failed(&error))?;
-    for volume in handed.iter().filter(|handed| volumes.iter().any(|volume| volume.name == handed.name)) {
+    let kept = storage.hand_over(&to, &volumes).map_err(|error| failed(&error))?;
+    if output.json {
+        output.print_json(&json!({ "domain": to.owner.hypervisor_name(), "volumes": kept, "kept_until": to.until }));
+        return Ok(Exit::Ok);
+    }
+    for volume in kept.iter().filter(|kept| volumes.iter().any(|volume| volume.name == kept.name)) {
         let size = show_bytes(volume.size_bytes);
         output.message(&format!("{} ({size}) is a disk of {}/{path} now", volume.name, arguments.domain.pool));
     }
