@@ -34,6 +34,15 @@ fn allocated(scene: &Scene, party: Party) -> u64 {
     scene.account(party, "hello").unwrap().allocation[&ResourceKind::Memory].amount()
 }
 
+/// Alone, and for good money, her domain has all the memory that it takes.
+fn alice_has_all_she_takes(scene: &Scene) {
+    scene.fund(ALICE, "hello", "300");
+    scene.bid(ALICE, "hello", with_memory(1_000.0)).unwrap();
+    scene.start(ALICE, "hello", &elastic("web.0"));
+    scene.pass(10);
+    assert_eq!(memory(scene, ALICE), 5 * GIB);
+}
+
 /// That the domain has what its account has, to a step.
 fn follows(scene: &Scene, party: Party) {
     let (has, allocated) = (memory(scene, party), allocated(scene, party));
@@ -43,11 +52,7 @@ fn follows(scene: &Scene, party: Party) {
 #[test]
 fn memory_follows_its_allocation_within_its_limits() {
     let scene = Scene::new();
-    scene.fund(ALICE, "hello", "300");
-    scene.bid(ALICE, "hello", with_memory(1_000.0)).unwrap();
-    scene.start(ALICE, "hello", &elastic("web.0"));
-    scene.pass(10);
-    assert_eq!(memory(&scene, ALICE), 5 * GIB, "alone, and for good money, it has all that it takes");
+    alice_has_all_she_takes(&scene);
 
     // Bob wants as much, and gets nearly the same: what she had more goes to him, once it is free.
     scene.fund(BOB, "hello", "300");
@@ -91,11 +96,7 @@ fn memory_follows_its_allocation_within_its_limits() {
 fn a_start_waits_for_memory_that_others_give_back() {
     let plan = (2..5).fold(FaultPlan::default(), |plan, call| plan.at(Operation::SetMemory, call, Fault::Before));
     let scene = Scene::with_machine(|memory| Arc::new(Faulty::new(memory, plan)));
-    scene.fund(ALICE, "hello", "300");
-    scene.bid(ALICE, "hello", with_memory(1_000.0)).unwrap();
-    scene.start(ALICE, "hello", &elastic("web.0"));
-    scene.pass(10);
-    assert_eq!(memory(&scene, ALICE), 5 * GIB);
+    alice_has_all_she_takes(&scene);
     scene.fund(BOB, "hello", "300");
     scene.bid(BOB, "hello", bid(100 * HOUR, 6)).unwrap();
     scene.start(BOB, "hello", &DomainSpec { memory_bytes: 6 * GIB, ..spec("web.0") });
@@ -107,11 +108,7 @@ fn a_start_waits_for_memory_that_others_give_back() {
 #[test]
 fn a_domain_gives_back_what_is_not_its_own_before_it_stands_still() {
     let scene = Scene::new();
-    scene.fund(ALICE, "hello", "300");
-    scene.bid(ALICE, "hello", with_memory(1_000.0)).unwrap();
-    scene.start(ALICE, "hello", &elastic("web.0"));
-    scene.pass(10);
-    assert_eq!(memory(&scene, ALICE), 5 * GIB);
+    alice_has_all_she_takes(&scene);
     let path: tycoon_xen::spec::DomainPath = "web.0".parse().unwrap();
     let suspend = Request::EnsureSuspended { pool: pool("hello"), generation: 1, path: path.clone() };
     for _ in 0..2 {
@@ -133,11 +130,7 @@ fn state(scene: &Scene) -> DomainState {
 fn what_keeps_memory_that_is_not_bought_any_more_is_shut_down() {
     let plan = (2..200).fold(FaultPlan::default(), |plan, call| plan.at(Operation::SetMemory, call, Fault::Before));
     let scene = Scene::with_machine(|memory| Arc::new(Faulty::new(memory, plan)));
-    scene.fund(ALICE, "hello", "300");
-    scene.bid(ALICE, "hello", with_memory(1_000.0)).unwrap();
-    scene.start(ALICE, "hello", &elastic("web.0"));
-    scene.pass(10);
-    assert_eq!(memory(&scene, ALICE), 5 * GIB);
+    alice_has_all_she_takes(&scene);
     scene.bid(ALICE, "hello", with_memory(0.01)).unwrap();
     for _ in 0..29 {
         scene.pass(10);
