@@ -112,12 +112,12 @@ fn a_logical_volume_of_the_owner_becomes_a_domains(lab: &Lab) {
     let hand_over = format!("tycoon host hand-over --to {account} old/web.0 data=/dev/vg1/results");
     let told = lab.on(1, &hand_over);
     assert!(told.contains("volume data existing=#true"), "{told}");
-    lab.tycoon(&["volumes", "old"]).ok().says(&["old/web.0", "data", "8 MiB", "lab-h1", "kept until"]);
+    lab.tycoon(&["volumes", "old"]).ok().says(&["old/web.0", "data", "8 MiB", "node1.example.org", "kept until"]);
     let domain = "domain web count=1 { image \"std:tiny\"; memory \"128MiB\"; volume data existing=#true; }";
     lab.write("old.kdl", &format!("pool old {{\n    budget 5 for=\"1h\"\n    {domain}\n}}\n"));
     lab.tycoon(&["up", "old.kdl"]).ok();
     let domains = lab.is_up("old", 1);
-    assert_eq!(domains[0].host, "lab-h1", "where its volume is");
+    assert_eq!(domains[0].host, "node1.example.org", "where its volume is");
     let read = lab.inside("old/web.0", "head -c 4 /dev/xvdb").ok();
     assert_eq!(read.stdout.trim(), "mine");
     lab.tycoon(&["down", "old"]).ok();
