@@ -222,7 +222,7 @@ pub enum Misfit {
     },
     /// The host sells no such port.
     NoPort(u16),
-    /// Somebody else holds the port.
+    /// Another pool holds the port.
     PortHeld(u16),
     /// The port leads to another domain of the pool.
     PortTaken(u16),
@@ -255,7 +255,7 @@ impl Misfit {
             }
             Self::TooFewCpus { cpus, vcpus } => format!("has {cpus} CPUs, and {vcpus} are needed"),
             Self::NoPort(port) => format!("does not sell its TCP port {port}"),
-            Self::PortHeld(port) => format!("has its TCP port {port} held by somebody else"),
+            Self::PortHeld(port) => format!("has its TCP port {port} held by another pool"),
             Self::PortTaken(port) => format!("has its TCP port {port} lead to another domain of the pool"),
             Self::MaxPerHost(most) => format!("would have more than {most} of them, the most `max-per-host` allows"),
             Self::Avoided => "is avoided by the pool".into(),

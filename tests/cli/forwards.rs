@@ -30,7 +30,7 @@ fn ports_of_hosts_lead_to_the_domains_that_ask_for_them() {
     let there = format!("domain web {{ place {{ require \"host.name == '{}'\"; }};", hosts[0]);
     environment.write("other.kdl", &GATE.replace("pool gate", "pool other").replace("domain web count=2 {", &there));
     let refused = environment.run(&["plan", "other.kdl"]);
-    assert!(refused.code == Some(1) && refused.stderr.contains("its TCP port 2222, or somebody else"), "{refused}");
+    assert!(refused.code == Some(1) && refused.stderr.contains("its TCP port 2222 held by another pool"), "{refused}");
     environment.write("gate.kdl", &GATE.replace("forward 2222 to=22; forward 2280;", "forward 2222 to=80;"));
     insta::assert_snapshot!("forwards_fewer", environment.run(&["plan", "gate.kdl"]).ok());
     environment.run(&["up", "gate.kdl"]).ok();
