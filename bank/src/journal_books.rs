@@ -20,8 +20,7 @@ use crate::store::{Head, Store, StoreError};
 /// Records after which the index is flushed, so that a start after a crash has no more than these to repeat, beside what was
 /// gathered: less than a second's work.
 const FLUSH_EVERY: u64 = 16_384;
-/// Rows after which it is flushed too, where records change many each: sled can use the room of what was written anew only
-/// when that is flushed.
+/// Rows after which it is flushed too: of records that change many each, fewer are a second's work.
 const FLUSH_ROWS: usize = 262_144;
 
 struct Writer {
@@ -32,6 +31,13 @@ struct Writer {
     unflushed_rows: usize,
     /// Set while something goes into the index.
     indexing: Option<Indexing>,
+}
+
+impl Writer {
+    /// The index holds everything up to `record` through a crash.
+    const fn has_flushed(&mut self, record: u64) {
+        (self.flushed, self.unflushed_rows) = (record, 0);
+    }
 }
 
 /// The thread by which something goes into the index, so that nobody who pays waits for that.
@@ -138,7 +144,7 @@ impl JournalBooks {
         let Some(Indexing { thread, flushes }) = writer.indexing.take_if(has_ended) else { return };
         if matches!(thread.join(), Ok(Ok(()))) {
             if let Some(flushed) = flushes {
-                (writer.flushed, writer.unflushed_rows) = (flushed, 0);
+                writer.has_flushed(flushed);
             }
             self.pending.gone();
         } else {
@@ -172,7 +178,7 @@ impl JournalBooks {
                 read => {
                     read?;
                     self.store.flush()?;
-                    writer.flushed = writer.journal.head().record;
+                    writer.has_flushed(writer.journal.head().record);
                     self.behind.store(false, Ordering::Release);
                     return Ok(());
                 }
@@ -202,7 +208,7 @@ impl JournalBooks {
         journal::read(&folder, &Head::EMPTY, Check::Everything, &mut |record| repeated.add(record))?;
         repeated.finish()?;
         self.store.flush()?;
-        writer.flushed = writer.journal.head().record;
+        writer.has_flushed(writer.journal.head().record);
         self.behind.store(false, Ordering::Release);
         Ok(())
     }
@@ -260,7 +266,8 @@ impl Backend for JournalBooks {
         let mut writer = lock(&self.writer);
         self.index_all(&mut writer)?;
         self.store.flush()?;
-        writer.flushed = writer.journal.head().record;
+        let record = writer.journal.head().record;
+        writer.has_flushed(record);
         Ok(())
     }
 

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use tycoon_executor::link::LinkError;
-use tycoon_market::duration_text::parse_duration;
 use tycoon_market::{TimeSpan, Timestamp};
 use tycoon_xen::client::HostClient;
 use tycoon_xen::events::HostEvent;
@@ -17,6 +16,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::site::{Session, world};
+use crate::time::span;
 
 /// How often it is looked whether the command was interrupted.
 const LOOK: Duration = Duration::from_millis(100);
@@ -30,10 +30,6 @@ pub struct KeepArgs {
     /// End after so long; otherwise with Ctrl-C
     #[arg(long = "for", value_name = "TIME", value_parser = span)]
     longest: Option<TimeSpan>,
-}
-
-fn span(text: &str) -> Result<TimeSpan, String> {
-    parse_duration(text, Timestamp::default()).map_err(|error| format!("{error}; write a time such as 30s or 8h"))
 }
 
 fn pause(text: &str) -> Result<TimeSpan, String> {

@@ -5,9 +5,8 @@ use std::str::FromStr;
 
 use clap::Args;
 use serde_json::json;
-use tycoon_market::duration_text::parse_duration;
 use tycoon_market::resource::show_bytes;
-use tycoon_market::{AccountId, TimeSpan, Timestamp};
+use tycoon_market::{AccountId, TimeSpan};
 use tycoon_rpc::{Clock as _, SystemClock};
 use tycoon_xen::spec::{Ownership, SpecDigest};
 use tycoon_xen::spec_check::is_device_name;
@@ -18,7 +17,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::machine::{self, MACHINE_FILE};
 use crate::output::Output;
-use crate::time::local;
+use crate::time::{local, span};
 
 /// Arguments of `tycoon host hand-over`.
 #[derive(Args, Debug)]
@@ -55,10 +54,6 @@ impl FromStr for HandedVolume {
         }
         Ok(Self(Handed { name: name.to_owned(), source }))
     }
-}
-
-fn span(text: &str) -> Result<TimeSpan, String> {
-    parse_duration(text, Timestamp::default()).map_err(|error| format!("{error}; write a time such as 30s or 8h"))
 }
 
 /// Hands disks over.

@@ -85,11 +85,11 @@ impl MachineStorage {
             kept.until = kept.until.max(to.until);
             for source in found {
                 source.take(&name)?;
-                let spec = VolumeSpec { store: self.name_of(source.store), ..source.spec() };
-                kept.volumes.push(spec);
+                let store = self.name_of(source.store);
+                kept.volumes.push(VolumeSpec { store, ..VolumeSpec::plain(&source.name, source.size_bytes) });
                 domain.volumes.push(source.stored());
             }
-            if kept.has("root") && volumes.iter().any(|volume| volume.name == "root") {
+            if volumes.iter().any(|volume| volume.name == "root") {
                 kept.image.clone_from(&to.image);
             }
             let handed = kept.volumes.clone();
@@ -243,10 +243,6 @@ impl Source<'_> {
             }
             _ => Ok(()),
         }
-    }
-
-    fn spec(&self) -> VolumeSpec {
-        VolumeSpec::plain(&self.name, self.size_bytes)
     }
 
     fn stored(self) -> StoredVolume {
