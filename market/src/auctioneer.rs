@@ -28,6 +28,7 @@ mod savepoint;
 mod settle;
 mod unique_lots;
 mod unique_states;
+mod unmeasured;
 mod view;
 
 #[cfg(test)]
@@ -46,7 +47,6 @@ use self::account::Account;
 pub use self::account::{AccountState, Reason, ReceiptTotals};
 use self::accounts::Accounts;
 use self::by_kind::ByKind;
-use self::charge::Lines;
 pub use self::charge::{ChargeFor, ChargeLine, add_line};
 pub use self::config::{ConfigError, HostConfig, UniqueSale};
 pub use self::event::{Effect, Event, Usage};
@@ -88,9 +88,6 @@ pub struct Auctioneer {
     statistics: BTreeMap<ResourceKind, PriceStatistics>,
     /// The receipts of closed accounts, which must not be credited again.
     closed: BTreeMap<EscrowId, ClosedReceipt>,
-    /// What the charges of the event that is being applied are made of.
-    #[serde(skip)]
-    lines: Lines,
     /// What follows from all that.
     #[serde(skip)]
     index: Index,
@@ -140,7 +137,6 @@ impl Auctioneer {
             unique_records: BTreeMap::new(),
             statistics: BTreeMap::new(),
             closed: BTreeMap::new(),
-            lines: Lines::default(),
             index: Index::default(),
         };
         market.make_index();
@@ -155,7 +151,8 @@ impl Auctioneer {
     pub fn apply(&mut self, event: Event, now: Timestamp) -> Result<Vec<Effect>, Refusal> {
         self.make_index();
         let mut effects = Vec::new();
-        let before: BTreeMap<HostAccountId, Before> = match event {
+        // In the order of ids.
+        let before: Vec<(HostAccountId, Before)> = match event {
             // A tick is never refused, and looks at everybody anyway.
             Event::Tick { usage, downtime_limit } => {
                 let before = self.accounts.iter().map(|(id, account)| (id.clone(), Before::of(account))).collect();
@@ -180,30 +177,22 @@ impl Auctioneer {
         Ok(effects)
     }
 
-    /// Adds what has changed in shares and charges since `before` to the effects.
-    fn tell_changes(&mut self, before: BTreeMap<HostAccountId, Before>, effects: &mut Vec<Effect>) {
-        for (id, old) in &before {
-            if let Some(account) = self.accounts.get(id)
-                && account.shares != old.shares
-            {
+    /// Adds what has changed in shares and charges since `before` to the effects: all shares, then all charges.
+    fn tell_changes(&mut self, before: Vec<(HostAccountId, Before)>, effects: &mut Vec<Effect>) {
+        let mut charges = Vec::new();
+        for (id, old) in before {
+            let Some(account) = self.accounts.get_mut(&id) else { continue };
+            let lines = std::mem::take(&mut account.lines);
+            if account.shares != old.shares {
                 effects.push(Effect::Allocate { account: id.clone(), shares: account.shares.to_map() });
             }
-        }
-        for effect in effects.iter_mut() {
-            if let Effect::Closed { account, lines, .. } = effect {
-                *lines = self.take_lines(account);
-            }
-        }
-        for (id, old) in before {
-            let Some(account) = self.accounts.get(&id) else { continue };
             let amount = account.money.charged().saturating_sub_at_zero(old.charged);
             if !amount.is_zero() {
                 let receipts = account.money.drawn_from(old.oldest_open);
-                let lines = self.take_lines(&id);
-                effects.push(Effect::Charged { account: id, amount, receipts, lines });
+                charges.push(Effect::Charged { account: id, amount, receipts, lines });
             }
         }
-        self.clear_lines();
+        effects.append(&mut charges);
     }
 
     /// True for a call that has been made before and changes nothing now.

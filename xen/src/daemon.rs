@@ -193,8 +193,8 @@ pub struct HostDaemon {
     counters: Counters,
 }
 
-/// What nobody else has in hand. What these locks guard is replaced as a whole, so that a panic elsewhere leaves it
-/// whole.
+/// What nobody else has in hand. What these locks guard is replaced as a whole, or the process ends with it, so that a
+/// panic elsewhere leaves it whole.
 fn alone<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::by_kind::ByKind;
+use super::charge::ChargeLine;
 use super::money::Money;
 use super::unique_lots::UniqueBids;
+use super::unmeasured::UnmeasuredByKind;
 use crate::fine::{FineCredits, decimal};
 use crate::{Bid, Credits, EscrowId, Quantity, Rate, ResourceKind, TimeSpan, Timestamp};
 
@@ -118,7 +120,7 @@ pub(super) struct Account {
     /// What it pays for its shares when it uses them: its bid, or more where it was topped up.
     pub(super) paid: ByKind<Rate>,
     /// What CPU and network cost since the last tick, if they were fully used.
-    pub(super) unmeasured: ByKind<Unmeasured>,
+    pub(super) unmeasured: UnmeasuredByKind,
     /// What was spent since the last tick all the same, in fine credits, and in what time: the escrows limit both
     /// together.
     #[serde(default, with = "decimal")]
@@ -127,23 +129,9 @@ pub(super) struct Account {
     pub(super) meanwhile: TimeSpan,
     /// Memory and disk that its domains had at the last tick.
     pub(super) in_use: ByKind<Quantity>,
-}
-
-/// Time and money since the last tick for which the use is not known yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct Unmeasured {
-    /// Bid rate × time, in pico-credits per second × microseconds.
-    #[serde(with = "decimal")]
-    pub(super) bid: u128,
-    /// Top-up rate × time.
-    #[serde(with = "decimal")]
-    pub(super) top_up: u128,
-    /// Share × time, in base units × microseconds.
-    #[serde(with = "decimal")]
-    pub(super) share: u128,
-    /// The time.
-    pub(super) time: TimeSpan,
+    /// What it was charged for by the event that is being applied; empty between events.
+    #[serde(skip)]
+    pub(super) lines: Vec<ChargeLine>,
 }
 
 impl Account {
@@ -162,10 +150,11 @@ impl Account {
             held: ByKind::new(),
             shares: ByKind::new(),
             paid: ByKind::new(),
-            unmeasured: ByKind::new(),
+            unmeasured: UnmeasuredByKind::default(),
             spent_meanwhile: 0,
             meanwhile: TimeSpan::ZERO,
             in_use: ByKind::new(),
+            lines: Vec::new(),
         }
     }
 
@@ -194,10 +183,7 @@ impl Account {
 
     /// What the account may owe for the time since the last tick.
     pub(super) fn unmeasured_cost(&self) -> FineCredits {
-        let cost = |unmeasured: &Unmeasured| {
-            FineCredits::new(unmeasured.bid.saturating_add(unmeasured.top_up).saturating_mul(u128::from(super::PPM)))
-        };
-        self.unmeasured.values().map(cost).fold(FineCredits::ZERO, FineCredits::plus)
+        self.unmeasured.iter().map(|(_, unmeasured)| unmeasured.full_cost()).fold(FineCredits::ZERO, FineCredits::plus)
     }
 
     /// The whole credits that are surely not owed.

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::account::{Account, AccountState};
-use super::charge::{ChargeFor, ChargeLine};
+use super::charge::{ChargeFor, ChargeLine, add_line};
 use super::event::{Effect, Usage};
 use super::plan::{Role, solvent};
 use super::settle::spend;
@@ -40,6 +40,25 @@ pub(super) struct Drain {
     pub(super) pace: Pace,
     /// What both are made of: those of topping up first.
     pub(super) parts: Vec<Part>,
+}
+
+/// What several accounts spend, one after the other.
+#[derive(Default)]
+struct Drains {
+    /// How fast each spends, and where its parts end.
+    ends: Vec<(Pace, usize)>,
+    parts: Vec<Part>,
+}
+
+impl Drains {
+    fn iter(&self) -> impl Iterator<Item = (Pace, &[Part])> {
+        let mut begin = 0;
+        self.ends.iter().map(move |&(pace, end)| {
+            let own = begin..end;
+            begin = end;
+            (pace, self.parts.get(own).unwrap_or_default())
+        })
+    }
 }
 
 /// A part of what an account spends.
@@ -118,7 +137,8 @@ impl Auctioneer {
             {
                 next = Some(following);
             }
-            if let Some((_, used)) = next.filter(|(listed, _)| *listed == id) {
+            let used = next.filter(|(listed, _)| *listed == id).map(|(_, used)| *used);
+            if let Some(used) = used.or_else(|| (!measure.only_listed).then(Usage::default)) {
                 let in_use = [(ResourceKind::Memory, used.memory), (ResourceKind::Disk, used.disk)];
                 account.in_use = in_use.into_iter().filter(|(_, quantity)| *quantity > Quantity::ZERO).collect();
             }
@@ -219,13 +239,12 @@ impl Auctioneer {
             if self.accounted_at >= now {
                 return;
             }
-            let drains: Vec<Drain> =
-                self.accounts.iter().map(|(id, account)| self.drain(id, account, Some(measure))).collect();
+            let drains = self.drains(measure);
             let next = self.next_change(&drains).min(now);
             let span = next.since(self.accounted_at);
             self.pass_to(next);
-            for ((id, account), drain) in self.accounts.iter_mut().zip(&drains) {
-                spend(id, account, drain, span, next, &mut self.lines);
+            for ((_, account), (_, parts)) in self.accounts.iter_mut().zip(drains.iter()) {
+                spend(account, parts, span, next);
                 account.settled_at = Some(next);
             }
         }
@@ -239,6 +258,17 @@ impl Auctioneer {
         }
         self.note_unique_prices(span);
         self.accounted_at = next;
+    }
+
+    /// What all accounts spend from now on, in their order.
+    fn drains(&self, measure: &Measure<'_>) -> Drains {
+        let mut drains = Drains::default();
+        for (id, account) in self.accounts.iter() {
+            let Drain { pace, parts } = self.drain(id, account, Some(measure));
+            drains.parts.extend_from_slice(&parts);
+            drains.ends.push((pace, drains.parts.len()));
+        }
+        drains
     }
 
     /// What an account spends from now on.
@@ -319,10 +349,10 @@ impl Auctioneer {
     }
 
     /// The next time at which something changes by itself, where the accounts spend as `drains` say.
-    fn next_change(&self, drains: &[Drain]) -> Timestamp {
-        let accounts = self.accounts.values().zip(drains);
-        let due = accounts
-            .filter_map(|(account, drain)| earlier(due_at(account), drain.pace.end(account, self.accounted_at)));
+    fn next_change(&self, drains: &Drains) -> Timestamp {
+        let accounts = self.accounts.values().zip(drains.iter());
+        let due =
+            accounts.filter_map(|(account, (pace, _))| earlier(due_at(account), pace.end(account, self.accounted_at)));
         let losers = self.accounts.values().filter_map(|account| self.next_withdrawal(account));
         let next = due.chain(losers).min().unwrap_or(Timestamp::from_micros(i64::MAX));
         next.min(self.next_change_beside_accounts()).max(self.accounted_at)
@@ -408,20 +438,20 @@ impl Auctioneer {
         self.index.remove(id);
         self.quotes.remove(id);
         let owed = account.unmeasured_cost();
-        let time = account.unmeasured.values().map(|unmeasured| unmeasured.time).max().unwrap_or_default();
+        let time = account.unmeasured.iter().map(|(_, unmeasured)| unmeasured.time).max().unwrap_or_default();
         let charged = account.money.spend_bid(owed);
         if !charged.is_zero() {
             let none = Quantity::ZERO;
             let rate = rate_of_pace(owed.units().checked_div(u128::from(time.micros())).unwrap_or_default());
             let part = Part { item: ChargeFor::Closing, pace: 0, rate, share: none, used: none };
-            self.lines.add(id, part.line(now, time, charged));
+            add_line(&mut account.lines, part.line(now, time, charged));
         }
         let receipts = account.money.close();
         for totals in &receipts {
             let closed = ClosedReceipt { account: id.clone(), totals: totals.clone(), closed_at: now };
             self.closed.insert(totals.receipt, closed);
         }
-        effects.push(Effect::Closed { account: id.clone(), receipts, lines: Vec::new() });
+        effects.push(Effect::Closed { account: id.clone(), receipts, lines: account.lines });
     }
 }
 

@@ -1,17 +1,11 @@
 //! What a charge is made of, line by line.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
-use super::Auctioneer;
-use crate::{Credits, HostAccountId, Quantity, Rate, ResourceKind, TimeSpan, Timestamp};
+use crate::{Credits, Quantity, Rate, ResourceKind, TimeSpan, Timestamp};
 
 /// The most lines that one account gets at once; what comes after is averaged with the last of its kind.
 const LINES_MAX: usize = 64;
-
-/// The lines that an account usually gets at once: of CPU, memory and disk, and one more.
-const LINES_USUAL: usize = 4;
 
 /// What money was charged for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -87,34 +81,5 @@ pub fn add_line(lines: &mut Vec<ChargeLine>, line: ChargeLine) {
         Some(last) if is_full || last.terms() == line.terms() => last.take_in(&line),
         // There are fewer items than lines, so that this ends too.
         _ => lines.push(line),
-    }
-}
-
-/// The lines of the event that is being applied; empty between events.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Lines(BTreeMap<HostAccountId, Vec<ChargeLine>>);
-
-impl Lines {
-    pub(super) fn add(&mut self, id: &HostAccountId, line: ChargeLine) {
-        match self.0.get_mut(id) {
-            Some(lines) => add_line(lines, line),
-            None => {
-                let mut lines = Vec::with_capacity(LINES_USUAL);
-                lines.push(line);
-                self.0.insert(id.clone(), lines);
-            }
-        }
-    }
-}
-
-impl Auctioneer {
-    /// The lines of an account in this event.
-    pub(super) fn take_lines(&mut self, id: &HostAccountId) -> Vec<ChargeLine> {
-        self.lines.0.remove(id).unwrap_or_default()
-    }
-
-    /// Forgets what nobody was charged for.
-    pub(super) fn clear_lines(&mut self) {
-        self.lines.0.clear();
     }
 }

@@ -66,7 +66,11 @@ impl Auctioneer {
         let bids_on_unique = !before.unique.is_empty() || !account.unique.rates.is_empty();
         let can_pay = self.can_pay(account);
         let change = if self.index.is_calm && !bids_on_unique { self.change_for(id, account, before) } else { None };
-        let Some(change) = change else { return Ok(self.resolve(now, effects).contains(id)) };
+        let Some(change) = change else {
+            let place = self.accounts.keys().position(|other| other == id);
+            let verdicts = self.resolve(now, effects);
+            return Ok(place.and_then(|place| verdicts.get(place)).is_some_and(|verdict| verdict.entitled));
+        };
         self.prices.extend(change.prices);
         for (id, verdict) in &change.verdicts {
             self.carry_out(id, verdict, now, effects);

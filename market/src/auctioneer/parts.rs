@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::account::Account;
 use super::accounts::Accounts;
-use super::charge::Lines;
 use super::index::Index;
 use super::unique_lots::Lot;
 use super::unique_states::UniqueRecord;
@@ -172,7 +171,6 @@ impl Auctioneer {
             unique_records,
             statistics,
             closed,
-            lines: Lines::default(),
             index: Index::default(),
         })
     }

@@ -64,6 +64,7 @@ struct Seat<'a> {
 }
 
 /// What an account gets by the plan.
+#[derive(Clone, Copy)]
 pub(super) struct Verdict {
     pub(super) entitled: bool,
     pub(super) role: Role,
@@ -73,20 +74,49 @@ pub(super) struct Verdict {
 }
 
 impl Auctioneer {
-    /// Divides everything anew and moves the accounts between their states. Returns who is entitled.
-    pub(super) fn resolve(&mut self, now: Timestamp, effects: &mut Vec<Effect>) -> BTreeSet<HostAccountId> {
+    /// Divides everything anew and moves the accounts between their states. Returns what each gets, in the order of the
+    /// accounts.
+    pub(super) fn resolve(&mut self, now: Timestamp, effects: &mut Vec<Effect>) -> Vec<Verdict> {
         let (prices, verdicts, is_overfull) = self.plan();
         self.prices = prices;
-        let mut entitled = BTreeSet::new();
-        for (id, verdict) in verdicts {
+        // Usually nobody gets anything else than before.
+        let pairs = self.accounts.iter().zip(&verdicts);
+        let changed = pairs.filter(|((_, account), verdict)| !self.is_carried_out(account, verdict));
+        let changed: Vec<_> = changed.map(|((id, _), verdict)| (id.clone(), *verdict)).collect();
+        for (id, verdict) in changed {
             self.carry_out(&id, &verdict, now, effects);
-            if verdict.entitled {
-                entitled.insert(id);
-            }
         }
         self.resolve_unique(now, effects);
         self.note_calm(is_overfull);
-        entitled
+        verdicts
+    }
+
+    /// True where an account has what it gets by the plan, and stands where it is to stand.
+    fn is_carried_out(&self, account: &Account, verdict: &Verdict) -> bool {
+        let stands = match (verdict.role, account.state) {
+            (Role::Active, state) => state == AccountState::Active,
+            (_, AccountState::Active) => false,
+            (_, state @ (AccountState::Idle | AccountState::Waiting)) => state == self.outside(account),
+            (_, AccountState::Warned { .. } | AccountState::Stopped { .. }) => true,
+        };
+        stands && account.held == verdict.held && account.shares == verdict.shares && account.paid == verdict.paid
+    }
+
+    /// Where an account stands that has no shares, and is not going.
+    fn outside(&self, account: &Account) -> AccountState {
+        let waits = account.bid.is_some() && self.reason_of(account) == Reason::Displaced;
+        if waits { AccountState::Waiting } else { AccountState::Idle }
+    }
+
+    /// Why an account has no shares.
+    fn reason_of(&self, account: &Account) -> Reason {
+        if account.evicted {
+            Reason::Evicted
+        } else if solvent(&self.config.capacity, account) {
+            Reason::Displaced
+        } else {
+            Reason::OutOfFunds
+        }
     }
 
     /// Gives an account what it gets by the plan, where that is anything else than it has.
@@ -97,24 +127,17 @@ impl Auctioneer {
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(account) = self.accounts.get(id) else { return };
-        let reason = reason_of(account, solvent(&self.config.capacity, account));
+        let Some(account) = self.accounts.get(id).filter(|account| !self.is_carried_out(account, verdict)) else {
+            return;
+        };
         let state = match (verdict.role, account.state) {
             (Role::Active, _) => AccountState::Active,
-            (_, AccountState::Active) => AccountState::Warned { reason, stop_at: now.plus(self.config.warning_grace) },
-            (_, AccountState::Idle | AccountState::Waiting) => {
-                let waits = account.bid.is_some() && reason == Reason::Displaced;
-                if waits { AccountState::Waiting } else { AccountState::Idle }
+            (_, AccountState::Active) => {
+                AccountState::Warned { reason: self.reason_of(account), stop_at: now.plus(self.config.warning_grace) }
             }
+            (_, AccountState::Idle | AccountState::Waiting) => self.outside(account),
             (_, state @ (AccountState::Warned { .. } | AccountState::Stopped { .. })) => state,
         };
-        let is_same = account.state == state
-            && account.held == verdict.held
-            && account.shares == verdict.shares
-            && account.paid == verdict.paid;
-        if is_same {
-            return;
-        }
         let Some(account) = self.changing(id) else { return };
         match (account.state, state) {
             (AccountState::Active, AccountState::Warned { reason, stop_at }) => {
@@ -139,14 +162,14 @@ impl Auctioneer {
     }
 
     /// The prices, what each account gets, and whether more is held than there is.
-    fn plan(&self) -> (BTreeMap<ResourceKind, Rate>, Vec<(HostAccountId, Verdict)>, bool) {
+    fn plan(&self) -> (BTreeMap<ResourceKind, Rate>, Vec<Verdict>, bool) {
         let mut seats: Vec<Seat<'_>> = self.accounts.iter().map(|(id, account)| self.seat(id, account)).collect();
         self.entitle(&mut seats);
         self.hand_over(&mut seats);
         let (prices, is_overfull) = self.divide(&mut seats);
         let verdict = |seat: Seat<'_>| {
-            let Seat { id, entitled, role, held, shares, paid, .. } = seat;
-            (id.clone(), Verdict { entitled, role, held, shares, paid })
+            let Seat { entitled, role, held, shares, paid, .. } = seat;
+            Verdict { entitled, role, held, shares, paid }
         };
         (prices, seats.into_iter().map(verdict).collect(), is_overfull)
     }
@@ -464,16 +487,6 @@ pub(super) fn solvent(capacity: &BTreeMap<ResourceKind, Quantity>, account: &Acc
     let has_minimum = || capacity.iter().any(|(&kind, &capacity)| minimum(account, kind, capacity) > Quantity::ZERO);
     let bids = account.rate() > Rate::ZERO && !account.money.bid.is_zero();
     account.bid.is_some() && (bids || (!account.money.contingency.is_zero() && has_minimum()))
-}
-
-fn reason_of(account: &Account, solvent: bool) -> Reason {
-    if account.evicted {
-        Reason::Evicted
-    } else if solvent {
-        Reason::Displaced
-    } else {
-        Reason::OutOfFunds
-    }
 }
 
 fn held(seat: &Seat<'_>, kind: ResourceKind) -> Quantity {

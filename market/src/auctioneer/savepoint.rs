@@ -74,6 +74,5 @@ impl Auctioneer {
         self.statistics = savepoint.statistics;
         self.index.is_calm = savepoint.is_calm;
         self.index.quiet_until = savepoint.quiet_until;
-        self.clear_lines();
     }
 }

@@ -4,10 +4,11 @@
 //! for the whole stretch at once; spending is counted in fine credits, so that it makes no difference in how many parts.
 //! What CPU and network cost in that time is known at the next tick, which says how much of them was used.
 
-use super::account::{Account, Unmeasured};
+use super::account::Account;
 use super::advance::{Drain, Measure, Part, mean_use, rate_of_pace, used};
-use super::charge::{ChargeFor, Lines};
+use super::charge::{ChargeFor, add_line};
 use super::plan::Role;
+use super::unmeasured::Unmeasured;
 use super::{Auctioneer, PPM};
 use crate::fine::FineCredits;
 use crate::{HostAccountId, Quantity, Rate, ResourceKind, TimeSpan, Timestamp};
@@ -29,7 +30,7 @@ impl Auctioneer {
         }
         let drain = self.drain(id, account, None);
         if let Some(account) = self.accounts.get_mut(id) {
-            spend(id, account, &drain, span, now, &mut self.lines);
+            spend(account, &drain.parts, span, now);
             note_unmeasured(account, span, &drain);
             account.settled_at = Some(now);
         }
@@ -40,7 +41,8 @@ impl Auctioneer {
         let mut settled = account.clone();
         let span = account.unsettled(self.accounted_at);
         let drain = self.drain(id, account, None);
-        spend(id, &mut settled, &drain, span, self.accounted_at, &mut Lines::default());
+        spend(&mut settled, &drain.parts, span, self.accounted_at);
+        settled.lines.clear();
         note_unmeasured(&mut settled, span, &drain);
         settled
     }
@@ -75,7 +77,7 @@ impl Auctioneer {
     /// Charges for the stretches since the last tick whose use was not known when they passed. Use is taken to be
     /// even over the time between the ticks.
     pub(super) fn settle_unmeasured(&mut self, measure: &Measure<'_>) {
-        let gap = u128::from(measure.gap.micros().max(1));
+        let (now, gap) = (self.accounted_at, u128::from(measure.gap.micros().max(1)));
         let ids: Vec<HostAccountId> = self
             .accounts
             .iter()
@@ -86,7 +88,7 @@ impl Auctioneer {
             let usage = measure.usage.get(&id).copied().unwrap_or_default();
             let Some(account) = self.accounts.get(&id) else { continue };
             let mut parts = Vec::new();
-            for (&kind, unmeasured) in account.unmeasured.iter() {
+            for (kind, unmeasured) in account.unmeasured.iter() {
                 let time = u128::from(unmeasured.time.micros());
                 let part = used(&usage, kind).saturating_mul(time) / gap;
                 let over = part.saturating_sub(unmeasured.share);
@@ -122,34 +124,29 @@ impl Auctioneer {
                 account.unmeasured.clear();
                 (account.spent_meanwhile, account.meanwhile) = (0, TimeSpan::ZERO);
                 for (part, time) in parts {
-                    let cost = FineCredits::new(part.pace);
-                    let charged = match part.item {
-                        ChargeFor::TopUp(_) => account.money.spend_top_up(cost),
-                        _ => account.money.spend_bid(cost),
-                    };
-                    self.lines.add(&id, part.line(self.accounted_at, time, charged));
+                    account.charge(&part, FineCredits::new(part.pace), now, time);
                 }
             }
         }
     }
 }
 
-/// Takes what `drain` costs in `span` from the money of an account, and notes for what.
-pub(super) fn spend(
-    id: &HostAccountId,
-    account: &mut Account,
-    drain: &Drain,
-    span: TimeSpan,
-    until: Timestamp,
-    lines: &mut Lines,
-) {
-    for part in &drain.parts {
+/// Takes what `parts` cost in `span` from the money of an account, and notes for what.
+pub(super) fn spend(account: &mut Account, parts: &[Part], span: TimeSpan, until: Timestamp) {
+    for part in parts {
         let cost = FineCredits::new(part.pace.saturating_mul(u128::from(span.micros())));
+        account.charge(part, cost, until, span);
+    }
+}
+
+impl Account {
+    /// Takes `cost` from its money, and notes for what.
+    fn charge(&mut self, part: &Part, cost: FineCredits, until: Timestamp, time: TimeSpan) {
         let charged = match part.item {
-            ChargeFor::TopUp(_) => account.money.spend_top_up(cost),
-            _ => account.money.spend_bid(cost),
+            ChargeFor::TopUp(_) => self.money.spend_top_up(cost),
+            _ => self.money.spend_bid(cost),
         };
-        lines.add(id, part.line(until, span, charged));
+        add_line(&mut self.lines, part.line(until, time, charged));
     }
 }
 
@@ -173,14 +170,5 @@ fn note_unmeasured(account: &mut Account, span: TimeSpan, drain: &Drain) {
         noted.top_up = noted.top_up.saturating_add(u128::from(paid.picos_per_second() - bid) * micros);
         noted.share = noted.share.saturating_add(u128::from(share) * micros);
         noted.time = TimeSpan::from_micros(noted.time.micros().saturating_add(span.micros()));
-    }
-}
-
-impl Unmeasured {
-    /// The most that its time costs at `rate`, in fine credits.
-    fn at_rate(&self, rate: Rate) -> u128 {
-        u128::from(rate.picos_per_second())
-            .saturating_mul(u128::from(self.time.micros()))
-            .saturating_mul(u128::from(PPM))
     }
 }

@@ -145,17 +145,19 @@ impl Auctioneer {
 
     /// The bids that count: of accounts that have their shares, not withdrawn.
     fn unique_bids(&self) -> Vec<UniqueBid> {
-        let of_account = |(id, account): (&HostAccountId, &Account)| {
-            let takes_part = matches!(Role::of(account.state), Role::Active | Role::Grace);
-            let wishes = account.bid.as_ref().map(|bid| bid.unique().clone()).unwrap_or_default();
-            let (id, sequence, unique) = (id.clone(), account.sequence, account.unique.clone());
-            wishes.into_iter().filter_map(move |(wish, preference)| {
+        let mut bids = Vec::new();
+        for (id, account) in self.accounts.iter() {
+            let Some(bid) = &account.bid else { continue };
+            let (sequence, unique) = (account.sequence, &account.unique);
+            for (&wish, preference) in bid.unique() {
                 let rate = unique.rates.get(&wish).copied().unwrap_or_default();
-                let counts = takes_part && rate > Rate::ZERO && !unique.withdrawn.contains(&wish);
-                counts.then(|| UniqueBid { account: id.clone(), wish, rate, preference, sequence })
-            })
-        };
-        self.accounts.iter().flat_map(of_account).collect()
+                let takes_part = matches!(Role::of(account.state), Role::Active | Role::Grace);
+                if takes_part && rate > Rate::ZERO && !unique.withdrawn.contains(&wish) {
+                    bids.push(UniqueBid { account: id.clone(), wish, rate, preference: *preference, sequence });
+                }
+            }
+        }
+        bids
     }
 
     /// Lets go of what nobody pays for.

@@ -146,9 +146,9 @@ impl Auctioneer {
         })
     }
 
-    /// What has become of the receipts of an open account, the oldest first.
-    pub fn receipts(&self, id: &HostAccountId) -> impl Iterator<Item = &ReceiptTotals> {
-        self.accounts.get(id).into_iter().flat_map(|account| account.money.totals())
+    /// What has become of the receipts of all open accounts, the oldest of each first.
+    pub fn open_receipts(&self) -> impl Iterator<Item = &ReceiptTotals> {
+        self.accounts.values().flat_map(|account| account.money.totals())
     }
 
     /// What has become of a receipt, also after its account was closed, and whose it is.

@@ -1,7 +1,5 @@
 //! The books of a host: what events do to the market and to what is remembered beside it.
 
-use std::collections::BTreeMap;
-
 use tycoon_market::auctioneer::{Effect, Event, HostConfig, ReceiptTotals, Refusal};
 use tycoon_market::{Credits, HostAccountId, Timestamp};
 
@@ -20,13 +18,6 @@ impl State {
         if limit.is_some() {
             // Only who ran is charged for a downtime.
             usage.retain(|id, _| domains.iter().any(|domain| domain.is_active && domain.owner == *id));
-        } else {
-            // Who has nothing any more uses nothing. Made in the order of the ids, a map costs a tenth of one that is filled
-            // entry by entry.
-            let rest: BTreeMap<_, _> =
-                self.accounts.keys().map(|id| (id.clone(), usage.remove(id).unwrap_or_default())).collect();
-            let without_accounts = std::mem::replace(&mut usage, rest);
-            usage.extend(without_accounts);
         }
         // A tick is never refused.
         let _ = apply(self, Event::Tick { usage, downtime_limit: *limit }, *now);

@@ -13,6 +13,9 @@ use super::usage::Look;
 pub(super) enum Entry {
     Bid(AcceptedBid),
     Tick(Tick),
+    /// Statements that a tick made due. They are not made anew: what the bank has acknowledged since is not in the records,
+    /// and it must never hear two different statements with one number.
+    Statements(Vec<MadeStatement>),
 }
 
 /// A bid that was accepted.
@@ -31,8 +34,8 @@ pub(super) struct AcceptedBid {
 pub(super) struct Tick {
     /// By what was used until then.
     pub(super) look: Look,
-    /// The statements that it made due. They are not made anew: what the bank has acknowledged since is not in the
-    /// records, and it must never hear two different statements with one number.
+    /// The statements that it made due, where an earlier program kept it, which wrote both together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) statements: Vec<MadeStatement>,
 }
 
@@ -43,8 +46,33 @@ impl Entry {
     }
 }
 
+/// Ends the process where it is dropped by a panic.
+struct WholeOrNothing;
+
+impl Drop for WholeOrNothing {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "nobody may see a market that took half of an entry, and it is all on disk"
+    )]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(
+                "the market could not take what is on disk already; this process ends, and nothing is lost"
+            );
+            std::process::abort();
+        }
+    }
+}
+
 impl State {
-    /// Applies what came in before a crash.
+    /// Applies what is on disk already, and so cannot fail. It changes the state in place, because a tick touches every
+    /// account: were it to panic half-way, the process ends, and the next one begins with what is on disk.
+    pub(super) fn take_kept(&mut self, entry: Entry) {
+        let _guard = WholeOrNothing;
+        self.take_entry(entry);
+    }
+
+    /// Applies what came in, now or before a crash.
     pub(super) fn take_entry(&mut self, entry: Entry) {
         match entry {
             Entry::Bid(bid) => {
@@ -58,6 +86,7 @@ impl State {
                 self.note_charges();
                 tick.statements.iter().for_each(|made| self.take_statement(made));
             }
+            Entry::Statements(made) => made.iter().for_each(|made| self.take_statement(made)),
         }
     }
 }

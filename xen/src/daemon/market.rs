@@ -55,6 +55,16 @@ impl HostDaemon {
         let mut state = self.lock();
         // The time is taken where nobody else can come between: else the market would see it go back.
         let now = self.clock.now();
+        self.change_whole(&mut state, now, change)
+    }
+
+    /// The same for who has locked the state.
+    fn change_whole<T, E: From<DaemonError>>(
+        &self,
+        state: &mut State,
+        now: Timestamp,
+        change: impl FnOnce(&mut State, Timestamp) -> Result<T, E>,
+    ) -> Result<T, E> {
         let mut next = state.clone();
         let result = change(&mut next, now)?;
         next.make_statements(now);
@@ -62,7 +72,7 @@ impl HostDaemon {
             if state.differs_in_time_only(&next) {
                 self.store.leave_behind();
             } else {
-                self.store.save(&next, &state)?;
+                self.store.save(&next, state)?;
                 self.counters.saved();
             }
             self.news.add(std::mem::take(&mut next.news));
@@ -133,29 +143,51 @@ impl HostDaemon {
             *pending = Some(TimeSpan::from_micros(pending.unwrap_or_default().micros().saturating_add(limit.micros())));
         }
         let now = self.clock.now();
-        let mut next = state.clone();
-        let look = Look::of(&domains, *pending, now);
-        next.pass_time(&look);
-        let has_forgotten = next.forget(now);
-        let (settings, before) = (next.settings(&settings), next.auctioneer.config().clone());
-        if settings != before {
-            next.adopt_settings(&settings, now);
+        let settings = state.settings(&settings);
+        let is_set_anew = settings != *state.auctioneer.config();
+        let tick = Tick { look: Look::of(&domains, *pending, now), statements: Vec::new() };
+        let entry = Entry::Tick(tick);
+        // What is set anew does not follow from what was seen, and a market without accounts has nothing to be kept.
+        if state.is_idle() || is_set_anew || !self.store.keep(&entry, &[])? {
+            self.change_whole(&mut state, now, |next, now| {
+                next.take_entry(entry);
+                next.forget(now);
+                if is_set_anew {
+                    next.adopt_settings(&settings, now);
+                }
+                Ok::<_, DaemonError>(())
+            })?;
+            *pending = None;
+            return Ok(());
         }
-        let is_set_anew = *next.auctioneer.config() != before;
-        let statements = next.make_statements(now);
-        if state.differs_in_time_only(&next) {
-            self.store.leave_behind();
-        } else {
-            let entry = Entry::Tick(Tick { look, statements });
-            // What is set or forgotten does not follow from what was seen.
-            if is_set_anew || has_forgotten || !self.store.keep(&entry, &next.news)? {
-                self.store.save(&next, &state)?;
-            }
-            self.counters.saved();
-        }
-        self.news.add(std::mem::take(&mut next.news));
-        *state = next;
+        state.take_kept(entry);
         *pending = None;
+        self.counters.saved();
+        if state.forget(now) {
+            // The records still have it; whoever reads them forgets it again.
+            self.store.leave_behind();
+        }
+        self.keep_what_follows(&mut state, now)
+    }
+
+    /// Makes the statements that are due after a tick, keeps them with what is to be told of it, and tells it.
+    fn keep_what_follows(&self, state: &mut State, now: Timestamp) -> Result<(), DaemonError> {
+        let entry = Entry::Statements(state.make_statements(now));
+        let Entry::Statements(made) = &entry else { return Ok(()) };
+        if made.is_empty() && state.news.is_empty() {
+            return Ok(());
+        }
+        let kept = match self.store.keep(&entry, &state.news) {
+            // The log is long, and all is written anew.
+            Ok(false) => self.store.save(state, state),
+            kept => kept.map(drop),
+        };
+        if let Err(error) = kept {
+            // The bank must not hear of them; and what is to be told is kept with what happens next.
+            state.take_back_statements(made);
+            return Err(error);
+        }
+        self.news.add(std::mem::take(&mut state.news));
         Ok(())
     }
 

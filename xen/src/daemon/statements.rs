@@ -68,6 +68,9 @@ pub(super) struct MadeStatement {
     escrow: EscrowId,
     sequence: u64,
     stated: Totals,
+    /// The number and the totals of the one before, for the case that it cannot be kept.
+    #[serde(skip)]
+    before: (u64, Totals),
 }
 
 /// The totals of a statement.
@@ -177,11 +180,9 @@ impl StatementNotes {
 impl State {
     /// Brings the totals of the statements up to date with what the auctioneer has charged.
     pub(super) fn note_charges(&mut self) {
-        for id in self.accounts.keys() {
-            for totals in self.auctioneer.receipts(id) {
-                if let Some(notes) = self.statements.get_mut(&totals.receipt) {
-                    notes.note(totals);
-                }
+        for totals in self.auctioneer.open_receipts() {
+            if let Some(notes) = self.statements.get_mut(&totals.receipt) {
+                notes.note(totals);
             }
         }
     }
@@ -191,8 +192,9 @@ impl State {
         self.note_charges();
         let mut made = Vec::new();
         for (escrow, notes) in self.statements.iter_mut() {
+            let before = (notes.sequence, notes.stated);
             if notes.make(now, false) {
-                made.push(MadeStatement { escrow: *escrow, sequence: notes.sequence, stated: notes.stated });
+                made.push(MadeStatement { escrow: *escrow, sequence: notes.sequence, stated: notes.stated, before });
             }
         }
         self.statements.retain(|_, notes| !(notes.is_of_closed_account && notes.is_settled()));
@@ -203,6 +205,15 @@ impl State {
     pub(super) fn take_statement(&mut self, made: &MadeStatement) {
         if let Some(notes) = self.statements.get_mut(&made.escrow) {
             (notes.sequence, notes.stated) = (made.sequence, made.stated);
+        }
+    }
+
+    /// Forgets statements that were just made, and could not be kept.
+    pub(super) fn take_back_statements(&mut self, made: &[MadeStatement]) {
+        for made in made {
+            if let Some(notes) = self.statements.get_mut(&made.escrow) {
+                (notes.sequence, notes.stated) = made.before;
+            }
         }
     }
 

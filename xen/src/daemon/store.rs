@@ -248,8 +248,9 @@ impl Store {
             // Whoever opens it next is not to read it again.
             on_disk.records = Records::ToBeWhole;
         }
-        // It was told before.
-        state.news.clear();
+        // What was told is there. A crash can come between a tick and what is told of it; then that is told now.
+        let told = self.last_told()?;
+        state.news.retain(|event| told.is_none_or(|told| event.number > told));
         Ok(state)
     }
 
@@ -334,6 +335,12 @@ impl Store {
 
     fn parsed<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, DaemonError> {
         serde_json::from_slice(bytes).map_err(|source| self.damaged(source))
+    }
+
+    /// The number of the last event that is kept.
+    fn last_told(&self) -> Result<Option<u64>, DaemonError> {
+        let last = self.tree.scan_prefix(EVENTS).keys().next_back().transpose();
+        Ok(last.map_err(|source| self.failed("read", source))?.and_then(|key| number_in(&key, EVENTS)))
     }
 
     /// The events that are kept, in their order.

@@ -242,10 +242,14 @@ fn each_call_is_written_once() {
     assert!(log.next_timeout(std::time::Duration::from_millis(10)).is_err(), "once");
     scene.start(ALICE, "hello", &spec("web.0"));
     count("domains", 0);
-    scene.pass(HOUR);
-    count("a tick with a statement, of which only what was seen is written", 0);
+    scene.pass(10);
+    count("a tick, of which only what was seen is written", 0);
     assert!(log.next_timeout(std::time::Duration::from_millis(10)).is_ok());
     assert!(log.next_timeout(std::time::Duration::from_millis(10)).is_err(), "once");
+    scene.pass(HOUR);
+    count("a tick with a statement, of which only what was seen is written, and the statement", 0);
+    assert!((0..2).all(|_| log.next_timeout(std::time::Duration::from_millis(10)).is_ok()));
+    assert!(log.next_timeout(std::time::Duration::from_millis(10)).is_err(), "once each");
     drop(log);
     scene.refund(ALICE, "hello", "3").unwrap();
     count("a refund", 1);
@@ -305,7 +309,7 @@ fn bids_and_ticks_are_there_after_a_crash_with_all_that_followed_from_them() {
         scene.pass(600);
         scene.bid(BOB, "other", bid(6 * HOUR + round, 1)).unwrap();
     }
-    assert_eq!(log(&tree), 60);
+    assert_eq!(log(&tree), 65, "thirty ticks, thirty bids, and the statements of five hours");
     let before = seen(&scene);
     let paid = scene.balance(OWNER);
     scene.reopen();
@@ -315,6 +319,37 @@ fn bids_and_ticks_are_there_after_a_crash_with_all_that_followed_from_them() {
     scene.reopen();
     scene.close(ALICE, "hello").unwrap();
     scene.close(BOB, "other").unwrap();
+    scene.check_money();
+}
+
+/// A tick is on disk before it is applied; what follows from it, statements and what is told, is written next.
+#[test]
+fn a_crash_between_a_tick_and_what_follows_from_it_loses_neither_statements_nor_events() {
+    let mut scene = Scene::new();
+    scene.bring_up(ALICE, "hello", "0.05", HOUR / 2);
+    scene.pass(10);
+    // In an hour a statement is due, and the money is used up, of which it is told.
+    scene.pass(HOUR);
+    let events = |scene: &Scene| scene.host(OWNER).events(0, 0).unwrap();
+    let (told, account) = (events(&scene), scene.account(ALICE, "hello"));
+    let tree = scene.database.open_tree("daemon").unwrap();
+    let (last, value) = tree.scan_prefix(b"log/").last().unwrap().unwrap();
+    let entry = String::from_utf8(value.to_vec()).unwrap();
+    assert!(entry.starts_with("{\"statements\":[{"), "{entry}");
+    tree.remove(last).unwrap();
+    let mut lost = 0;
+    while told.events.len() - lost > 3 {
+        lost += 1;
+        let (key, _) = tree.scan_prefix(b"events/").last().unwrap().unwrap();
+        tree.remove(key).unwrap();
+    }
+    assert!(lost > 0, "{told:?}");
+    scene.reopen();
+    scene.daemon().resume(None).unwrap();
+    assert_eq!((events(&scene), scene.account(ALICE, "hello")), (told.clone(), account), "as if there had been no crash");
+    scene.reopen();
+    assert_eq!(events(&scene), told, "they are on disk again");
+    scene.pass(10);
     scene.check_money();
 }
 
