@@ -33,6 +33,7 @@ mod market;
 mod news;
 mod owner;
 mod packed_charges;
+mod packs;
 mod published;
 mod schemas;
 mod service;

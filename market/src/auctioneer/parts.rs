@@ -106,6 +106,23 @@ pub enum PartChange<'a> {
     Gone(PartKey),
 }
 
+impl<'a> PartChange<'a> {
+    /// What the part is about.
+    pub const fn key(&self) -> &PartKey {
+        match self {
+            Self::Now(key, _) | Self::Gone(key) => key,
+        }
+    }
+
+    /// The part; `None` where it is gone.
+    pub fn now(self) -> Option<(PartKey, PartRef<'a>)> {
+        match self {
+            Self::Now(key, part) => Some((key, part)),
+            Self::Gone(_) => None,
+        }
+    }
+}
+
 impl Auctioneer {
     /// The parts that differ from those of `before`; all of them where there is nothing before.
     pub fn changed_parts<'a>(&'a self, before: Option<&'a Self>) -> Vec<PartChange<'a>> {

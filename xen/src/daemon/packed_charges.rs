@@ -8,9 +8,12 @@ use tycoon_market::auctioneer::{ChargeFor, ChargeLine};
 use tycoon_market::{AccountId, Credits, HostAccountId, Quantity, Rate, ResourceKind, TimeSpan, Timestamp};
 
 use super::charges::Charges;
+use super::packs;
 
 /// What the charges of an interval begin with on disk. Earlier programs wrote JSON, which begins with a bracket.
 const FORM: u8 = 1;
+/// The same, where the rest is compressed.
+const COMPRESSED: u8 = 2;
 const KINDS: usize = ResourceKind::ALL.len();
 /// Marks a line that is a mean.
 const AVERAGE: u8 = 0x80;
@@ -67,7 +70,10 @@ pub(super) fn written(charges: &Charges) -> Vec<u8> {
             out.extend_from_slice(part);
         }
     }
-    out
+    match packs::compressed(&out) {
+        Ok(small) => [&[COMPRESSED], small.as_slice()].concat(),
+        Err(_) => out,
+    }
 }
 
 /// The charges of an interval that were written like this, or as JSON.
@@ -76,6 +82,7 @@ pub(super) fn written(charges: &Charges) -> Vec<u8> {
 /// What is neither.
 pub(super) fn read(bytes: &[u8]) -> Result<Charges, serde_json::Error> {
     match bytes.split_first() {
+        Some((&COMPRESSED, rest)) => read(&packs::decompressed(rest).map_err(serde::de::Error::custom)?),
         Some((&FORM, mut rest)) => {
             let mut charges = Charges::new();
             while !rest.is_empty() {

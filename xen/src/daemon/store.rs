@@ -1,18 +1,18 @@
-//! How a host's state is kept: record by record in a tree. Whatever a change has changed is written together and flushed
+//! How a host's state is kept: record by record in a tree, many to a row (see `packs`). Whatever a change has changed is written together and flushed
 //! once, so that it is on disk whole or not at all.
 //!
 //! ```text
 //! state                     what there is once: version, owner's policy, marks of CPU times
-//! market/head, market/account/…, market/statistics/…, market/unique/…, market/closed/…
-//! account/…  closed/…       what is remembered of open and of closed accounts beside their money
-//! escrow/…                  what the bank is to be told of an escrow
-//! keys/…                    whose keys are whose, by account
-//! kept/…                    domains that are started again when they end, by the hypervisor's names
+//! packs/market/…            the market: head, account/…, statistics/…, unique/…, closed/…
+//! packs/account/…  packs/closed/…   what is remembered of open and of closed accounts beside their money
+//! packs/escrow/…            what the bank is to be told of an escrow
+//! packs/keys/…              whose keys are whose, by account
+//! packs/kept-alive/…        domains that are started again when they end, by the hypervisor's names
 //! charges/…  events/…       what was charged and what happened lately, by number
 //! log/…                     what came in since, by number
 //! ```
 //!
-//! Until version 2 all but the charges was one value. Charges are written as `packed_charges` says, and were JSON before.
+//! Until version 2 all but the charges was one value, and in version 3 each record a row. Charges are written as `packed_charges` says, and were JSON before.
 //!
 //! A tick changes every account, and a bid the shares of everybody: with a thousand accounts nearly every record. So that
 //! they cost little, only what came in is written to the log (see `log`), and what follows from it with the next change
@@ -32,9 +32,10 @@ use super::charges::{ChargeBook, Charges, Versions};
 use super::keep::KeptAlive;
 use super::keys::{AccountKeys, KeyBook};
 use super::log::Entry;
+use super::packs::{PACKS, Touched};
 use super::state::{AccountNotes, ClosedNotes, State, VERSION};
 use super::statements::StatementNotes;
-use super::{DaemonError, alone, packed_charges};
+use super::{DaemonError, alone, packed_charges, packs};
 use crate::events::{EVENTS_KEPT, HostEvent};
 use crate::policy::OwnerPolicy;
 
@@ -42,6 +43,8 @@ use crate::policy::OwnerPolicy;
 const STATE_KEY: &[u8] = b"state";
 /// The version in which everything was one value.
 const WHOLE_VERSION: u32 = 2;
+/// The version in which each record was a row.
+const ROWS_VERSION: u32 = 3;
 const MARKET: &str = "market/";
 const ACCOUNT: &str = "account/";
 const CLOSED: &str = "closed/";
@@ -180,17 +183,35 @@ impl Writing<'_> {
     /// Puts what differs between two maps.
     fn put_changes<K: Ord + ToString, V: Serialize + PartialEq>(
         &mut self,
-        prefix: &str,
+        collection: &str,
         now: &BTreeMap<K, V>,
         before: Option<&BTreeMap<K, V>>,
     ) -> Result<(), DaemonError> {
-        for (name, value) in now {
-            if before.and_then(|before| before.get(name)) != Some(value) {
-                self.put(key(prefix, name), value)?;
-            }
+        let touched = before.map_or(Touched::ALL, |before| {
+            let changed = now.iter().filter(|(name, value)| before.get(name) != Some(value)).map(|(name, _)| name);
+            let gone = before.keys().filter(|name| !now.contains_key(*name));
+            Touched::by(changed.chain(gone).map(K::to_string))
+        });
+        self.put_packs(collection, &touched, || now.iter().map(|(name, value)| (name.to_string(), value)))
+    }
+
+    /// Puts the touched packs of a collection that consists of these records.
+    fn put_packs<V: Serialize, I: Iterator<Item = (String, V)>>(
+        &mut self,
+        collection: &str,
+        touched: &Touched,
+        records: impl FnOnce() -> I,
+    ) -> Result<(), DaemonError> {
+        if touched.is_empty() {
+            return Ok(());
         }
-        for name in before.into_iter().flat_map(BTreeMap::keys).filter(|name| !now.contains_key(*name)) {
-            self.batch.remove(key(prefix, name));
+        for (number, records) in packs::sorted(touched, records()) {
+            let key = packs::key(collection, number);
+            if records.is_empty() {
+                self.batch.remove(key);
+            } else {
+                self.batch.insert(key, packs::packed(&records).map_err(|error| self.store.damaged_pack(error))?);
+            }
         }
         Ok(())
     }
@@ -219,8 +240,9 @@ impl Store {
         let mut state = match version {
             VERSION => {
                 on_disk.records = Records::Current;
-                self.read(self.parsed(&bytes)?, now)?
+                self.read(self.parsed(&bytes)?, true, now)?
             }
+            ROWS_VERSION => self.read(self.parsed(&bytes)?, false, now)?,
             WHOLE_VERSION => State { version: VERSION, ..self.parsed(&bytes)? },
             found => return Err(DaemonError::Version { host: self.host.clone(), found, known: VERSION }),
         };
@@ -290,19 +312,19 @@ impl Store {
         Ok(())
     }
 
-    fn read(&self, once: Once, now: Timestamp) -> Result<State, DaemonError> {
-        let parts: Vec<Part> = self.scan(MARKET)?.into_iter().map(|(_, part)| part).collect();
+    fn read(&self, once: Once, is_packed: bool, now: Timestamp) -> Result<State, DaemonError> {
+        let parts: Vec<Part> = self.records(MARKET, is_packed)?.into_iter().map(|(_, part)| part).collect();
         let auctioneer = Auctioneer::of_parts(parts)
             .ok_or_else(|| self.damaged(serde::de::Error::custom("the market itself is missing among its records")))?;
-        let keys = self.scan_by::<AccountId, AccountKeys>(KEYS)?;
+        let keys = self.named::<AccountId, AccountKeys>(KEYS, is_packed)?;
         let mut state = State::new(auctioneer, now);
         state.founded_at = once.founded_at;
-        state.accounts = self.scan_by::<HostAccountId, AccountNotes>(ACCOUNT)?.into();
-        state.closed = self.scan_by::<HostAccountId, ClosedNotes>(CLOSED)?.into();
+        state.accounts = self.named::<HostAccountId, AccountNotes>(ACCOUNT, is_packed)?.into();
+        state.closed = self.named::<HostAccountId, ClosedNotes>(CLOSED, is_packed)?.into();
         state.keys = KeyBook::of(keys).into();
         state.cpu_marks = once.cpu_marks;
-        state.statements = self.scan_by::<EscrowId, StatementNotes>(STATEMENT)?.into();
-        state.kept_alive = self.scan_by::<String, KeptAlive>(KEPT_ALIVE)?;
+        state.statements = self.named::<EscrowId, StatementNotes>(STATEMENT, is_packed)?.into();
+        state.kept_alive = self.named::<String, KeptAlive>(KEPT_ALIVE, is_packed)?;
         state.policy = once.policy;
         state.banned = once.banned;
         state.earned = once.earned;
@@ -310,19 +332,27 @@ impl Store {
         Ok(state)
     }
 
-    fn scan<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<(String, T)>, DaemonError> {
+    /// The records of a collection, by name.
+    fn records<T: DeserializeOwned>(&self, prefix: &str, is_packed: bool) -> Result<Vec<(String, T)>, DaemonError> {
         let mut found = Vec::new();
-        for entry in self.tree.scan_prefix(prefix) {
+        let rows = if is_packed { [PACKS, prefix].concat() } else { prefix.to_owned() };
+        for entry in self.tree.scan_prefix(&rows) {
             let (key, value) = entry.map_err(|source| self.failed("read", source))?;
-            let name = String::from_utf8_lossy(key.get(prefix.len()..).unwrap_or_default()).into_owned();
-            found.push((name, self.parsed(&value)?));
+            if is_packed {
+                found.extend(packs::unpacked::<T>(&value).map_err(|error| self.damaged_pack(error))?);
+            } else {
+                let name = String::from_utf8_lossy(key.get(rows.len()..).unwrap_or_default()).into_owned();
+                found.push((name, self.parsed(&value)?));
+            }
         }
         Ok(found)
     }
 
-    fn scan_by<K: Ord + std::str::FromStr, T: DeserializeOwned>(
+    /// The same with names that were read.
+    fn named<K: Ord + std::str::FromStr, T: DeserializeOwned>(
         &self,
         prefix: &str,
+        is_packed: bool,
     ) -> Result<BTreeMap<K, T>, DaemonError> {
         let named = |(name, value): (String, T)| {
             let name = name.parse().map_err(|_| {
@@ -330,7 +360,7 @@ impl Store {
             })?;
             Ok((name, value))
         };
-        self.scan(prefix)?.into_iter().map(named).collect()
+        self.records(prefix, is_packed)?.into_iter().map(named).collect()
     }
 
     fn parsed<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, DaemonError> {
@@ -361,7 +391,7 @@ impl Store {
         if known.is_none() {
             // What is there still is written below.
             for prefix in
-                [MARKET, ACCOUNT, CLOSED, STATEMENT, KEYS, KEPT_ALIVE].map(str::as_bytes).iter().chain([&BIDS])
+                [PACKS, MARKET, ACCOUNT, CLOSED, STATEMENT, KEYS, KEPT_ALIVE].map(str::as_bytes).iter().chain([&BIDS])
             {
                 for key in self.tree.scan_prefix(prefix).keys() {
                     writing.batch.remove(key.map_err(|source| self.failed("read", source))?);
@@ -370,12 +400,13 @@ impl Store {
         }
         // Small, and written each time: so it also tells that there was a change.
         writing.put(STATE_KEY, &OnceRef::of(state))?;
-        for change in state.auctioneer.changed_parts(known.map(|before| &before.auctioneer)) {
-            match change {
-                PartChange::Now(name, part) => writing.put(key(MARKET, &name), &part)?,
-                PartChange::Gone(name) => writing.batch.remove(key(MARKET, &name)),
-            }
-        }
+        let touched = known.map_or(Touched::ALL, |before| {
+            Touched::by(
+                state.auctioneer.changed_parts(Some(&before.auctioneer)).iter().map(|part| part.key().to_string()),
+            )
+        });
+        let parts = || state.auctioneer.changed_parts(None).into_iter().filter_map(PartChange::now);
+        writing.put_packs(MARKET, &touched, || parts().map(|(name, part)| (name.to_string(), part)))?;
         writing.put_changes(ACCOUNT, &state.accounts, known.map(|before| &*before.accounts))?;
         writing.put_changes(CLOSED, &state.closed, known.map(|before| &*before.closed))?;
         writing.put_changes(STATEMENT, &state.statements, known.map(|before| &*before.statements))?;
@@ -412,13 +443,13 @@ impl Store {
         DaemonError::Store { host: self.host.clone(), action, source }
     }
 
+    fn damaged_pack(&self, error: std::io::Error) -> DaemonError {
+        self.damaged(serde::de::Error::custom(error))
+    }
+
     fn damaged(&self, source: serde_json::Error) -> DaemonError {
         DaemonError::Damaged { host: self.host.clone(), source }
     }
-}
-
-fn key(prefix: &str, name: &impl ToString) -> Vec<u8> {
-    [prefix, &name.to_string()].concat().into_bytes()
 }
 
 /// The number that follows `prefix` in a key.

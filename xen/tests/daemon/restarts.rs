@@ -322,6 +322,45 @@ fn bids_and_ticks_are_there_after_a_crash_with_all_that_followed_from_them() {
     scene.check_money();
 }
 
+/// A host that an earlier program ran, which kept each record in a row of its own.
+#[test]
+fn a_state_of_version_3_is_read_and_written_anew() {
+    let mut scene = Scene::new();
+    scene.bring_up(ALICE, "hello", "10", HOUR);
+    scene.fund(BOB, "other", "10");
+    scene.close(BOB, "other").unwrap();
+    scene.pass(10);
+    // Everything is in the records.
+    scene.fund(BOB, "third", "10");
+    let tree = scene.database.open_tree("daemon").unwrap();
+    let packs = || tree.scan_prefix("packs/").map(Result::unwrap);
+    for (key, pack) in packs() {
+        let collection = std::str::from_utf8(&key[b"packs/".len()..key.len() - 2]).unwrap();
+        let records = zstd::decode_all(&*pack).unwrap();
+        let records: std::collections::BTreeMap<String, serde_json::Value> = serde_json::from_slice(&records).unwrap();
+        for (name, record) in records {
+            tree.insert(format!("{collection}{name}"), serde_json::to_vec(&record).unwrap()).unwrap();
+        }
+        tree.remove(key).unwrap();
+    }
+    let once = String::from_utf8(tree.get("state").unwrap().unwrap().to_vec()).unwrap();
+    tree.insert("state", once.replace("\"version\":4", "\"version\":3").as_bytes()).unwrap();
+    let seen =
+        |scene: &Scene| (scene.account(ALICE, "hello"), scene.account(BOB, "third"), scene.account(BOB, "other"));
+    let before = seen(&scene);
+    scene.reopen();
+    assert_eq!(seen(&scene), before);
+    let closed = scene.close(BOB, "other").unwrap();
+    assert_eq!(closed.refunded, credits("10"), "it is remembered");
+    scene.pass(10);
+    assert_eq!(tree.scan_prefix("market/").count() + tree.scan_prefix("account/").count(), 0);
+    assert!(packs().count() > 4);
+    let before = seen(&scene);
+    scene.reopen();
+    assert_eq!(seen(&scene), before);
+    scene.check_money();
+}
+
 /// A tick is on disk before it is applied; what follows from it, statements and what is told, is written next.
 #[test]
 fn a_crash_between_a_tick_and_what_follows_from_it_loses_neither_statements_nor_events() {
@@ -346,7 +385,11 @@ fn a_crash_between_a_tick_and_what_follows_from_it_loses_neither_statements_nor_
     assert!(lost > 0, "{told:?}");
     scene.reopen();
     scene.daemon().resume(None).unwrap();
-    assert_eq!((events(&scene), scene.account(ALICE, "hello")), (told.clone(), account), "as if there had been no crash");
+    assert_eq!(
+        (events(&scene), scene.account(ALICE, "hello")),
+        (told.clone(), account),
+        "as if there had been no crash"
+    );
     scene.reopen();
     assert_eq!(events(&scene), told, "they are on disk again");
     scene.pass(10);
