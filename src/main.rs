@@ -39,12 +39,12 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// How the allocator is to be sparing; it reads this when the process starts. Usually it has four arenas for every core, and
 /// each keeps what was freed in it until somebody works there again: a host that sixteen clients have called kept what they
 /// had used between them for ever, because its ticks, of which there is one each second, use one arena only. With two arenas
-/// two threads still need not wait for each other, and what is freed goes back to the system within a second, for which
-/// a thread sees to it: else that would wait until somebody allocates there again.
+/// two threads still need not wait for each other, and what is freed goes back to the system within seconds, for which
+/// a thread sees to it: else that would wait until somebody allocates there again. What a tick needs stays for the next.
 #[expect(unsafe_code, reason = "the name by which the allocator finds it is its own, and nobody else's")]
 #[unsafe(export_name = "_rjem_malloc_conf")]
-pub static ALLOCATOR_SETTINGS: &[u8; 111] =
-    b"narenas:2,dirty_decay_ms:500,muzzy_decay_ms:0,lg_tcache_max:13,background_thread:true,max_background_threads:1\0";
+pub static ALLOCATOR_SETTINGS: &[u8; 112] =
+    b"narenas:2,dirty_decay_ms:2000,muzzy_decay_ms:0,lg_tcache_max:13,background_thread:true,max_background_threads:1\0";
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {

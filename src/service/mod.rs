@@ -1,6 +1,7 @@
 //! How a process that serves others starts: its settings, its log, its server. A setting comes from the command line,
 //! else from the environment, else from the settings file, else it has its usual value.
 
+pub mod footprint;
 pub mod log;
 pub mod settings;
 

@@ -14,7 +14,7 @@ use super::store::{self, Opened, StorePlace};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::service::ServiceArgs;
+use crate::service::{ServiceArgs, footprint};
 use crate::site::world::Surroundings;
 
 /// Where a bank listens unless told otherwise.
@@ -126,6 +126,7 @@ pub fn run(arguments: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
         signer.public_key().fingerprint(),
         signer.public_key()
     ));
+    footprint::let_go_of_the_start();
     server.run_until(signals);
     bank.flush().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
     tracing::info!("the bank is closed");

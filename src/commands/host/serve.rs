@@ -30,7 +30,7 @@ use crate::failure::Failure;
 use crate::folders;
 use crate::output::Output;
 use crate::service::settings::Settings;
-use crate::service::{self, ReplayDefence, ServiceArgs};
+use crate::service::{self, ReplayDefence, ServiceArgs, footprint};
 use crate::site::store;
 
 /// Where a host listens unless told otherwise.
@@ -308,6 +308,7 @@ pub fn run(arguments: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
         plan.name,
         key.fingerprint(),
     ));
+    footprint::let_go_of_the_start();
     server.run_until(signals);
     drop(entry);
     heart.stop();

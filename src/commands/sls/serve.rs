@@ -20,7 +20,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::folders;
 use crate::output::Output;
-use crate::service::{ReplayDefence, ServiceArgs};
+use crate::service::{ReplayDefence, ServiceArgs, footprint};
 use crate::site::world::Surroundings;
 
 /// Where a service location service listens unless told otherwise.
@@ -122,6 +122,7 @@ pub fn run(arguments: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
         signer.public_key().fingerprint(),
         signer.public_key()
     ));
+    footprint::let_go_of_the_start();
     server.run_until(signals);
     drop(verifier);
     drop(stop_maintenance);
