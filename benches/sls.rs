@@ -231,9 +231,10 @@ fn serve(folder: &str) {
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
     let server = Server::start(ServerSettings::on(listen), Published::new(sls.clone())).expect("a server");
     println!("{}", server.address());
-    loop {
-        std::thread::sleep(Duration::from_secs(1));
-        sls.maintain(200).expect("it is stored");
+    for times in 1_u64.. {
+        std::thread::sleep(Duration::from_millis(250));
+        let done = if times.is_multiple_of(4) { sls.maintain(1_000) } else { sls.keep(1_000) };
+        done.expect("it is stored");
     }
 }
 

@@ -44,7 +44,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 #[expect(unsafe_code, reason = "the name by which the allocator finds it is its own, and nobody else's")]
 #[unsafe(export_name = "_rjem_malloc_conf")]
 pub static ALLOCATOR_SETTINGS: &[u8; 112] =
-    b"narenas:2,dirty_decay_ms:2000,muzzy_decay_ms:0,lg_tcache_max:13,background_thread:true,max_background_threads:1\0";
+    b"narenas:2,dirty_decay_ms:2000,muzzy_decay_ms:0,lg_tcache_max:10,background_thread:true,max_background_threads:1\0";
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {

@@ -508,6 +508,11 @@ impl Registry {
         self.entries.iter().filter(move |entry| entry.is_live(now))
     }
 
+    /// The ids of all hosts, live and remembered, in no order.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &HostId> {
+        self.places.keys()
+    }
+
     /// All hosts, live and remembered, in no order.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()

@@ -17,9 +17,9 @@
 mod calls;
 mod watch;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use http::{Method, Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -37,7 +37,7 @@ use crate::reach::{Reach, Standing};
 use crate::record::{RECORD_BYTES_MAX, RecordError, SignedRecord};
 use crate::registry::{Callback, Entry, Judgement, Policy, RegisterError, Registry};
 use crate::roll::{CheckedRoll, Rolls};
-use crate::store::{Store, StoreError};
+use crate::store::{Group, Groups, Restored, Store, StoreError};
 use crate::uptime::UptimeFractions;
 pub use calls::openapi;
 use calls::{Named, ROUTES};
@@ -175,6 +175,8 @@ pub struct SlsService {
     store: Option<Store>,
     clock: Arc<dyn Clock>,
     state: RwLock<State>,
+    /// Who stores a group is alone in it from looking at its hosts until they are written.
+    storing: Mutex<()>,
     counters: Counters,
 }
 
@@ -182,8 +184,8 @@ struct State {
     registry: Registry,
     watchers: Watchers,
     rolls: Rolls,
-    /// The hosts whose latest records are not stored yet.
-    unstored: HashSet<HostId>,
+    /// The groups of hosts of which not all is stored yet.
+    unstored: Groups,
     tidied_at: Timestamp,
 }
 
@@ -197,21 +199,24 @@ impl SlsService {
         store: Option<Store>,
     ) -> Result<Self, StoreError> {
         let now = clock.now();
-        let mut registry = match &store {
-            Some(store) => store.restore(policy, now)?.registry,
-            None => Registry::new(policy),
+        let (mut registry, unstored, rows) = match &store {
+            Some(store) => {
+                let Restored { registry, to_write, rows, .. } = store.restore(policy, now)?;
+                (registry, to_write, rows)
+            }
+            None => (Registry::new(policy), Groups::default(), Vec::new()),
         };
         // What was there before is no news.
         registry.take_changes();
         let receiver = Receiver::new(signer, clock.clone(), replay, Limits::DEFAULT);
-        let state = State {
-            registry,
-            watchers: Watchers::new(now),
-            rolls: Rolls::default(),
-            unstored: HashSet::new(),
-            tidied_at: now,
-        };
-        Ok(Self { receiver, store, clock, state: RwLock::new(state), counters: Counters::default() })
+        let state = State { registry, watchers: Watchers::new(now), rolls: Rolls::default(), unstored, tidied_at: now };
+        let (state, storing) = (RwLock::new(state), Mutex::default());
+        let service = Self { receiver, store, clock, state, storing, counters: Counters::default() };
+        if let Some(store) = service.store.as_ref().filter(|_| !rows.is_empty()) {
+            service.keep(usize::MAX)?;
+            store.remove_rows(&rows)?;
+        }
+        Ok(service)
     }
 
     /// The same service with its gate changed.
@@ -247,37 +252,53 @@ impl SlsService {
         self.store.as_ref().map_or(Ok(()), Store::flush)
     }
 
-    /// What has to be done now and then: notices who has expired, tells who watches, and stores at most `most` of the
-    /// records that are not stored yet. What is not stored in time, the hosts will say again.
+    /// What has to be done now and then: notices who has expired, tells who watches, and [keeps](Self::keep) what it knows.
     pub fn maintain(&self, most: usize) -> Result<(), StoreError> {
         let now = self.clock.now();
         let mut state = self.write();
-        let forgotten = state.tidy(now);
+        state.tidy(now);
         state.watchers.tidy();
         drop(state);
-        if let Some(store) = &self.store {
-            store.remove(&forgotten)?;
-        }
         self.keep(most)
     }
 
-    /// Stores at most `most` records that are not stored yet.
-    fn keep(&self, most: usize) -> Result<(), StoreError> {
+    /// Stores some `most` of the hosts that are not stored yet as they are now. What is not stored in time, the hosts will
+    /// say again.
+    pub fn keep(&self, most: usize) -> Result<(), StoreError> {
         let Some(store) = &self.store else { return Ok(()) };
-        let hosts: Vec<HostId> = self.read().unstored.iter().take(most).copied().collect();
-        for host in &hosts {
-            // One at a time, so that nobody waits for the disk.
-            let (now, stored) = {
-                let mut state = self.write();
-                state.unstored.remove(host);
-                let now = state.registry.settle(self.clock.now());
-                (now, state.registry.get(host).cloned())
-            };
-            if let Some(entry) = stored {
-                store.write(&entry, now)?;
+        let groups = {
+            let mut state = self.write();
+            let in_each = state.registry.hosts().count().div_ceil(Group::COUNT).max(1);
+            state.unstored.take(most.div_ceil(in_each))
+        };
+        self.store_groups(store, groups)?;
+        store.note_alive(self.clock.now())
+    }
+
+    /// Stores groups of hosts; those that cannot be stored now have their turn again.
+    fn store_groups(&self, store: &Store, groups: BTreeSet<Group>) -> Result<(), StoreError> {
+        if groups.is_empty() {
+            return Ok(());
+        }
+        let _alone = self.storing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut members: BTreeMap<Group, Vec<HostId>> = groups.into_iter().map(|group| (group, Vec::new())).collect();
+        for host in self.read().registry.hosts() {
+            if let Some(members) = members.get_mut(&Group::of(host)) {
+                members.push(*host);
             }
         }
-        store.note_alive(self.clock.now())
+        while let Some((group, hosts)) = members.pop_first() {
+            // One at a time, so that nobody waits for the disk.
+            let listed = {
+                let state = self.read();
+                Store::listed(hosts.iter().filter_map(|host| state.registry.get(host)))
+            };
+            if let Err(error) = store.write(group, &listed) {
+                self.write().unstored.put_back(members.into_keys().chain([group]));
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     /// Whether the service can keep what it knows.
@@ -321,7 +342,9 @@ impl SlsService {
         let now = self.clock.now();
         let mut state = self.write();
         state.registry.judge(asked, judgement, now);
-        state.unstored.insert(asked.host);
+        if self.store.is_some() {
+            state.unstored.add(&asked.host);
+        }
         state.tell(now);
     }
 
@@ -335,16 +358,13 @@ impl SlsService {
     }
 
     /// The registry as of now, for a change, and the time to use with it.
-    fn current(&self, now: Timestamp) -> Result<(RwLockWriteGuard<'_, State>, Timestamp), Problem> {
+    fn current(&self, now: Timestamp) -> (RwLockWriteGuard<'_, State>, Timestamp) {
         let mut state = self.write();
         let now = state.registry.settle(now);
         if now < state.tidied_at || now.since(state.tidied_at) >= TIDY_INTERVAL {
-            let forgotten = state.tidy(now);
-            if let Some(store) = &self.store {
-                store.remove(&forgotten).map_err(broken)?;
-            }
+            state.tidy(now);
         }
-        Ok((state, now))
+        (state, now)
     }
 
     /// The registry as of now, for a look, and the time to use with it.
@@ -398,7 +418,7 @@ impl SlsService {
             signed => signed.is_some(),
         };
         let observed = call.request.extensions().get::<PeerAddress>().map(|address| address.0);
-        let (mut state, now) = self.current(call.now)?;
+        let (mut state, now) = self.current(call.now);
         let expiry = state.registry.policy().expiry;
         // Without the host's word for the call, the record has to speak for itself: somebody else can have got hold of
         // one that was registered before.
@@ -408,21 +428,14 @@ impl SlsService {
                 return Err(refused_registration(RegisterError::Stale { host, current, offered }));
             }
         }
-        let is_new = state.registry.get(&host).is_none();
         let entry = state.registry.register(record, observed, now).map_err(refused_registration)?;
         // In whole seconds, so that all who register in one second are told the same, and one signature does for all.
         let expires_at = Timestamp::from_seconds(entry.expires_at.seconds());
         let registered = Registered { expires_at, expiry, standing: entry.reach.standing };
-        let newcomer = (is_new && self.store.is_some()).then(|| entry.clone());
-        if !is_new && self.store.is_some() {
-            state.unstored.insert(host);
+        if self.store.is_some() {
+            state.unstored.add(&host);
         }
         state.tell(now);
-        drop(state);
-        // Nobody else waits for the database, which takes as long for a record as all the rest.
-        if let (Some(store), Some(newcomer)) = (&self.store, newcomer) {
-            store.write(&newcomer, now).map_err(broken)?;
-        }
         Ok(registered)
     }
 
@@ -432,14 +445,14 @@ impl SlsService {
         if HostId::of(&sender) != host {
             return Err(not_yours(host));
         }
-        let (mut state, now) = self.current(call.now)?;
+        let (mut state, now) = self.current(call.now);
         let was_live = state.registry.withdraw(&host, now);
-        if let (Some(store), Some(entry)) = (&self.store, state.registry.get(&host)) {
-            store.write(entry, now).map_err(broken)?;
-            // Its first record may just be being written, as if it had stayed: then this is written again.
-            state.unstored.insert(host);
-        }
         state.tell(now);
+        drop(state);
+        if let Some(store) = &self.store {
+            // A restarted service must not find it there.
+            self.store_groups(store, [Group::of(&host)].into()).map_err(broken)?;
+        }
         Ok(Withdrawn { was_live })
     }
 
@@ -510,7 +523,7 @@ impl SlsService {
         let said = call.request.headers().get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()?.parse().ok());
         let since: Option<u64> = call.query("since")?.or(said);
         let (sender, response) = events::stream(watch::QUEUE_MAX);
-        let (mut state, now) = self.current(call.now)?;
+        let (mut state, now) = self.current(call.now);
         let State { registry, watchers, .. } = &mut *state;
         watchers.add(sender, filter, since, registry, now);
         Ok(response)
@@ -554,15 +567,13 @@ impl SlsService {
 }
 
 impl State {
-    fn tidy(&mut self, now: Timestamp) -> Vec<HostId> {
+    fn tidy(&mut self, now: Timestamp) {
         let now = self.registry.settle(now);
         self.tidied_at = now;
-        let forgotten = self.registry.tidy(now);
-        for host in &forgotten {
-            self.unstored.remove(host);
+        for host in self.registry.tidy(now) {
+            self.unstored.add(&host);
         }
         self.tell(now);
-        forgotten
     }
 
     fn tell(&mut self, now: Timestamp) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tycoon_rpc::FixedClock;
-use tycoon_sls::store::Store;
+use tycoon_sls::store::{Groups, Store};
 use tycoon_sls::{Policy, Registry};
 
 use super::scene::{Site, at, id, record, sign, tree, verified};
@@ -62,6 +62,7 @@ fn what_was_dead_stays_dead_and_old_records_stay_old() {
     registered(&tree, &[0]);
     let site = Site::at(Arc::new(FixedClock::new(at(200))), Policy::default(), Some(Store::new(tree.clone())));
     let _: tycoon_sls::service::Registered = site.caller(3).post("/v1/hosts", &sign(&record(3, 200), 3)).unwrap();
+    site.service.maintain(10).unwrap();
     drop(site);
     let mut registry = restore(&tree, 5000);
     // Host 2 was last heard of at 0, and given 120 s from the first restart.
@@ -76,13 +77,60 @@ fn what_was_dead_stays_dead_and_old_records_stay_old() {
 fn what_is_damaged_is_left_out_and_counted() {
     let tree = tree();
     registered(&tree, &[0]);
+    let (key, stored) = groups(&tree).pop().unwrap();
+    assert_eq!(stored.len(), 1);
+    let put = |key: &[u8], hosts: &[String]| {
+        tree.insert(key, zstd::encode_all(format!("[{}]", hosts.join(",")).as_bytes(), 1).unwrap()).unwrap()
+    };
     tree.insert(b"sixteen bytes!!!", "{").unwrap();
-    let stored = tree.get(id(2).as_bytes()).unwrap().unwrap();
-    let stored = String::from_utf8(stored.to_vec()).unwrap();
-    tree.insert(id(2).as_bytes(), stored.replace("host2", "bank").into_bytes()).unwrap();
-    tree.insert(id(3).as_bytes(), stored.into_bytes()).unwrap();
+    tree.insert(b"\x00\x01", "no group").unwrap();
+    // Another's group, a host that was changed, and something that is no host beside one that is good.
+    put(b"\x00\x02", &stored);
+    put(&key, &[stored[0].replace("host2", "bank"), "7".to_owned(), stored[0].clone()]);
     let restored = Store::new(tree).restore(Policy::default(), at(1)).unwrap();
-    assert_eq!((restored.damaged, restored.registry.entries().count()), (3, 0));
+    assert_eq!((restored.damaged, restored.registry.entries().count()), (5, 1));
+}
+
+/// The groups that are stored, with their hosts as JSON.
+fn groups(tree: &sled::Tree) -> Vec<(Vec<u8>, Vec<String>)> {
+    let groups = tree.iter().map(Result::unwrap).filter(|(key, _)| key.len() == 2);
+    let hosts = |group: &[u8]| {
+        let listed: Vec<Box<serde_json::value::RawValue>> =
+            serde_json::from_slice(&zstd::decode_all(group).unwrap()).unwrap();
+        listed.iter().map(|host| host.get().to_owned()).collect()
+    };
+    groups.map(|(key, group)| (key.to_vec(), hosts(&group))).collect()
+}
+
+#[test]
+fn what_an_earlier_program_stored_host_by_host_is_taken_over() {
+    let tree = tree();
+    registered(&tree, &[0]);
+    let (key, stored) = groups(&tree).pop().unwrap();
+    tree.remove(key).unwrap();
+    tree.insert(id(2).as_bytes(), stored[0].as_bytes()).unwrap();
+    let site = Site::at(Arc::new(FixedClock::new(at(10))), Policy::default(), Some(Store::new(tree.clone())));
+    assert_eq!((groups(&tree).len(), tree.contains_key(id(2).as_bytes()).unwrap()), (1, false));
+    drop(site);
+    assert_eq!(restore(&tree, 20).live(at(20)).count(), 1);
+}
+
+#[test]
+fn each_group_has_its_turn() {
+    let mut groups = Groups::default();
+    (1..=20).for_each(|number| groups.add(&id(number)));
+    let all = groups.clone().take(usize::MAX).len();
+    assert!(all > 15, "hosts of few are alone: {all}");
+    let mut taken = std::collections::BTreeSet::new();
+    for _ in 0..all.div_ceil(4) {
+        let some = groups.take(4);
+        assert!(!some.is_empty() && some.len() <= 4);
+        taken.extend(some);
+        // They register all the time.
+        (1..=20).for_each(|number| groups.add(&id(number)));
+    }
+    assert_eq!(taken.len(), all, "none is left behind by those that come again");
+    assert!(Groups::default().take(4).is_empty());
 }
 
 #[test]
@@ -102,7 +150,8 @@ fn who_had_to_make_room_is_not_on_disk_any_more() {
     let policy = Policy { hosts_max: 2, ..Policy::default() };
     let site = Site::new(policy, Some(Store::new(tree.clone())));
     let keys = |tree: &sled::Tree| {
-        (1..=3).filter(|number| tree.contains_key(id(*number).as_bytes()).unwrap()).collect::<Vec<u8>>()
+        let stored: String = groups(tree).into_iter().flat_map(|(_, hosts)| hosts).collect();
+        (1..=3).filter(|number| stored.contains(&id(*number).to_string())).collect::<Vec<u8>>()
     };
     let register = |number: u8, second| {
         let _: tycoon_sls::service::Registered =
