@@ -268,7 +268,7 @@ impl SlsService {
         let Some(store) = &self.store else { return Ok(()) };
         let groups = {
             let mut state = self.write();
-            let in_each = state.registry.hosts().count().div_ceil(Group::COUNT).max(1);
+            let in_each = state.registry.entries().count().div_ceil(Group::COUNT).max(1);
             state.unstored.take(most.div_ceil(in_each))
         };
         self.store_groups(store, groups)?;
