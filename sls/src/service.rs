@@ -449,7 +449,7 @@ impl SlsService {
         let was_live = state.registry.withdraw(&host, now);
         state.tell(now);
         drop(state);
-        if let Some(store) = &self.store {
+        if let Some(store) = self.store.as_ref().filter(|_| was_live) {
             // A restarted service must not find it there.
             self.store_groups(store, [Group::of(&host)].into()).map_err(broken)?;
         }

@@ -163,6 +163,10 @@ impl Store {
         let (mut damaged, mut rows) = (0, Vec::new());
         let mut restored = |value: &[u8], is_its_key: &dyn Fn(&HostId) -> bool| {
             let mut entry = entry(value, &mut registry).filter(|entry| is_its_key(&entry.facts.host))?;
+            if registry.get(&entry.facts.host).is_some() {
+                // A crash came before it was removed where an earlier program had put it.
+                return Some(entry.facts.host);
+            }
             if let Some(alive) = alive {
                 entry.count_until(alive);
                 let was_live = entry.is_live(alive);

@@ -215,8 +215,8 @@ impl HostDaemon {
             state.adopt_settings(&settings, clock.now());
         }
         let events = store.events()?;
-        state.last_event = events.iter().map(|event| event.number).fold(state.last_event, u64::max);
-        let news = News::of(events, state.last_event);
+        // What a crash kept from being told has the last numbers.
+        let news = News::of(events, state.last_event.saturating_sub(state.news.len() as u64));
         let looked_at = Mutex::new(state.auctioneer.accounted_at());
         let receiver = Receiver::new(identity.signer.clone(), clock.clone(), replay, Limits::DEFAULT);
         Ok(Self {

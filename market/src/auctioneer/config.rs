@@ -147,7 +147,7 @@ impl HostConfig {
 
     /// This configuration on a market that had another: of what is not sold any more there is none, but it may still be
     /// held.
-    pub(super) fn in_place_of(&self, before: &Self) -> Self {
+    pub fn in_place_of(&self, before: &Self) -> Self {
         let mut config = self.clone();
         for kind in before.capacity.keys() {
             config.capacity.entry(*kind).or_insert(Quantity::ZERO);

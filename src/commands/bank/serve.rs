@@ -77,6 +77,7 @@ pub struct ServeArgs {
 pub fn run(arguments: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
     let settings = arguments.service.settings(SETTINGS)?;
     arguments.service.start_log(&settings)?;
+    footprint::let_go_of_loading();
     let place = arguments.store.clone().map_or_else(|| settings.parsed("store"), |store| Ok(Some(store)))?;
     let Some(place) = place else {
         return Err(Failure::new(Exit::Usage, "where the bank keeps its books is not said")
@@ -126,7 +127,6 @@ pub fn run(arguments: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
         signer.public_key().fingerprint(),
         signer.public_key()
     ));
-    footprint::let_go_of_the_start();
     server.run_until(signals);
     bank.flush().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
     tracing::info!("the bank is closed");

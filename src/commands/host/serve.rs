@@ -256,6 +256,7 @@ impl ServeArgs {
 pub fn run(arguments: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
     let settings = arguments.service.settings(SETTINGS)?;
     arguments.service.start_log(&settings)?;
+    footprint::let_go_of_loading();
     let mut plan = arguments.plan(&settings)?;
     folders::make(&plan.store)?;
     let failed = |error: &dyn std::error::Error| Failure::from_error(Exit::Failed, error);
@@ -308,7 +309,6 @@ pub fn run(arguments: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
         plan.name,
         key.fingerprint(),
     ));
-    footprint::let_go_of_the_start();
     server.run_until(signals);
     drop(entry);
     heart.stop();

@@ -63,6 +63,7 @@ pub struct ServeArgs {
 pub fn run(arguments: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
     let settings = arguments.service.settings(SETTINGS)?;
     arguments.service.start_log(&settings)?;
+    footprint::let_go_of_loading();
     let failed = |error: &dyn std::error::Error| Failure::from_error(Exit::Failed, error);
     let Some(folder) = arguments.store.clone().or_else(|| settings.text("store").map(PathBuf::from)) else {
         return Err(Failure::new(Exit::Usage, "where the service keeps what it knows is not said")
@@ -130,7 +131,6 @@ pub fn run(arguments: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
         signer.public_key().fingerprint(),
         signer.public_key()
     ));
-    footprint::let_go_of_the_start();
     server.run_until(signals);
     drop(verifier);
     drop(stop_maintenance);

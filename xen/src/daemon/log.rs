@@ -46,8 +46,9 @@ impl Entry {
     }
 }
 
-/// Ends the process where it is dropped by a panic.
-struct WholeOrNothing;
+/// Held while the state is changed in place: were it to panic half-way, the process ends, and the next one begins with what
+/// is on disk.
+pub(super) struct WholeOrNothing;
 
 impl Drop for WholeOrNothing {
     #[expect(
@@ -65,13 +66,6 @@ impl Drop for WholeOrNothing {
 }
 
 impl State {
-    /// Applies what is on disk already, and so cannot fail. It changes the state in place, because a tick touches every
-    /// account: were it to panic half-way, the process ends, and the next one begins with what is on disk.
-    pub(super) fn take_kept(&mut self, entry: Entry) {
-        let _guard = WholeOrNothing;
-        self.take_entry(entry);
-    }
-
     /// Applies what came in, now or before a crash.
     pub(super) fn take_entry(&mut self, entry: Entry) {
         match entry {

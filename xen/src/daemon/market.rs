@@ -7,7 +7,7 @@ use tycoon_market::bid::Bid;
 use tycoon_market::{AccountId, Credits, HostAccountId, PoolName, Quantity, ResourceKind, TimeSpan, Timestamp};
 
 use super::books::apply;
-use super::log::{AcceptedBid, Entry, Tick};
+use super::log::{AcceptedBid, Entry, Tick, WholeOrNothing};
 use super::state::State;
 use super::usage::{Look, kept_for_others, usage_of};
 use super::{DaemonError, HostDaemon, alone, published};
@@ -144,7 +144,7 @@ impl HostDaemon {
         }
         let now = self.clock.now();
         let settings = state.settings(&settings);
-        let is_set_anew = settings != *state.auctioneer.config();
+        let is_set_anew = settings.in_place_of(state.auctioneer.config()) != *state.auctioneer.config();
         let tick = Tick { look: Look::of(&domains, *pending, now), statements: Vec::new() };
         let entry = Entry::Tick(tick);
         // What is set anew does not follow from what was seen, and a market without accounts has nothing to be kept.
@@ -160,7 +160,9 @@ impl HostDaemon {
             *pending = None;
             return Ok(());
         }
-        state.take_kept(entry);
+        // What is on disk cannot fail any more. A tick touches every account, so that it is applied in place.
+        let _whole = WholeOrNothing;
+        state.take_entry(entry);
         *pending = None;
         self.counters.saved();
         if state.forget(now) {

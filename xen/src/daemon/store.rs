@@ -256,6 +256,7 @@ impl Store {
         }
         state.charges = ChargeBook::of(charges);
         on_disk.charges = state.charges.versions();
+        let (told, mut may_be_untold) = (state.last_event, false);
         for entry in self.tree.scan_prefix(BIDS) {
             let (_, value) = entry.map_err(|source| self.failed("read", source))?;
             state.take_entry(Entry::Bid(self.parsed(&value)?));
@@ -263,16 +264,26 @@ impl Store {
         }
         for entry in self.tree.scan_prefix(LOG) {
             let (key, value) = entry.map_err(|source| self.failed("read", source))?;
-            state.take_entry(self.parsed(&value)?);
+            // What was told of the entry before is there.
+            state.news.clear();
+            let entry: Entry = self.parsed(&value)?;
+            may_be_untold = version == VERSION && entry.is_tick();
+            state.take_entry(entry);
             let number = number_in(&key, LOG).unwrap_or_default();
             let first = if on_disk.log == (0, 0) { number } else { on_disk.log.0 };
             on_disk.log = (first, number.saturating_add(1));
             // Whoever opens it next is not to read it again.
             on_disk.records = Records::ToBeWhole;
         }
-        // What was told is there. A crash can come between a tick and what is told of it; then that is told now.
-        let told = self.last_told()?;
-        state.news.retain(|event| told.is_none_or(|told| event.number > told));
+        if !may_be_untold {
+            state.news.clear();
+        }
+        // A crash can come between a tick and what is told of it; then that is told now, after all that was told before.
+        let told = self.last_told()?.unwrap_or_default().max(told);
+        for (event, number) in state.news.iter_mut().zip(told.saturating_add(1)..) {
+            event.number = number;
+        }
+        state.last_event = told.saturating_add(state.news.len() as u64);
         Ok(state)
     }
 
