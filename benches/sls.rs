@@ -231,10 +231,9 @@ fn serve(folder: &str) {
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
     let server = Server::start(ServerSettings::on(listen), Published::new(sls.clone())).expect("a server");
     println!("{}", server.address());
-    for times in 1_u64.. {
+    loop {
         std::thread::sleep(Duration::from_millis(250));
-        let done = if times.is_multiple_of(4) { sls.maintain(1_000) } else { sls.keep(1_000) };
-        done.expect("it is stored");
+        sls.maintain(1_000).expect("it is stored");
     }
 }
 

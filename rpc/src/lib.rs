@@ -12,6 +12,7 @@ pub mod agent;
 pub mod callback;
 pub mod caller;
 pub mod clock;
+pub mod compact;
 pub mod component;
 pub mod digest;
 pub mod events;

@@ -248,11 +248,14 @@ impl SlsService {
 
     /// Waits until what is kept is on disk, before a clean end.
     pub fn flush(&self) -> Result<(), StoreError> {
+        let Some(store) = &self.store else { return Ok(()) };
         self.keep(usize::MAX)?;
-        self.store.as_ref().map_or(Ok(()), Store::flush)
+        store.note_alive(self.clock.now())?;
+        store.flush()
     }
 
-    /// What has to be done now and then: notices who has expired, tells who watches, and [keeps](Self::keep) what it knows.
+    /// What has to be done now and then: notices who has expired, tells who watches, and stores some `most` of the hosts that
+    /// are not stored yet as they are now. What is not stored in time, the hosts will say again.
     pub fn maintain(&self, most: usize) -> Result<(), StoreError> {
         let now = self.clock.now();
         let mut state = self.write();
@@ -262,9 +265,8 @@ impl SlsService {
         self.keep(most)
     }
 
-    /// Stores some `most` of the hosts that are not stored yet as they are now. What is not stored in time, the hosts will
-    /// say again.
-    pub fn keep(&self, most: usize) -> Result<(), StoreError> {
+    /// Stores some `most` of the hosts that are not stored yet.
+    fn keep(&self, most: usize) -> Result<(), StoreError> {
         let Some(store) = &self.store else { return Ok(()) };
         let groups = {
             let mut state = self.write();
@@ -272,7 +274,7 @@ impl SlsService {
             state.unstored.take(most.div_ceil(in_each))
         };
         self.store_groups(store, groups)?;
-        store.note_alive(self.clock.now())
+        store.note_alive_now_and_then(self.clock.now())
     }
 
     /// Stores groups of hosts; those that cannot be stored now have their turn again.
@@ -342,9 +344,7 @@ impl SlsService {
         let now = self.clock.now();
         let mut state = self.write();
         state.registry.judge(asked, judgement, now);
-        if self.store.is_some() {
-            state.unstored.add(&asked.host);
-        }
+        state.unstored.add(&asked.host);
         state.tell(now);
     }
 
@@ -432,9 +432,7 @@ impl SlsService {
         // In whole seconds, so that all who register in one second are told the same, and one signature does for all.
         let expires_at = Timestamp::from_seconds(entry.expires_at.seconds());
         let registered = Registered { expires_at, expiry, standing: entry.reach.standing };
-        if self.store.is_some() {
-            state.unstored.add(&host);
-        }
+        state.unstored.add(&host);
         state.tell(now);
         Ok(registered)
     }

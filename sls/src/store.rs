@@ -7,14 +7,17 @@
 //! are kept in groups, by the first bits of the host's id, and a group is compressed: of a hundred thousand hosts two
 //! dozen each, of a hundred hosts nearly always one.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::io::Read as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sled::Tree;
 use thiserror::Error;
 use tycoon_market::{HostId, PublicKey, TimeSpan, Timestamp};
+use tycoon_rpc::compact;
 
 use crate::reach::Reach;
 use crate::record::SignedRecord;
@@ -28,16 +31,14 @@ const VERSION: u32 = 1;
 const GROUP_BITS: u32 = 12;
 /// The bytes of the keys of groups. The keys of earlier programs, which kept each host by itself, are ids, and longer.
 const GROUP_KEY_BYTES: usize = 2;
-/// What is written every second is to be compressed in little time.
-const LEVEL: i32 = 1;
-/// A group that would be longer is damaged.
-const GROUP_BYTES_MAX: u64 = 1 << 30;
 /// The key of the time when this SLS last wrote. It is longer than an id, so it is none.
 const ALIVE_KEY: &[u8] = b"when this service last wrote";
 /// The keys of rolls: this and the key of the site, longer than an id too.
 const ROLL_PREFIX: &[u8] = b"the roll of a site";
 /// After a longer time than this, what is stored says nothing about what is live.
 const DOWN_MAX: TimeSpan = TimeSpan::from_seconds(86_400);
+/// That this service is running is noted this often, however much is written: it says for how long it was down.
+const ALIVE_INTERVAL: TimeSpan = TimeSpan::from_seconds(1);
 
 /// The database failed.
 #[derive(Debug, Error)]
@@ -51,6 +52,8 @@ pub struct StoreError {
 #[derive(Clone, Debug)]
 pub struct Store {
     tree: Tree,
+    /// When it was noted last that this service is running, in microseconds; `i64::MIN` where it was not.
+    noted: Arc<AtomicI64>,
 }
 
 /// A registry that was read back.
@@ -117,39 +120,25 @@ impl Groups {
     }
 }
 
-/// A host as it is stored.
-#[derive(Serialize)]
-struct StoredRef<'a> {
+/// A host as it is stored: borrowed where it is written.
+#[derive(Serialize, Deserialize)]
+struct Stored<'a> {
     version: u32,
-    signed: &'a SignedRecord,
-    first_seen: Timestamp,
-    last_seen: Timestamp,
-    expires_at: Timestamp,
-    is_gone: bool,
-    reach: &'a Reach,
-    uptime: Uptime,
-    counted_until: Timestamp,
-}
-
-/// The same, as it is read.
-#[derive(Deserialize)]
-struct Stored {
-    version: u32,
-    signed: SignedRecord,
+    signed: Cow<'a, SignedRecord>,
     first_seen: Timestamp,
     last_seen: Timestamp,
     expires_at: Timestamp,
     is_gone: bool,
     #[serde(default)]
-    reach: Reach,
+    reach: Cow<'a, Reach>,
     uptime: Uptime,
     counted_until: Timestamp,
 }
 
 impl Store {
     /// Keeps a registry in `tree`.
-    pub const fn new(tree: Tree) -> Self {
-        Self { tree }
+    pub fn new(tree: Tree) -> Self {
+        Self { tree, noted: Arc::new(AtomicI64::new(i64::MIN)) }
     }
 
     /// Reads the registry back. The time for which this service was down counts neither for nor against a host: what
@@ -212,15 +201,15 @@ impl Store {
 
     /// A group of hosts in the form in which it is written.
     pub(crate) fn listed<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<u8> {
-        let stored = entries.into_iter().map(|entry| StoredRef {
+        let stored = entries.into_iter().map(|entry| Stored {
             version: VERSION,
-            signed: &entry.signed,
+            signed: Cow::Borrowed(&entry.signed),
             first_seen: entry.first_seen,
             last_seen: entry.last_seen,
             expires_at: entry.expires_at,
             // Who contends for a name has to do so again.
             is_gone: entry.is_gone || entry.contends,
-            reach: &entry.reach,
+            reach: Cow::Borrowed(&entry.reach),
             uptime: entry.uptime,
             counted_until: entry.counted_until,
         });
@@ -235,7 +224,7 @@ impl Store {
         if listed.is_empty() {
             return self.tree.remove(group.key()).map(drop).map_err(failed);
         }
-        let packed = zstd::bulk::compress(listed, LEVEL).map_err(|error| failed(sled::Error::Io(error)))?;
+        let packed = compact::compressed(listed).map_err(|error| failed(sled::Error::Io(error)))?;
         self.tree.insert(group.key(), packed).map(drop).map_err(failed)
     }
 
@@ -270,7 +259,14 @@ impl Store {
     pub fn note_alive(&self, now: Timestamp) -> Result<(), StoreError> {
         let value = now.micros().to_string().into_bytes();
         self.tree.insert(ALIVE_KEY, value).map_err(|source| StoreError { doing: "writing", source })?;
+        self.noted.store(now.micros(), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// The same where that was not noted lately, by this clock.
+    pub(crate) fn note_alive_now_and_then(&self, now: Timestamp) -> Result<(), StoreError> {
+        let noted = Timestamp::from_micros(self.noted.load(Ordering::Relaxed));
+        if now >= noted && now.since(noted) < ALIVE_INTERVAL { Ok(()) } else { self.note_alive(now) }
     }
 }
 
@@ -280,15 +276,12 @@ fn roll_key(site: &PublicKey) -> Vec<u8> {
 
 /// The hosts of a group, which are still to be read one by one; `None` where it is damaged.
 fn unpacked(group: &[u8]) -> Option<Vec<Box<RawValue>>> {
-    let mut listed = Vec::new();
-    let mut reader = zstd::stream::read::Decoder::new(group).ok()?.take(GROUP_BYTES_MAX);
-    reader.read_to_end(&mut listed).ok()?;
-    serde_json::from_slice(&listed).ok()
+    serde_json::from_slice(&compact::decompressed(group).ok()?).ok()
 }
 
 fn entry(value: &[u8], registry: &mut Registry) -> Option<Entry> {
-    let stored: Stored = serde_json::from_slice(value).ok().filter(|stored: &Stored| stored.version == VERSION)?;
-    let (record, signed) = stored.signed.verify().ok()?.into_parts();
+    let stored = serde_json::from_slice(value).ok().filter(|stored: &Stored<'_>| stored.version == VERSION)?;
+    let (record, signed) = stored.signed.into_owned().verify().ok()?.into_parts();
     Some(Entry {
         facts: registry.facts_of(&record),
         signed,
@@ -298,7 +291,7 @@ fn entry(value: &[u8], registry: &mut Registry) -> Option<Entry> {
         is_gone: stored.is_gone,
         contends: false,
         was_live: false,
-        reach: stored.reach,
+        reach: stored.reach.into_owned(),
         observed: None,
         uptime: stored.uptime,
         counted_until: stored.counted_until,

@@ -81,7 +81,7 @@ impl Auctioneer {
         self.prices = prices;
         // Usually nobody gets anything else than before.
         let pairs = self.accounts.iter().zip(&verdicts);
-        let changed = pairs.filter(|((_, account), verdict)| !self.is_carried_out(account, verdict));
+        let changed = pairs.filter(|((_, account), verdict)| !self.is_carried_out(account, verdict, now));
         let changed: Vec<_> = changed.map(|((id, _), verdict)| (id.clone(), *verdict)).collect();
         for (id, verdict) in changed {
             self.carry_out(&id, &verdict, now, effects);
@@ -92,20 +92,26 @@ impl Auctioneer {
     }
 
     /// True where an account has what it gets by the plan, and stands where it is to stand.
-    fn is_carried_out(&self, account: &Account, verdict: &Verdict) -> bool {
-        let stands = match (verdict.role, account.state) {
-            (Role::Active, state) => state == AccountState::Active,
-            (_, AccountState::Active) => false,
-            (_, state @ (AccountState::Idle | AccountState::Waiting)) => state == self.outside(account),
-            (_, AccountState::Warned { .. } | AccountState::Stopped { .. }) => true,
-        };
-        stands && account.held == verdict.held && account.shares == verdict.shares && account.paid == verdict.paid
+    fn is_carried_out(&self, account: &Account, verdict: &Verdict, now: Timestamp) -> bool {
+        account.state == self.state_by(account, verdict, now)
+            && account.held == verdict.held
+            && account.shares == verdict.shares
+            && account.paid == verdict.paid
     }
 
-    /// Where an account stands that has no shares, and is not going.
-    fn outside(&self, account: &Account) -> AccountState {
-        let waits = account.bid.is_some() && self.reason_of(account) == Reason::Displaced;
-        if waits { AccountState::Waiting } else { AccountState::Idle }
+    /// Where an account is to stand by the plan.
+    fn state_by(&self, account: &Account, verdict: &Verdict, now: Timestamp) -> AccountState {
+        match (verdict.role, account.state) {
+            (Role::Active, _) => AccountState::Active,
+            (_, AccountState::Active) => {
+                AccountState::Warned { reason: self.reason_of(account), stop_at: now.plus(self.config.warning_grace) }
+            }
+            (_, AccountState::Idle | AccountState::Waiting) => {
+                let waits = account.bid.is_some() && self.reason_of(account) == Reason::Displaced;
+                if waits { AccountState::Waiting } else { AccountState::Idle }
+            }
+            (_, state @ (AccountState::Warned { .. } | AccountState::Stopped { .. })) => state,
+        }
     }
 
     /// Why an account has no shares.
@@ -127,17 +133,11 @@ impl Auctioneer {
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(account) = self.accounts.get(id).filter(|account| !self.is_carried_out(account, verdict)) else {
+        let Some(account) = self.accounts.get(id) else { return };
+        if self.is_carried_out(account, verdict, now) {
             return;
-        };
-        let state = match (verdict.role, account.state) {
-            (Role::Active, _) => AccountState::Active,
-            (_, AccountState::Active) => {
-                AccountState::Warned { reason: self.reason_of(account), stop_at: now.plus(self.config.warning_grace) }
-            }
-            (_, AccountState::Idle | AccountState::Waiting) => self.outside(account),
-            (_, state @ (AccountState::Warned { .. } | AccountState::Stopped { .. })) => state,
-        };
+        }
+        let state = self.state_by(account, verdict, now);
         let Some(account) = self.changing(id) else { return };
         match (account.state, state) {
             (AccountState::Active, AccountState::Warned { reason, stop_at }) => {

@@ -27,9 +27,8 @@ use crate::site::world::Surroundings;
 pub const USUAL_PORT: u16 = 7402;
 /// The settings beside those of every service.
 const SETTINGS: &[&str] = &["store", "key", "expiry", "hosts-max", "verify", "site-key"];
-/// How often it is looked what is not stored yet, and every how many of these times who has expired.
-const STORING_INTERVAL: Duration = Duration::from_millis(250);
-const MAINTENANCE_EVERY: u32 = 4;
+/// How often it is looked who has expired, and what is not stored yet.
+const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(250);
 /// Some so many hosts are stored each time: a part of a core at most, however many there are.
 const STORED_EACH_TIME: usize = 1_000;
 
@@ -106,15 +105,8 @@ pub fn run(arguments: &ServeArgs, output: &Output) -> Result<Exit, Failure> {
     let maintenance = thread::Builder::new()
         .name("tycoon-sls".to_owned())
         .spawn(move || {
-            let mut times = 0_u32;
-            while stopped.recv_timeout(STORING_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                times = times.wrapping_add(1);
-                let done = if times.is_multiple_of(MAINTENANCE_EVERY) {
-                    maintained.maintain(STORED_EACH_TIME)
-                } else {
-                    maintained.keep(STORED_EACH_TIME)
-                };
-                if let Err(error) = done {
+            while stopped.recv_timeout(MAINTENANCE_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                if let Err(error) = maintained.maintain(STORED_EACH_TIME) {
                     tracing::error!(%error, "what is known cannot be stored");
                 }
             }

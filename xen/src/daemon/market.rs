@@ -174,19 +174,18 @@ impl HostDaemon {
 
     /// Makes the statements that are due after a tick, keeps them with what is to be told of it, and tells it.
     fn keep_what_follows(&self, state: &mut State, now: Timestamp) -> Result<(), DaemonError> {
-        let entry = Entry::Statements(state.make_statements(now));
-        let Entry::Statements(made) = &entry else { return Ok(()) };
+        let made = state.make_statements(now);
         if made.is_empty() && state.news.is_empty() {
             return Ok(());
         }
-        let kept = match self.store.keep(&entry, &state.news) {
+        let kept = match self.store.keep(&Entry::Statements(made.clone()), &state.news) {
             // The log is long, and all is written anew.
             Ok(false) => self.store.save(state, state),
             kept => kept.map(drop),
         };
         if let Err(error) = kept {
             // The bank must not hear of them; and what is to be told is kept with what happens next.
-            state.take_back_statements(made);
+            state.take_back_statements(&made);
             return Err(error);
         }
         self.news.add(std::mem::take(&mut state.news));

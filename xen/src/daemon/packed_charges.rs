@@ -6,9 +6,9 @@
 
 use tycoon_market::auctioneer::{ChargeFor, ChargeLine};
 use tycoon_market::{AccountId, Credits, HostAccountId, Quantity, Rate, ResourceKind, TimeSpan, Timestamp};
+use tycoon_rpc::compact::{compressed, decompressed};
 
 use super::charges::Charges;
-use super::packs;
 
 /// What the charges of an interval begin with on disk. Earlier programs wrote JSON, which begins with a bracket.
 const FORM: u8 = 1;
@@ -70,7 +70,7 @@ pub(super) fn written(charges: &Charges) -> Vec<u8> {
             out.extend_from_slice(part);
         }
     }
-    match packs::compressed(&out) {
+    match compressed(&out) {
         Ok(small) => [&[COMPRESSED], small.as_slice()].concat(),
         Err(_) => out,
     }
@@ -82,7 +82,7 @@ pub(super) fn written(charges: &Charges) -> Vec<u8> {
 /// What is neither.
 pub(super) fn read(bytes: &[u8]) -> Result<Charges, serde_json::Error> {
     match bytes.split_first() {
-        Some((&COMPRESSED, rest)) => read(&packs::decompressed(rest).map_err(serde::de::Error::custom)?),
+        Some((&COMPRESSED, rest)) => read(&decompressed(rest).map_err(serde::de::Error::custom)?),
         Some((&FORM, mut rest)) => {
             let mut charges = Charges::new();
             while !rest.is_empty() {

@@ -6,17 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Serialize, Serializer};
+use tycoon_rpc::compact::{compressed, decompressed};
 
 /// What the keys of packs begin with; the collection and the number of the pack follow.
 pub(super) const PACKS: &str = "packs/";
 /// Into how many packs the records of a collection go.
 const COUNT: u8 = 16;
-/// What is written every few seconds is to be compressed in little time.
-const LEVEL: i32 = 1;
-/// A pack that would be longer is damaged: a host has some thousand accounts at most, and a record some kilobytes.
-const BYTES_MAX: u64 = 1 << 30;
 
 /// The number of the pack in which the record of this name is.
 pub(super) fn number_of(name: &str) -> u8 {
@@ -56,24 +53,15 @@ impl Touched {
     }
 }
 
-/// The records of one pack, as they are written.
-struct Records<'a, V>(&'a [(String, V)]);
-
-impl<V: Serialize> Serialize for Records<'_, V> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(name, record)| (name, record)))
-    }
-}
-
 /// The touched packs with their records, some of which may be empty now, in their order.
 pub(super) fn sorted<V>(
     touched: &Touched,
     records: impl IntoIterator<Item = (String, V)>,
-) -> BTreeMap<u8, Vec<(String, V)>> {
-    let mut packs: BTreeMap<u8, Vec<(String, V)>> = touched.numbers().map(|number| (number, Vec::new())).collect();
+) -> BTreeMap<u8, BTreeMap<String, V>> {
+    let mut packs: BTreeMap<u8, _> = touched.numbers().map(|number| (number, BTreeMap::new())).collect();
     for (name, record) in records {
         if let Some(pack) = packs.get_mut(&number_of(&name)) {
-            pack.push((name, record));
+            pack.insert(name, record);
         }
     }
     packs
@@ -83,8 +71,8 @@ pub(super) fn sorted<V>(
 ///
 /// # Errors
 /// A record that cannot be written.
-pub(super) fn packed<V: Serialize>(records: &[(String, V)]) -> io::Result<Vec<u8>> {
-    compressed(&serde_json::to_vec(&Records(records))?)
+pub(super) fn packed<V: Serialize>(records: &BTreeMap<String, V>) -> io::Result<Vec<u8>> {
+    compressed(&serde_json::to_vec(records)?)
 }
 
 /// The records of a pack, by name.
@@ -93,19 +81,6 @@ pub(super) fn packed<V: Serialize>(records: &[(String, V)]) -> io::Result<Vec<u8
 /// What is no pack of such records.
 pub(super) fn unpacked<T: DeserializeOwned>(pack: &[u8]) -> io::Result<BTreeMap<String, T>> {
     Ok(serde_json::from_slice(&decompressed(pack)?)?)
-}
-
-/// Bytes as they are kept.
-pub(super) fn compressed(bytes: &[u8]) -> io::Result<Vec<u8>> {
-    zstd::bulk::compress(bytes, LEVEL)
-}
-
-/// The bytes that were compressed.
-pub(super) fn decompressed(bytes: &[u8]) -> io::Result<Vec<u8>> {
-    let mut out = Vec::new();
-    let mut reader = io::Read::take(zstd::stream::read::Decoder::new(bytes)?, BYTES_MAX);
-    io::Read::read_to_end(&mut reader, &mut out)?;
-    Ok(out)
 }
 
 #[cfg(test)]
@@ -119,7 +94,7 @@ mod tests {
         assert!(packs.values().all(|pack| (30..100).contains(&pack.len())), "about evenly");
         let mut read = BTreeMap::new();
         for (number, pack) in &packs {
-            assert!(pack.iter().all(|(name, _)| number_of(name) == *number));
+            assert!(pack.keys().all(|name| number_of(name) == *number));
             read.extend(unpacked::<u64>(&packed(pack).unwrap()).unwrap());
         }
         let only = Touched::by(["head".to_owned()]);
@@ -131,7 +106,7 @@ mod tests {
 
     #[test]
     fn what_is_no_pack_is_an_error() {
-        let good = packed(&[("a".to_owned(), 1)]).unwrap();
+        let good = packed(&BTreeMap::from([("a".to_owned(), 1)])).unwrap();
         assert!(unpacked::<String>(&good).is_err(), "of other records");
         for bad in [&b""[..], b"{}", &good[..good.len() - 1]] {
             assert!(unpacked::<u64>(bad).is_err(), "{bad:?}");

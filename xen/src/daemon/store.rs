@@ -1,5 +1,5 @@
-//! How a host's state is kept: record by record in a tree, many to a row (see `packs`). Whatever a change has changed is written together and flushed
-//! once, so that it is on disk whole or not at all.
+//! How a host's state is kept: record by record in a tree, many to a row (see `packs`). Whatever a change has changed is
+//! written together and flushed once, so that it is on disk whole or not at all.
 //!
 //! ```text
 //! state                     what there is once: version, owner's policy, marks of CPU times
@@ -12,7 +12,8 @@
 //! log/…                     what came in since, by number
 //! ```
 //!
-//! Until version 2 all but the charges was one value, and in version 3 each record a row. Charges are written as `packed_charges` says, and were JSON before.
+//! Until version 2 all but the charges was one value, and in version 3 each record a row. Charges are written as
+//! `packed_charges` says, and were JSON before.
 //!
 //! A tick changes every account, and a bid the shares of everybody: with a thousand accounts nearly every record. So that
 //! they cost little, only what came in is written to the log (see `log`), and what follows from it with the next change
