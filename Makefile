@@ -38,6 +38,7 @@ test: test-quick ## check everything: format, lints, dependencies, documentation
 # The tests come last, so that their summary is the last thing on the screen.
 .PHONY: test-quick
 test-quick: packages toolchain ## the same without the lab of real Xen hosts
+	$(step) "space on the disk" scripts/space 10
 	$(step) "format" cargo fmt --all --check
 	$(step) "lints" cargo clippy --locked --workspace --all-targets -- -D warnings
 	$(step) "lints of the shell scripts" scripts/shell-lints
@@ -50,6 +51,7 @@ test-quick: packages toolchain ## the same without the lab of real Xen hosts
 
 .PHONY: build
 build: ## build the program and link it as bin/tycoon
+	$(step) "space on the disk" scripts/space 4
 	$(step) "build" cargo build --locked
 	@mkdir -p bin
 	@ln -sfn "$$(realpath "$$CARGO_TARGET_DIR")/debug/tycoon" bin/tycoon
