@@ -1,11 +1,11 @@
 //! Replay defence: a request counts once.
 //!
 //! The seed (004, 6/15/2007) combines timestamps with a buffer of what was seen; its holes were that far-future stamps
-//! push out honest ones, that one buffer served all senders, and that a restart forgot it. Here each known sender has
-//! a buffer of its own, what is ahead of the clock is refused, a full buffer refuses rather than forgets, and after a
+//! push out honest ones, that senders pushed out each other, and that a restart forgot it. Here each known sender has a
+//! share of her own, what is ahead of the clock is refused, a full buffer refuses rather than forgets, and after a
 //! restart everything is refused that could have been accepted before it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use thiserror::Error;
 use tycoon_market::{PublicKey, TimeSpan, Timestamp};
@@ -92,9 +92,12 @@ pub enum ReplayError {
 pub struct ReplayGuard {
     policy: ReplayPolicy,
     started: Timestamp,
-    /// By sender; unknown senders share the entry `None`.
-    seen: HashMap<Option<PublicKey>, BTreeSet<Entry>>,
-    total: usize,
+    /// All of them, the oldest first, and whether the sender was known: most senders have one or two, and a buffer for each
+    /// would take ten times the memory.
+    seen: BTreeMap<Entry, bool>,
+    /// How many there are by known senders, and by all others together.
+    of_known: HashMap<PublicKey, usize>,
+    of_strangers: usize,
     /// Nothing created up to here is accepted: it may have been forgotten.
     forgotten: Timestamp,
     /// Up to where requests may have been accepted before the restart, where that is known.
@@ -108,7 +111,15 @@ impl ReplayGuard {
     /// A guard of a service that starts at `started`.
     pub fn new(policy: ReplayPolicy, started: Timestamp) -> Self {
         let forgotten = Timestamp::from_micros(i64::MIN);
-        Self { policy, started, seen: HashMap::new(), total: 0, forgotten, marked: None }
+        Self {
+            policy,
+            started,
+            seen: BTreeMap::new(),
+            of_known: HashMap::new(),
+            of_strangers: 0,
+            forgotten,
+            marked: None,
+        }
     }
 
     /// Says that nothing created after `mark` was accepted before the restart.
@@ -116,7 +127,7 @@ impl ReplayGuard {
         self.marked = Some(mark);
     }
 
-    /// Accepts a request once. `known` says whether the sender has a buffer of her own; all others share one.
+    /// Accepts a request once. `known` says whether the sender has a share of her own; all others have one together.
     pub fn accept(
         &mut self,
         sender: PublicKey,
@@ -139,45 +150,45 @@ impl ReplayGuard {
             // Times are signed in whole seconds, so one more second must pass.
             return Err(ReplayError::Restarting { wait: accepts_from.plus(TimeSpan::from_seconds(1)).since(now) });
         }
-        let owner = known.then_some(sender);
         let entry = (created, sender, nonce);
-        // A sender may have become known since: her requests as a stranger still count.
-        if self.seen.get(&owner).is_some_and(|seen| seen.contains(&entry))
-            || self.seen.get(&None).is_some_and(|seen| seen.contains(&entry))
-        {
+        if self.seen.contains_key(&entry) {
             return Err(ReplayError::Seen);
         }
-        self.forget_old_of(owner, now);
-        if self.total >= self.policy.total_max {
-            self.forget_old(now);
-        }
-        let most = if known { self.policy.per_sender_max } else { self.policy.strangers_max };
-        let buffer = self.seen.entry(owner).or_default();
-        if buffer.len() >= most || self.total >= self.policy.total_max {
+        self.forget_old(now);
+        let (count, most) = if known {
+            (self.of_known.get(&sender).copied().unwrap_or_default(), self.policy.per_sender_max)
+        } else {
+            (self.of_strangers, self.policy.strangers_max)
+        };
+        if count >= most || self.seen.len() >= self.policy.total_max {
             return Err(ReplayError::Busy { window });
         }
-        buffer.insert(entry);
-        self.total += 1;
+        self.seen.insert(entry, known);
+        if known {
+            self.of_known.insert(sender, count + 1);
+        } else {
+            self.of_strangers = count + 1;
+        }
         Ok(())
     }
 
-    /// Forgets what is older than the window in every buffer.
+    /// Forgets what is older than the window.
     fn forget_old(&mut self, now: Timestamp) {
-        let owners: Vec<_> = self.seen.keys().copied().collect();
-        for owner in owners {
-            self.forget_old_of(owner, now);
-        }
-        self.seen.retain(|_, buffer| !buffer.is_empty());
-    }
-
-    fn forget_old_of(&mut self, owner: Option<PublicKey>, now: Timestamp) {
-        let Some(buffer) = self.seen.get_mut(&owner) else { return };
-        while let Some(oldest) = buffer.first().copied()
-            && now.since(oldest.0) > self.policy.window
-        {
-            buffer.remove(&oldest);
-            self.total -= 1;
-            self.forgotten = self.forgotten.max(oldest.0);
+        while let Some(oldest) = self.seen.first_entry() {
+            let (created, sender, _) = *oldest.key();
+            if now.since(created) <= self.policy.window {
+                break;
+            }
+            let was_known = oldest.remove();
+            self.forgotten = self.forgotten.max(created);
+            if !was_known {
+                self.of_strangers -= 1;
+            } else if let Some(count) = self.of_known.get_mut(&sender) {
+                *count -= 1;
+                if *count == 0 {
+                    self.of_known.remove(&sender);
+                }
+            }
         }
     }
 }
@@ -234,7 +245,7 @@ mod tests {
         assert_eq!(guard.accept(jane, true, at(1000), [9; 16], at(1000)), busy);
         assert_eq!(guard.accept(joe, true, at(1000), [9; 16], at(1000)), Ok(()));
         assert_eq!(guard.accept(sender(3), false, at(1000), [9; 16], at(1000)), Ok(()));
-        assert_eq!(guard.accept(sender(4), false, at(1000), [9; 16], at(1000)), busy, "strangers share a buffer");
+        assert_eq!(guard.accept(sender(4), false, at(1000), [9; 16], at(1000)), busy, "strangers have one share");
         assert_eq!(guard.accept(jane, true, at(1301), [9; 16], at(1301)), Ok(()), "room comes back with time");
     }
 

@@ -10,9 +10,9 @@ const KEYS_MAX: usize = 4_096;
 /// The longest text of a key that is kept, in bytes: that of one without a comment.
 const TEXT_BYTES_MAX: usize = 80;
 
-/// Keys by their texts.
+/// Keys by their texts. They are large, and a table has more places than it has keys: so it has boxes.
 #[derive(Debug, Default)]
-pub struct Verifiers(Mutex<HashMap<String, Verifier>>);
+pub struct Verifiers(Mutex<HashMap<Box<str>, Box<Verifier>>>);
 
 impl Verifiers {
     /// The key that a text names.
@@ -20,7 +20,7 @@ impl Verifiers {
     /// # Errors
     /// What is no key.
     pub fn find(&self, text: &str) -> Result<Verifier, PublicKeyError> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(text).copied();
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(text).map(|kept| **kept);
         kept.map_or_else(|| text.parse(), Ok)
     }
 
@@ -36,7 +36,7 @@ impl Verifiers {
         if kept.len() >= KEYS_MAX {
             kept.clear();
         }
-        kept.insert(text.to_owned(), verifier);
+        kept.insert(text.into(), Box::new(verifier));
     }
 }
 
