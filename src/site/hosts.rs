@@ -130,6 +130,7 @@ pub fn open_market(
     let daemon = HostDaemon::open(HostParts {
         identity: HostIdentity { name: name.clone(), signer: signer.clone(), owner: market.owner, bank: bank_key },
         tree: tree(market.database, host, "daemon")?,
+        log: tree(market.database, host, "log")?,
         config,
         hypervisor,
         bank: market.bank,

@@ -90,6 +90,8 @@ pub struct HostParts {
     pub identity: HostIdentity,
     /// Where its state is kept.
     pub tree: sled::Tree,
+    /// Where it is kept what came in since that was written, and what happened: of the same database.
+    pub log: sled::Tree,
     /// What it sells, and how.
     pub config: HostConfig,
     /// What runs the domains.
@@ -205,9 +207,9 @@ impl HostDaemon {
     /// since it was last open. What the owner has set anew since then (see [`HostConfig`]) holds from the next
     /// tick on; the time before is charged at the old prices.
     pub fn open(parts: HostParts) -> Result<Self, DaemonError> {
-        let HostParts { identity, tree, config, hypervisor, bank, clock, replay } = parts;
+        let HostParts { identity, tree, log, config, hypervisor, bank, clock, replay } = parts;
         let id = HostId::of(&identity.signer.public_key());
-        let store = Store::new(identity.name.clone(), tree);
+        let store = Store::new(identity.name.clone(), tree, log);
         let mut state = store.open(&config, clock.now())?;
         if state.is_idle() {
             // Nobody is charged, so that there is nothing to wait for.
@@ -443,6 +445,7 @@ impl HostDaemon {
         let began = std::time::Instant::now();
         let ticked = self.account_for_time(follow);
         self.counters.ticked(began.elapsed(), ticked.is_ok());
+        self.pack_charges();
         ticked
     }
 

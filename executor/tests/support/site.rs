@@ -144,6 +144,7 @@ impl World {
                 bank: BANK.key(),
             },
             tree: tree("daemon"),
+            log: tree("log"),
             config: HostConfig::new(capacity, base_price),
             hypervisor: machine.clone(),
             bank: self.bank_client(party),

@@ -354,6 +354,7 @@ fn open(
 ) -> Result<HostDaemon, Failure> {
     let failed = |error: &dyn std::error::Error| Failure::from_error(Exit::Failed, error);
     let tree = database.open_tree("daemon").map_err(|error| failed(&error))?;
+    let log = database.open_tree("log").map_err(|error| failed(&error))?;
     let replay = ReplayDefence::of(&plan.store, tree.is_empty())?;
     let daemon = HostDaemon::open(HostParts {
         identity: HostIdentity {
@@ -363,6 +364,7 @@ fn open(
             bank: plan.bank.1,
         },
         tree,
+        log,
         config,
         hypervisor,
         bank: bank_client(plan, signer, &clock)?,

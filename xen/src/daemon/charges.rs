@@ -2,7 +2,7 @@
 //!
 //! An interval that is written again replaces itself; a whole one is written once, and goes when it is old. So a host that
 //! charges a thousand accounts writes the interval at hand and nothing else. In memory the intervals that are over are
-//! packed.
+//! packed, after the tick that ends them: nobody waits for it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use std::sync::Arc;
 use tycoon_market::auctioneer::{ChargeLine, add_line};
 use tycoon_market::{Credits, HostAccountId, TimeSpan};
 
-use super::packed_charges::{PackedCharges, written};
-use super::state::State;
+use super::HostDaemon;
+use super::packed_charges::PackedCharges;
 use crate::market::{ChargesReport, IntervalCharges};
 
 /// The intervals that are kept.
@@ -40,50 +40,59 @@ struct Interval {
     version: u64,
 }
 
-/// One of the two is there; where it is neither, nobody was charged.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct MaybePacked {
-    open: Option<Arc<Charges>>,
-    packed: Option<Arc<PackedCharges>>,
+/// The charges of an interval: as they are while more may come, packed when it is over.
+#[derive(Clone, Debug, PartialEq)]
+enum MaybePacked {
+    Open(Arc<Charges>),
+    Packed(Arc<PackedCharges>),
+}
+
+impl Default for MaybePacked {
+    fn default() -> Self {
+        Self::Open(Arc::default())
+    }
 }
 
 impl MaybePacked {
-    fn of(charges: Charges) -> Self {
-        Self { open: Some(Arc::new(charges)), packed: None }
-    }
-
-    /// To be changed.
-    fn opened(&mut self) -> &mut Charges {
-        let packed = self.packed.take();
-        let unpacked = || Arc::new(packed.map(|packed| packed.unpacked()).unwrap_or_default());
-        Arc::make_mut(self.open.get_or_insert_with(unpacked))
-    }
-
-    fn pack(&mut self) {
-        if let Some(packed) = self.open.as_ref().and_then(|charges| PackedCharges::of(charges)) {
-            *self = Self { open: None, packed: Some(Arc::new(packed)) };
+    fn change(&mut self, change: impl FnOnce(&mut Charges)) {
+        match self {
+            Self::Open(charges) => change(Arc::make_mut(charges)),
+            Self::Packed(packed) => {
+                let mut charges = packed.unpacked();
+                change(&mut charges);
+                *self = Self::Open(Arc::new(charges));
+            }
         }
     }
 
-    fn all(&self) -> Arc<Charges> {
-        let unpacked = || Arc::new(self.packed.as_ref().map(|packed| packed.unpacked()).unwrap_or_default());
-        self.open.clone().unwrap_or_else(unpacked)
+    const fn open(&self) -> Option<&Arc<Charges>> {
+        match self {
+            Self::Open(charges) => Some(charges),
+            Self::Packed(_) => None,
+        }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Open(charges) => PackedCharges::of(charges).bytes().to_vec(),
+            Self::Packed(packed) => packed.bytes().to_vec(),
+        }
     }
 
     fn get(&self, id: &HostAccountId) -> Option<Vec<ChargeLine>> {
-        let open = self.open.as_ref().and_then(|charges| charges.get(id).cloned());
-        open.or_else(|| self.packed.as_ref()?.get(id))
+        match self {
+            Self::Open(charges) => charges.get(id).cloned(),
+            Self::Packed(packed) => packed.get(id),
+        }
     }
 }
 
 impl ChargeBook {
     /// A book of what was read.
-    pub(super) fn of(intervals: BTreeMap<u64, Charges>) -> Self {
-        let of_read = |charges| Interval { charges: MaybePacked::of(charges), version: 0 };
+    pub(super) fn of(intervals: BTreeMap<u64, PackedCharges>) -> Self {
+        let of_read = |charges| Interval { charges: MaybePacked::Packed(Arc::new(charges)), version: 0 };
         let intervals = intervals.into_iter().map(|(number, charges)| (number, of_read(charges))).collect();
-        let mut book = Self { intervals, changes: 0 };
-        book.pack();
-        book
+        Self { intervals, changes: 0 }
     }
 
     /// Notes what an account was charged.
@@ -91,22 +100,27 @@ impl ChargeBook {
         for line in lines {
             let number = u64::try_from(line.until.micros()).unwrap_or(0) / interval.micros().max(1);
             self.changes += 1;
-            let before = self.intervals.len();
             let interval = self.intervals.entry(number).or_default();
             interval.version = self.changes;
-            add_line(interval.charges.opened().entry(id.clone()).or_default(), line);
-            if self.intervals.len() > before {
-                self.pack();
-            }
+            interval.charges.change(|charges| add_line(charges.entry(id.clone()).or_default(), line));
         }
         while self.intervals.len() > INTERVALS {
             self.intervals.pop_first();
         }
     }
 
-    /// Packs what is over.
-    fn pack(&mut self) {
-        self.intervals.values_mut().rev().skip(OPEN_INTERVALS).for_each(|interval| interval.charges.pack());
+    /// The charges of intervals that are over and not packed yet. [`packed`](Self::packed) is given them back.
+    pub(super) fn to_pack(&self) -> Vec<(u64, Arc<Charges>)> {
+        let over = self.intervals.iter().rev().skip(OPEN_INTERVALS);
+        over.filter_map(|(number, interval)| Some((*number, interval.charges.open()?.clone()))).collect()
+    }
+
+    /// Takes charges packed; those that were changed meanwhile stay as they are.
+    pub(super) fn packed(&mut self, number: u64, of: &Arc<Charges>, packed: PackedCharges) {
+        let Some(interval) = self.intervals.get_mut(&number) else { return };
+        if interval.charges.open().is_some_and(|charges| Arc::ptr_eq(charges, of)) {
+            interval.charges = MaybePacked::Packed(Arc::new(packed));
+        }
     }
 
     /// Forgets an account that is closed.
@@ -114,9 +128,8 @@ impl ChargeBook {
         for interval in self.intervals.values_mut().filter(|interval| interval.charges.get(id).is_some()) {
             self.changes += 1;
             interval.version = self.changes;
-            interval.charges.opened().remove(id);
+            interval.charges.change(|charges| drop(charges.remove(id)));
         }
-        self.pack();
     }
 
     /// Which intervals there are, and the number of the last change of each.
@@ -124,13 +137,27 @@ impl ChargeBook {
         self.intervals.iter().map(|(number, interval)| (*number, interval.version)).collect()
     }
 
-    /// The intervals that have changed since they were `known`, as they are written; none where one is gone. They are
-    /// unpacked one at a time: all together are many.
+    /// The intervals that have changed since they were `known`, as they are written; none where one is gone.
     pub(super) fn changes_since(&self, known: &Versions) -> Vec<(u64, Option<Vec<u8>>)> {
         let changed = self.intervals.iter().filter(|(number, interval)| known.get(number) != Some(&interval.version));
-        let changed = changed.map(|(number, interval)| (*number, Some(written(&interval.charges.all()))));
+        let changed = changed.map(|(number, interval)| (*number, Some(interval.charges.bytes())));
         let gone = known.keys().filter(|number| !self.intervals.contains_key(*number)).map(|number| (*number, None));
         changed.chain(gone).collect()
+    }
+
+    /// What an account was charged, with the lines that are kept. They are unpacked for it: not to be called with the state
+    /// locked.
+    pub(super) fn report(&self, id: &HostAccountId, charged: Credits, interval: TimeSpan) -> ChargesReport {
+        let intervals = self.of_account(id);
+        let explained = Credits::checked_sum(intervals.iter().map(|interval| interval.amount)).unwrap_or(Credits::MAX);
+        ChargesReport {
+            account: id.account,
+            pool: id.pool.clone(),
+            interval,
+            charged,
+            earlier: charged.saturating_sub_at_zero(explained),
+            intervals,
+        }
     }
 
     /// The lines of one account.
@@ -145,23 +172,17 @@ impl ChargeBook {
     }
 }
 
-fn sum(lines: &[ChargeLine]) -> Credits {
-    Credits::checked_sum(lines.iter().map(|line| line.amount)).unwrap_or(Credits::MAX)
+impl HostDaemon {
+    /// Packs the charges that are over. The state is not locked meanwhile.
+    pub(super) fn pack_charges(&self) {
+        let to_pack = self.lock().charges.to_pack();
+        for (number, charges) in to_pack {
+            let packed = PackedCharges::of(&charges);
+            self.lock().charges.packed(number, &charges, packed);
+        }
+    }
 }
 
-impl State {
-    /// What an account was charged, with the lines that are kept; `None` where it is not open.
-    pub(super) fn charges(&self, id: &HostAccountId) -> Option<ChargesReport> {
-        let view = self.auctioneer.account(id)?;
-        let intervals = self.charges.of_account(id);
-        let explained = Credits::checked_sum(intervals.iter().map(|interval| interval.amount)).unwrap_or(Credits::MAX);
-        Some(ChargesReport {
-            account: id.account,
-            pool: id.pool.clone(),
-            interval: self.auctioneer.config().interval,
-            charged: view.charged,
-            earlier: view.charged.saturating_sub_at_zero(explained),
-            intervals,
-        })
-    }
+fn sum(lines: &[ChargeLine]) -> Credits {
+    Credits::checked_sum(lines.iter().map(|line| line.amount)).unwrap_or(Credits::MAX)
 }

@@ -6,6 +6,7 @@ use tycoon_market::{AccountId, HostAccountId, PoolName, PublicKey, Timestamp};
 
 use super::HostDaemon;
 use super::books::apply;
+use super::log::{AcceptedFunds, Entry};
 use super::market::{MarketError, report};
 use super::state::{AccountNotes, State};
 use super::statements::StatementNotes;
@@ -39,34 +40,45 @@ impl HostDaemon {
             // What an earlier account of the same name left behind goes before a new one may have anything.
             self.enforce();
         }
-        let fund = |state: &mut State, now, _: &[DomainStatus]| {
-            Self::check_not_banned(state, &terms.payer)?;
-            state.keys.learn(terms);
-            if state.keys.account_of(sender) != Some(terms.payer) {
-                return Err(MarketError::Receipt("the key is no longer one of the payer's".to_owned()));
-            }
-            apply(state, Event::Open { account: id.clone() }, now)?;
-            let event = Event::Fund {
-                account: id.clone(),
-                receipt: terms.escrow,
-                amount: terms.amount,
-                highest_rate: Some(terms.highest_rate),
-            };
-            let is_new = state.auctioneer.receipt(terms.escrow).is_none();
-            apply(state, event, now)?;
-            if is_new {
-                state.tell(&id, now, Happening::Funded { escrow: terms.escrow, amount: terms.amount });
-            }
-            state.statements.entry(terms.escrow).or_insert_with(|| StatementNotes::of(terms));
-            let generation = state.closed.remove(&id).map_or(0, |closed| closed.generation);
-            state.accounts.entry(id.clone()).or_insert(AccountNotes { opened_at: now, generation });
-            move_quote(state, HostAccountId::new(AccountId::of(sender), pool.clone()), &id, now);
-            report(state, &id)
+        let mut funds = AcceptedFunds { at: self.clock.now(), sender: *sender, terms: terms.clone() };
+        let funded = match self.fund_at_once(&id, &mut funds)? {
+            Some(report) => report,
+            // A first look before an account is opened: what its domains used before is not charged to it.
+            None => self.change_charged_if_possible(|state, now, _| {
+                Self::check_not_banned(state, &terms.payer)?;
+                state.take_funds(&AcceptedFunds { at: now, ..funds.clone() })?;
+                report(state, &id)
+            })?,
         };
-        // A first look before an account is opened: what its domains used before is not charged to it.
-        let funded = self.change_charged_if_possible(fund)?;
         self.follow_up();
         Ok(funded)
+    }
+
+    /// Credits an account that has nothing on the hypervisor without looking at what was used until now: that is charged at
+    /// the next tick. `None` where it has, or is refused like this, for time that passes may make room for it; and where
+    /// nobody else is here, for then the time until now is not on disk.
+    fn fund_at_once(
+        &self,
+        id: &HostAccountId,
+        funds: &mut AcceptedFunds,
+    ) -> Result<Option<AccountReport>, MarketError> {
+        let Ok(domains) = self.hypervisor.domains(self.clock.now()) else { return Ok(None) };
+        let is_its = |domain: &DomainStatus| {
+            domain.ownership.as_ref().is_some_and(|own| (own.account, &own.pool) == (id.account, &id.pool))
+        };
+        let mut state = self.lock();
+        Self::check_not_banned(&state, &id.account)?;
+        if state.is_idle() || state.cpu_marks.is_none() || domains.iter().any(is_its) {
+            return Ok(None);
+        }
+        funds.at = self.clock.now();
+        let mut next = state.clone();
+        if next.take_funds(funds).is_err() {
+            return Ok(None);
+        }
+        let report = report(&next, id)?;
+        let is_kept = self.keep_at_once(&mut state, next, &Entry::Fund(funds.clone()))?;
+        Ok(is_kept.then_some(report))
     }
 
     /// Refuses receipts from which nothing, or less than they say, can be drawn. Those that are credited already pass.
@@ -107,6 +119,35 @@ impl HostDaemon {
                  payer by itself within a day",
             );
         }
+        Ok(())
+    }
+}
+
+impl State {
+    /// Takes in a receipt that holds, at its time: the first one opens the account.
+    pub(super) fn take_funds(&mut self, funds: &AcceptedFunds) -> Result<(), MarketError> {
+        let AcceptedFunds { at: now, sender, terms } = funds;
+        let id = HostAccountId::new(terms.payer, terms.pool.clone());
+        self.keys.learn(terms);
+        if self.keys.account_of(sender) != Some(terms.payer) {
+            return Err(MarketError::Receipt("the key is no longer one of the payer's".to_owned()));
+        }
+        apply(self, Event::Open { account: id.clone() }, *now)?;
+        let is_new = self.auctioneer.receipt(terms.escrow).is_none();
+        let event = Event::Fund {
+            account: id.clone(),
+            receipt: terms.escrow,
+            amount: terms.amount,
+            highest_rate: Some(terms.highest_rate),
+        };
+        apply(self, event, *now)?;
+        if is_new {
+            self.tell(&id, *now, Happening::Funded { escrow: terms.escrow, amount: terms.amount });
+        }
+        self.statements.entry(terms.escrow).or_insert_with(|| StatementNotes::of(terms));
+        let generation = self.closed.remove(&id).map_or(0, |closed| closed.generation);
+        self.accounts.entry(id.clone()).or_insert(AccountNotes { opened_at: *now, generation });
+        move_quote(self, HostAccountId::new(AccountId::of(sender), terms.pool.clone()), &id, *now);
         Ok(())
     }
 }

@@ -1,7 +1,8 @@
 //! What came in since the records were written, and how it is applied anew after a crash: see `store`.
 
 use serde::{Deserialize, Serialize};
-use tycoon_market::{Bid, HostAccountId, Timestamp};
+use tycoon_market::receipt::ReceiptTerms;
+use tycoon_market::{Bid, HostAccountId, PublicKey, Timestamp};
 
 use super::state::State;
 use super::statements::MadeStatement;
@@ -12,6 +13,7 @@ use super::usage::Look;
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Entry {
     Bid(AcceptedBid),
+    Fund(AcceptedFunds),
     Tick(Tick),
     /// Statements that a tick made due. They are not made anew: what the bank has acknowledged since is not in the records,
     /// and it must never hear two different statements with one number.
@@ -26,6 +28,17 @@ pub(super) struct AcceptedBid {
     pub(super) account: HostAccountId,
     pub(super) generation: u64,
     pub(super) bid: Bid,
+}
+
+/// Money that was accepted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AcceptedFunds {
+    pub(super) at: Timestamp,
+    /// Who handed the receipt in.
+    pub(super) sender: PublicKey,
+    /// What it says.
+    pub(super) terms: ReceiptTerms,
 }
 
 /// Time that was charged.
@@ -73,6 +86,12 @@ impl State {
                 if let Err(refusal) = self.take_bid(&bid) {
                     // Only a program of another version, with other rules, can come to this.
                     tracing::error!(account = %bid.account, %refusal, "a bid that was accepted is refused after a restart");
+                }
+            }
+            Entry::Fund(funds) => {
+                if let Err(refusal) = self.take_funds(&funds) {
+                    let (escrow, payer) = (funds.terms.escrow, funds.terms.payer);
+                    tracing::error!(%escrow, %payer, %refusal, "money that was accepted is refused after a restart");
                 }
             }
             Entry::Tick(tick) => {

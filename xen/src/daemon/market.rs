@@ -296,14 +296,21 @@ impl HostDaemon {
             return Ok(None);
         }
         let report = report(&next, id)?;
+        let is_kept = self.keep_at_once(&mut state, next, &Entry::Bid(accepted))?;
+        Ok(is_kept.then_some(report))
+    }
+
+    /// Keeps what came in, and goes on from `next`, which follows from it. False where it cannot be kept by itself: then
+    /// nothing has happened.
+    pub(super) fn keep_at_once(&self, state: &mut State, mut next: State, entry: &Entry) -> Result<bool, DaemonError> {
         let news = std::mem::take(&mut next.news);
-        if !self.store.keep(&Entry::Bid(accepted), &news)? {
-            return Ok(None);
+        if !self.store.keep(entry, &news)? {
+            return Ok(false);
         }
         self.counters.saved();
         self.news.add(news);
         *state = next;
-        Ok(Some(report))
+        Ok(true)
     }
 
     /// What a bid would bring, without anything being changed.
@@ -400,7 +407,12 @@ impl HostDaemon {
 
     /// What a host account was charged lately.
     pub(super) fn charges(&self, account: AccountId, pool: &PoolName) -> Option<ChargesReport> {
-        self.lock().charges(&HostAccountId::new(account, pool.clone()))
+        let id = HostAccountId::new(account, pool.clone());
+        let (book, charged, interval) = {
+            let state = self.lock();
+            (state.charges.clone(), state.auctioneer.account(&id)?.charged, state.auctioneer.config().interval)
+        };
+        Some(book.report(&id, charged, interval))
     }
 
     /// The state of all host accounts of an account.

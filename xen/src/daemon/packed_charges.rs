@@ -2,7 +2,9 @@
 //! them, and is seldom asked for any.
 //!
 //! A line is written as its item, whether it is a mean, and six numbers, seven bits to a byte: as most are small, in a
-//! third of the space.
+//! third of the space. All together is compressed.
+
+use std::borrow::Cow;
 
 use tycoon_market::auctioneer::{ChargeFor, ChargeLine};
 use tycoon_market::{AccountId, Credits, HostAccountId, Quantity, Rate, ResourceKind, TimeSpan, Timestamp};
@@ -18,93 +20,93 @@ const KINDS: usize = ResourceKind::ALL.len();
 /// Marks a line that is a mean.
 const AVERAGE: u8 = 0x80;
 
-/// The charges of one interval.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct PackedCharges {
-    /// Whose they are, in order, and where in `lines` they end.
-    accounts: Box<[(HostAccountId, u32)]>,
-    lines: Box<[u8]>,
-}
+/// The charges of an interval, account by account, in the form in which they are kept on disk too.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct PackedCharges(Box<[u8]>);
 
 impl PackedCharges {
-    /// `None` where they are too many to be counted.
-    pub(super) fn of(charges: &Charges) -> Option<Self> {
-        let mut lines = Vec::new();
-        let mut accounts = Vec::with_capacity(charges.len());
+    pub(super) fn of(charges: &Charges) -> Self {
+        let (mut out, mut lines) = (vec![FORM], Vec::new());
         for (id, its) in charges {
+            lines.clear();
             its.iter().for_each(|line| put_line(&mut lines, line));
-            accounts.push((id.clone(), u32::try_from(lines.len()).ok()?));
+            let pool = id.pool.as_str();
+            out.extend_from_slice(id.account.as_bytes());
+            for part in [pool.as_bytes(), &lines] {
+                put_number(&mut out, part.len() as u64);
+                out.extend_from_slice(part);
+            }
         }
-        Some(Self { accounts: accounts.into(), lines: lines.into() })
+        let small = compressed(&out).map(|small| [&[COMPRESSED], small.as_slice()].concat());
+        Self(small.unwrap_or(out).into())
+    }
+
+    /// Of bytes that were packed, or written as JSON.
+    ///
+    /// # Errors
+    /// What is neither.
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        let charges = read(bytes)?;
+        Ok(if bytes.starts_with(&[COMPRESSED]) { Self(bytes.into()) } else { Self::of(&charges) })
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
     }
 
     /// As they were.
     pub(super) fn unpacked(&self) -> Charges {
-        (0..self.accounts.len()).map(|place| (self.accounts[place].0.clone(), self.lines_at(place))).collect()
+        // What was packed here can be read.
+        read(&self.0).unwrap_or_default()
     }
 
     /// The lines of an account; `None` where it was not charged.
     pub(super) fn get(&self, id: &HostAccountId) -> Option<Vec<ChargeLine>> {
-        let place = self.accounts.binary_search_by(|(other, _)| other.cmp(id)).ok()?;
-        Some(self.lines_at(place))
-    }
-
-    fn lines_at(&self, place: usize) -> Vec<ChargeLine> {
-        let begin = place.checked_sub(1).map_or(0, |before| self.accounts[before].1 as usize);
-        let mut rest = self.lines.get(begin..self.accounts[place].1 as usize).unwrap_or_default();
-        // What was packed here can be read, to its end.
-        std::iter::from_fn(|| take_line(&mut rest)).collect()
-    }
-}
-
-/// The charges of an interval as they are kept on disk: the lines as they are packed in memory, account by account.
-pub(super) fn written(charges: &Charges) -> Vec<u8> {
-    let (mut out, mut lines) = (vec![FORM], Vec::new());
-    for (id, its) in charges {
-        lines.clear();
-        its.iter().for_each(|line| put_line(&mut lines, line));
-        let pool = id.pool.as_str();
-        out.extend_from_slice(id.account.as_bytes());
-        for part in [pool.as_bytes(), &lines] {
-            put_number(&mut out, part.len() as u64);
-            out.extend_from_slice(part);
-        }
-    }
-    match compressed(&out) {
-        Ok(small) => [&[COMPRESSED], small.as_slice()].concat(),
-        Err(_) => out,
+        let plain = plain(&self.0).ok()?;
+        let mut rest = plain.strip_prefix(&[FORM])?;
+        // In order, so that it need not be looked for behind its place.
+        let accounts = std::iter::from_fn(|| take_account(&mut rest));
+        accounts
+            .take_while(|(other, _)| other <= id)
+            .find(|(other, _)| other == id)
+            .map(|(_, lines)| lines_in(lines))?
     }
 }
 
-/// The charges of an interval that were written like this, or as JSON.
-///
-/// # Errors
-/// What is neither.
-pub(super) fn read(bytes: &[u8]) -> Result<Charges, serde_json::Error> {
-    match bytes.split_first() {
-        Some((&COMPRESSED, rest)) => read(&decompressed(rest).map_err(serde::de::Error::custom)?),
-        Some((&FORM, mut rest)) => {
-            let mut charges = Charges::new();
-            while !rest.is_empty() {
-                let (id, lines) = take_account(&mut rest)
-                    .ok_or_else(|| serde::de::Error::custom("the charges of an interval end too early"))?;
-                charges.insert(id, lines);
-            }
-            Ok(charges)
-        }
-        _ => serde_json::from_slice(bytes),
+fn read(bytes: &[u8]) -> Result<Charges, serde_json::Error> {
+    let plain = plain(bytes)?;
+    let Some(mut rest) = plain.strip_prefix(&[FORM]) else { return serde_json::from_slice(&plain) };
+    let mut charges = Charges::new();
+    while !rest.is_empty() {
+        let (id, lines) = take_account(&mut rest)
+            .and_then(|(id, lines)| Some((id, lines_in(lines)?)))
+            .ok_or_else(|| serde::de::Error::custom("the charges of an interval end too early"))?;
+        charges.insert(id, lines);
+    }
+    Ok(charges)
+}
+
+/// Without compression.
+fn plain(bytes: &[u8]) -> Result<Cow<'_, [u8]>, serde_json::Error> {
+    match bytes.strip_prefix(&[COMPRESSED]) {
+        Some(rest) => decompressed(rest).map(Cow::Owned).map_err(serde::de::Error::custom),
+        None => Ok(Cow::Borrowed(bytes)),
     }
 }
 
-fn take_account(from: &mut &[u8]) -> Option<(HostAccountId, Vec<ChargeLine>)> {
+fn take_account<'a>(from: &mut &'a [u8]) -> Option<(HostAccountId, &'a [u8])> {
     let (account, rest) = from.split_first_chunk()?;
     *from = rest;
     let pool = std::str::from_utf8(take_part(from)?).ok()?.parse().ok()?;
-    let (mut part, mut lines) = (take_part(from)?, Vec::new());
+    Some((HostAccountId::new(AccountId::from_bytes(*account), pool), take_part(from)?))
+}
+
+fn lines_in(mut part: &[u8]) -> Option<Vec<ChargeLine>> {
+    let mut lines = Vec::new();
     while !part.is_empty() {
         lines.push(take_line(&mut part)?);
     }
-    Some((HostAccountId::new(AccountId::from_bytes(*account), pool), lines))
+    Some(lines)
 }
 
 fn take_part<'a>(from: &mut &'a [u8]) -> Option<&'a [u8]> {
@@ -215,15 +217,18 @@ mod tests {
             .map(|(place, number)| (id(place), items.iter().map(|item| line(*item, *number)).collect()))
             .collect();
         charges.insert(id(77), Vec::new());
-        assert_eq!(read(&written(&charges)).unwrap(), charges);
-        assert_eq!(read(&serde_json::to_vec(&charges).unwrap()).unwrap(), charges, "as earlier programs wrote it");
-        let whole = written(&charges);
-        assert!(read(&whole[..whole.len() - 1]).is_err() && read(b"").is_err());
-        let packed = PackedCharges::of(&charges).unwrap();
+        let packed = PackedCharges::of(&charges);
         assert_eq!(packed.unpacked(), charges);
+        let (plain, json) = (plain(packed.bytes()).unwrap().into_owned(), serde_json::to_vec(&charges).unwrap());
+        for bytes in [packed.bytes(), &plain, &json] {
+            assert_eq!(PackedCharges::read(bytes).unwrap(), packed, "also as earlier programs wrote it");
+            assert!(PackedCharges::read(&bytes[..bytes.len() - 1]).is_err(), "a part of them");
+        }
+        assert!(PackedCharges::read(b"").is_err());
         assert_eq!(packed.get(&id(3)), charges.get(&id(3)).cloned());
         assert_eq!(packed.get(&id(77)), Some(Vec::new()));
-        assert_eq!(packed.get(&id(99)), None);
-        assert!(PackedCharges::default().unpacked().is_empty());
+        assert_eq!(packed.get(&id(50)), None, "between others");
+        assert_eq!(packed.get(&id(99)), None, "after all");
+        assert!(PackedCharges::of(&Charges::new()).unpacked().is_empty());
     }
 }

@@ -1,5 +1,6 @@
-//! How a host's state is kept: record by record in a tree, many to a row (see `packs`). Whatever a change has changed is
-//! written together and flushed once, so that it is on disk whole or not at all.
+//! How a host's state is kept: record by record in a tree, many to a row (see `packs`), and what comes in and what is told
+//! of it in another. Whatever a change has changed is written together and flushed once, so that it is on disk whole or not
+//! at all.
 //!
 //! ```text
 //! state                     what there is once: version, owner's policy, marks of CPU times
@@ -8,9 +9,15 @@
 //! packs/escrow/…            what the bank is to be told of an escrow
 //! packs/keys/…              whose keys are whose, by account
 //! packs/kept-alive/…        domains that are started again when they end, by the hypervisor's names
-//! charges/…  events/…       what was charged and what happened lately, by number
-//! log/…                     what came in since, by number
+//! charges/…                 what was charged lately, by number
+//!
+//! log/…                     what came in since the records were written, by number
+//! events/…                  what happened lately, by number
 //! ```
+//!
+//! The small rows that are written all the time have a tree of their own, since the database writes a leaf, which is
+//! sixteen rows, again after every few changes to it: next to the packs that would be a megabyte. Earlier programs had them
+//! among the records.
 //!
 //! Until version 2 all but the charges was one value, and in version 3 each record a row. Charges are written as
 //! `packed_charges` says, and were JSON before.
@@ -21,22 +28,26 @@
 //! at its time, to what the records say: the market is a pure machine, so that the same comes out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use sled::Transactional as _;
+use sled::transaction::{ConflictableTransactionError, TransactionError};
 use tycoon_market::auctioneer::{Auctioneer, HostConfig, Part, PartChange};
 use tycoon_market::{AccountId, Credits, EscrowId, HostAccountId, HostName, TimeSpan, Timestamp};
 use tycoon_rpc::reclaim;
 
-use super::charges::{ChargeBook, Charges, Versions};
+use super::charges::{ChargeBook, Versions};
 use super::keep::KeptAlive;
 use super::keys::{AccountKeys, KeyBook};
 use super::log::Entry;
+use super::packed_charges::PackedCharges;
 use super::packs::{PACKS, Touched};
 use super::state::{AccountNotes, ClosedNotes, State, VERSION};
 use super::statements::StatementNotes;
-use super::{DaemonError, alone, packed_charges, packs};
+use super::{DaemonError, alone, packs};
 use crate::events::{EVENTS_KEPT, HostEvent};
 use crate::policy::OwnerPolicy;
 
@@ -109,6 +120,7 @@ pub type SaveHook = Arc<dyn Fn() + Send + Sync>;
 pub(super) struct Store {
     host: HostName,
     tree: sled::Tree,
+    log: sled::Tree,
     on_disk: Mutex<OnDisk>,
     hook: Option<SaveHook>,
 }
@@ -158,24 +170,34 @@ impl<'a> OnceRef<'a> {
     }
 }
 
-/// What is written together.
+/// What is written together, in both trees.
 struct Writing<'a> {
     store: &'a Store,
-    batch: sled::Batch,
+    records: sled::Batch,
+    log: sled::Batch,
 }
 
 impl Writing<'_> {
-    fn put<T: Serialize>(&mut self, key: impl Into<sled::IVec>, value: &T) -> Result<(), DaemonError> {
-        let bytes = serde_json::to_vec(value).map_err(|source| self.store.damaged(source))?;
-        self.batch.insert(key, bytes);
+    fn put_events(&mut self, events: &[HostEvent]) -> Result<(), DaemonError> {
+        for event in events {
+            self.log.insert(event_key(event.number), self.store.written(event)?);
+            if let Some(old) = event.number.checked_sub(EVENTS_KEPT as u64) {
+                self.log.remove(event_key(old));
+            }
+        }
         Ok(())
     }
 
-    fn put_events(&mut self, events: &[HostEvent]) -> Result<(), DaemonError> {
-        for event in events {
-            self.put(event_key(event.number), event)?;
-            if let Some(old) = event.number.checked_sub(EVENTS_KEPT as u64) {
-                self.batch.remove(event_key(old));
+    /// Moves what earlier programs had among the records to where it belongs now. What is in their log, the records have.
+    fn move_log(&mut self, last_event: u64) -> Result<(), DaemonError> {
+        let is_kept = |number: u64| number.saturating_add(EVENTS_KEPT as u64) > last_event;
+        for prefix in [EVENTS, LOG, BIDS] {
+            for entry in self.store.tree.scan_prefix(prefix) {
+                let (key, value) = entry.map_err(|source| self.store.failed("read", source))?;
+                if prefix == EVENTS && number_in(&key, EVENTS).is_some_and(is_kept) {
+                    self.log.insert(&key, value);
+                }
+                self.records.remove(key);
             }
         }
         Ok(())
@@ -209,9 +231,9 @@ impl Writing<'_> {
         for (number, records) in packs::sorted(touched, records()) {
             let key = packs::key(collection, number);
             if records.is_empty() {
-                self.batch.remove(key);
+                self.records.remove(key);
             } else {
-                self.batch.insert(key, packs::packed(&records).map_err(|error| self.store.damaged_pack(error))?);
+                self.records.insert(key, packs::packed(&records).map_err(|error| self.store.damaged_pack(error))?);
             }
         }
         Ok(())
@@ -219,9 +241,9 @@ impl Writing<'_> {
 }
 
 impl Store {
-    pub(super) fn new(host: HostName, tree: sled::Tree) -> Self {
+    pub(super) fn new(host: HostName, tree: sled::Tree, log: sled::Tree) -> Self {
         let on_disk = OnDisk { records: Records::ToBeWhole, charges: Versions::new(), log: (0, 0), ticks: 0, bytes: 0 };
-        Self { host, tree, on_disk: Mutex::new(on_disk), hook: None }
+        Self { host, tree, log, on_disk: Mutex::new(on_disk), hook: None }
     }
 
     /// The same with a hook.
@@ -247,12 +269,11 @@ impl Store {
             WHOLE_VERSION => State { version: VERSION, ..self.parsed(&bytes)? },
             found => return Err(DaemonError::Version { host: self.host.clone(), found, known: VERSION }),
         };
-        let mut charges: BTreeMap<u64, Charges> = BTreeMap::new();
+        let mut charges = BTreeMap::new();
         for entry in self.tree.scan_prefix(CHARGES) {
             let (key, value) = entry.map_err(|source| self.failed("read", source))?;
             if let Some(number) = number_in(&key, CHARGES) {
-                let read = packed_charges::read(&value).map_err(|source| self.damaged(source))?;
-                charges.insert(number, read);
+                charges.insert(number, PackedCharges::read(&value).map_err(|source| self.damaged(source))?);
             }
         }
         state.charges = ChargeBook::of(charges);
@@ -263,7 +284,7 @@ impl Store {
             state.take_entry(Entry::Bid(self.parsed(&value)?));
             on_disk.records = Records::ToBeWhole;
         }
-        for entry in self.tree.scan_prefix(LOG) {
+        for entry in self.tree.scan_prefix(LOG).chain(self.log.scan_prefix(LOG)) {
             let (key, value) = entry.map_err(|source| self.failed("read", source))?;
             // What was told of the entry before is there.
             state.news.clear();
@@ -302,23 +323,32 @@ impl Store {
         if on_disk.records == Records::ToBeWhole || is_long || on_disk.bytes >= LOG_BYTES_MAX {
             return Ok(false);
         }
-        let mut writing = Writing { store: self, batch: sled::Batch::default() };
+        let mut writing = self.writing();
         let number = on_disk.log.1;
-        let bytes = serde_json::to_vec(entry).map_err(|source| self.damaged(source))?;
+        let bytes = self.written(entry)?;
         on_disk.bytes = on_disk.bytes.saturating_add(bytes.len());
-        writing.batch.insert([LOG, &number.to_be_bytes()].concat(), bytes);
+        writing.log.insert([LOG, &number.to_be_bytes()].concat(), bytes);
         writing.put_events(news)?;
-        self.write(writing.batch)?;
+        self.write(|| self.log.apply_batch(writing.log))?;
         on_disk.fall_behind();
         on_disk.log.1 = number.saturating_add(1);
         on_disk.ticks = ticks;
         Ok(true)
     }
 
-    fn write(&self, batch: sled::Batch) -> Result<(), DaemonError> {
+    fn writing(&self) -> Writing<'_> {
+        Writing { store: self, records: sled::Batch::default(), log: sled::Batch::default() }
+    }
+
+    fn written<T: Serialize>(&self, value: &T) -> Result<Vec<u8>, DaemonError> {
+        serde_json::to_vec(value).map_err(|source| self.damaged(source))
+    }
+
+    fn write(&self, apply: impl FnOnce() -> sled::Result<()>) -> Result<(), DaemonError> {
         self.strike();
-        self.tree.apply_batch(batch).map_err(|source| self.failed("written", source))?;
-        self.tree.flush().map_err(|source| self.failed("written", source))?;
+        apply().map_err(|source| self.failed("written", source))?;
+        // The file of both.
+        self.log.flush().map_err(|source| self.failed("written", source))?;
         reclaim::after_writing(ROWS_FREED);
         self.strike();
         Ok(())
@@ -381,14 +411,18 @@ impl Store {
 
     /// The number of the last event that is kept.
     fn last_told(&self) -> Result<Option<u64>, DaemonError> {
-        let last = self.tree.scan_prefix(EVENTS).keys().next_back().transpose();
-        Ok(last.map_err(|source| self.failed("read", source))?.and_then(|key| number_in(&key, EVENTS)))
+        let mut last = None;
+        for tree in [&self.tree, &self.log] {
+            let key = tree.scan_prefix(EVENTS).keys().next_back().transpose();
+            last = last.max(key.map_err(|source| self.failed("read", source))?.and_then(|key| number_in(&key, EVENTS)));
+        }
+        Ok(last)
     }
 
     /// The events that are kept, in their order.
     pub(super) fn events(&self) -> Result<Vec<HostEvent>, DaemonError> {
         let mut events = Vec::new();
-        for entry in self.tree.scan_prefix(EVENTS) {
+        for entry in self.tree.scan_prefix(EVENTS).chain(self.log.scan_prefix(EVENTS)) {
             let (_, value) = entry.map_err(|source| self.failed("read", source))?;
             events.push(self.parsed(&value)?);
         }
@@ -399,19 +433,18 @@ impl Store {
     pub(super) fn save(&self, state: &State, before: &State) -> Result<(), DaemonError> {
         let mut on_disk = alone(&self.on_disk);
         let known = (on_disk.records == Records::Current).then_some(before);
-        let mut writing = Writing { store: self, batch: sled::Batch::default() };
+        let mut writing = self.writing();
         if known.is_none() {
             // What is there still is written below.
-            for prefix in
-                [PACKS, MARKET, ACCOUNT, CLOSED, STATEMENT, KEYS, KEPT_ALIVE].map(str::as_bytes).iter().chain([&BIDS])
-            {
+            for prefix in [PACKS, MARKET, ACCOUNT, CLOSED, STATEMENT, KEYS, KEPT_ALIVE] {
                 for key in self.tree.scan_prefix(prefix).keys() {
-                    writing.batch.remove(key.map_err(|source| self.failed("read", source))?);
+                    writing.records.remove(key.map_err(|source| self.failed("read", source))?);
                 }
             }
+            writing.move_log(state.last_event)?;
         }
         // Small, and written each time: so it also tells that there was a change.
-        writing.put(STATE_KEY, &OnceRef::of(state))?;
+        writing.records.insert(STATE_KEY, self.written(&OnceRef::of(state))?);
         let touched = known.map_or(Touched::ALL, |before| {
             Touched::by(
                 state.auctioneer.changed_parts(Some(&before.auctioneer)).iter().map(|part| part.key().to_string()),
@@ -430,16 +463,27 @@ impl Store {
         for (number, charges) in state.charges.changes_since(&on_disk.charges) {
             let key = [CHARGES, &number.to_be_bytes()].concat();
             match charges {
-                Some(charges) => writing.batch.insert(key, charges),
-                None => writing.batch.remove(key),
+                Some(charges) => writing.records.insert(key, charges),
+                None => writing.records.remove(key),
             }
         }
         writing.put_events(&state.news)?;
         // An entry of which it is not known whether it was written has the next number.
         for number in on_disk.log.0..=on_disk.log.1 {
-            writing.batch.remove([LOG, &number.to_be_bytes()].concat());
+            writing.log.remove([LOG, &number.to_be_bytes()].concat());
         }
-        self.write(writing.batch)?;
+        let Writing { records, log, .. } = &writing;
+        self.write(|| {
+            let both = (&self.tree, &self.log).transaction(|(of_records, of_log)| {
+                of_records.apply_batch(records)?;
+                of_log.apply_batch(log)?;
+                Ok::<_, ConflictableTransactionError<Infallible>>(())
+            });
+            both.map_err(|error| match error {
+                TransactionError::Storage(source) => source,
+                TransactionError::Abort(never) => match never {},
+            })
+        })?;
         let (charges, next) = (state.charges.versions(), on_disk.log.1.saturating_add(1));
         *on_disk = OnDisk { records: Records::Current, charges, log: (next, next), ticks: 0, bytes: 0 };
         Ok(())

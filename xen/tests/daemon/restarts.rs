@@ -235,7 +235,7 @@ fn each_call_is_written_once() {
     };
     scene.fund(ALICE, "hello", "10");
     count("funding", 1);
-    let mut log = tree.watch_prefix("log/");
+    let mut log = scene.log_of("daemon").watch_prefix("log/");
     scene.bid(ALICE, "hello", bid(10 * HOUR, 1)).unwrap();
     count("bidding, of which only the bid is written", 0);
     assert!(log.next_timeout(std::time::Duration::from_millis(10)).is_ok());
@@ -279,11 +279,11 @@ fn a_damaged_memory_stops_the_start_and_is_named() {
 
 /// What came in is written by itself, and what follows from it with the next change of another kind.
 #[test]
-fn bids_and_ticks_are_there_after_a_crash_with_all_that_followed_from_them() {
+fn money_bids_and_ticks_are_there_after_a_crash_with_all_that_followed_from_them() {
     let mut scene = Scene::new();
     scene.bring_up(ALICE, "hello", "10", HOUR);
     scene.fund(BOB, "other", "10");
-    let tree = scene.database.open_tree("daemon").unwrap();
+    let tree = scene.log_of("daemon");
     let log = |tree: &sled::Tree| tree.scan_prefix(b"log/").count();
     let seen = |scene: &Scene| {
         let charges =
@@ -297,7 +297,7 @@ fn bids_and_ticks_are_there_after_a_crash_with_all_that_followed_from_them() {
         scene.bid(ALICE, "hello", bid(10 * HOUR + round, 1)).unwrap();
         scene.pass(10);
     }
-    assert_eq!(log(&tree), 9, "six bids and three ticks");
+    assert_eq!(log(&tree), 11, "the first one's bid, money for the other, three bids of each, and three ticks");
     let before = seen(&scene);
     scene.reopen();
     assert_eq!(seen(&scene), before, "to the last digit, and nothing is told twice");
@@ -322,7 +322,7 @@ fn bids_and_ticks_are_there_after_a_crash_with_all_that_followed_from_them() {
     scene.check_money();
 }
 
-/// A host that an earlier program ran, which kept each record in a row of its own.
+/// A host that an earlier program ran, which kept each record in a row of its own, and the log among them.
 #[test]
 fn a_state_of_version_3_is_read_and_written_anew() {
     let mut scene = Scene::new();
@@ -330,9 +330,15 @@ fn a_state_of_version_3_is_read_and_written_anew() {
     scene.fund(BOB, "other", "10");
     scene.close(BOB, "other").unwrap();
     scene.pass(10);
-    // Everything is in the records.
+    // Everything is in the records, but for the last.
+    scene.refund(ALICE, "hello", "3").unwrap();
     scene.fund(BOB, "third", "10");
     let tree = scene.database.open_tree("daemon").unwrap();
+    let log = scene.log_of("daemon");
+    for (key, value) in log.iter().map(Result::unwrap) {
+        tree.insert(&key, value).unwrap();
+        log.remove(key).unwrap();
+    }
     let packs = || tree.scan_prefix("packs/").map(Result::unwrap);
     for (key, pack) in packs() {
         let collection = std::str::from_utf8(&key[b"packs/".len()..key.len() - 2]).unwrap();
@@ -345,15 +351,17 @@ fn a_state_of_version_3_is_read_and_written_anew() {
     }
     let once = String::from_utf8(tree.get("state").unwrap().unwrap().to_vec()).unwrap();
     tree.insert("state", once.replace("\"version\":4", "\"version\":3").as_bytes()).unwrap();
-    let seen =
-        |scene: &Scene| (scene.account(ALICE, "hello"), scene.account(BOB, "third"), scene.account(BOB, "other"));
+    let seen = |scene: &Scene| {
+        let accounts = [(ALICE, "hello"), (BOB, "third"), (BOB, "other")];
+        (accounts.map(|(party, name)| scene.account(party, name)), scene.host(OWNER).events(0, 0).unwrap())
+    };
     let before = seen(&scene);
     scene.reopen();
     assert_eq!(seen(&scene), before);
     let closed = scene.close(BOB, "other").unwrap();
     assert_eq!(closed.refunded, credits("10"), "it is remembered");
     scene.pass(10);
-    assert_eq!(tree.scan_prefix("market/").count() + tree.scan_prefix("account/").count(), 0);
+    assert_eq!(["market/", "account/", "log/", "events/"].map(|rows| tree.scan_prefix(rows).count()), [0; 4]);
     assert!(packs().count() > 4);
     let before = seen(&scene);
     scene.reopen();
@@ -372,7 +380,7 @@ fn a_crash_between_a_tick_and_what_follows_from_it_loses_neither_statements_nor_
     // In an hour a statement is due, and the money is used up, of which it is told.
     scene.pass(HOUR);
     let (told, account) = (events(&scene), scene.account(ALICE, "hello"));
-    let tree = scene.database.open_tree("daemon").unwrap();
+    let tree = scene.log_of("daemon");
     let (last, value) = tree.scan_prefix(b"log/").last().unwrap().unwrap();
     let entry = String::from_utf8(value.to_vec()).unwrap();
     assert!(entry.starts_with("{\"statements\":[{"), "{entry}");
@@ -400,7 +408,7 @@ fn a_crash_between_a_tick_and_what_follows_from_it_loses_neither_statements_nor_
 fn the_log_is_taken_into_the_records_from_time_to_time() {
     let mut scene = Scene::new();
     scene.bring_up(ALICE, "hello", "10", HOUR);
-    let tree = scene.database.open_tree("daemon").unwrap();
+    let tree = scene.log_of("daemon");
     let mut longest = 0;
     for _ in 0..600 {
         scene.pass(1);

@@ -407,10 +407,10 @@ fn an_older_plan_is_refused_in_every_call() {
     refused(&scene, 9);
 }
 
-/// How much is remembered, without what was charged and what happened lately.
+/// How much is remembered, without what was charged lately.
 fn memory_bytes(tree: &sled::Tree) -> usize {
     let records = tree.iter().map(|record| record.unwrap());
-    let is_memory = |key: &sled::IVec| !key.starts_with(b"charges/") && !key.starts_with(b"events/");
+    let is_memory = |key: &sled::IVec| !key.starts_with(b"charges/");
     records.filter(|(key, _)| is_memory(key)).map(|(_, value)| value.len()).sum()
 }
 

@@ -249,6 +249,7 @@ impl Scene {
                 bank: BANK.key(),
             },
             tree: self.database.open_tree(tree).unwrap(),
+            log: self.log_of(tree),
             config: self.config.clone(),
             hypervisor: self.machine.clone(),
             bank: BankClient::new(self.caller(HOST, BANK.key(), self.wire.clone())),
@@ -271,11 +272,18 @@ impl Scene {
 
     /// Copies the daemon's memory into another tree.
     pub fn copy_memory(&self, tree: &str) {
-        let copy = self.database.open_tree(tree).unwrap();
-        for entry in self.database.open_tree("daemon").unwrap().iter() {
-            let (key, value) = entry.unwrap();
-            copy.insert(key, value).unwrap();
+        let copies = [self.database.open_tree(tree).unwrap(), self.log_of(tree)];
+        for (copy, kept) in copies.iter().zip([self.database.open_tree("daemon").unwrap(), self.log_of("daemon")]) {
+            for entry in kept.iter() {
+                let (key, value) = entry.unwrap();
+                copy.insert(key, value).unwrap();
+            }
         }
+    }
+
+    /// The log beside the memory that is in a tree.
+    pub fn log_of(&self, tree: &str) -> sled::Tree {
+        self.database.open_tree(format!("{tree} log")).unwrap()
     }
 
     pub fn now(&self) -> Timestamp {
