@@ -74,7 +74,7 @@ const LOG: &[u8] = b"log/";
 const BIDS: &[u8] = b"bid/";
 
 /// Entries of the log at most; then all is saved.
-const LOG_MAX: u64 = 4_096;
+const LOG_MAX: u64 = 1_024;
 /// Ticks among them at most, and bytes of all together: so long may reading it anew take.
 const LOG_TICKS_MAX: u64 = 256;
 const LOG_BYTES_MAX: usize = 8 << 20;
