@@ -50,7 +50,9 @@ fn accounts_on_hosts_are_opened_bid_with_and_closed_by_hand() {
     assert_eq!(status[1]["funded_micro"], 10_000_000);
     assert!(status[0]["contingency_micro"].as_i64() > Some(0), "{status}");
     let prices = jane(&["prices", "host1"]).ok();
-    assert!(prices.stdout.contains("TCPv4Port,8000") && prices.stdout.contains("held"), "{prices}");
+    let held: Vec<&str> =
+        prices.stdout.lines().find(|line| line.contains(" port 8000 ")).expect("a line").split_whitespace().collect();
+    assert_eq!(held[..5], ["host1", "port", "8000", "0", "1"], "none is free of one: {prices}");
     let history = jane(&["history", "host1"]).ok();
     for word in ["funded", "allocated", "granted"] {
         assert!(history.stdout.contains(word), "{word} is missing: {history}");

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tycoon_executor::link::{LinkError, NO_ACCOUNT};
 use tycoon_market::bid::Bid;
 use tycoon_market::bid_text::{BidChange, show_bid};
-use tycoon_market::{Credits, PoolName, ResourceKind, Timestamp};
+use tycoon_market::{Credits, PoolName, ResourceKind, Timestamp, UniqueId, UniqueKind};
 use tycoon_xen::market::{AccountReport, BidRequest, OffersReport, PreviewReport, PreviewRequest};
 
 use super::account::{number, shares, state};
@@ -131,7 +131,7 @@ fn preview_table(previews: &[(&str, &PreviewReport)], output: &Output) -> String
     let mut rows = Vec::new();
     for (host, preview) in previews {
         let mut shares = shares(&preview.allocation);
-        shares.extend(preview.unique.values().map(ToString::to_string));
+        shares.extend(preview.unique.values().map(|id| show_unique(*id, *id)));
         rows.push(vec![
             (*host).to_owned(),
             state(preview.state),
@@ -166,7 +166,7 @@ pub fn status(arguments: &StatusArgs, output: &Output) -> Result<Exit, Failure> 
                 text.push_str(&format!("{host} bids {}\n", show_bid(bid)));
             }
             for (wish, id) in &account.unique {
-                text.push_str(&format!("{host} gives {id} for {wish}\n"));
+                text.push_str(&format!("{host} gives {} for {wish}\n", show_unique(*id, *id)));
             }
         }
         text
@@ -211,6 +211,9 @@ pub fn prices(arguments: &ListArgs, output: &Output) -> Result<Exit, Failure> {
         let header = ["HOST", "RESOURCE", "FREE", "OF", "BASE PRICE", "NOW", "MEAN OF THE HOUR", "OF THE DAY"];
         let mut text = table(&header, &rows, &[2, 3, 4, 5, 6, 7], output.stdout);
         text.push_str("Prices are credits per hour, of one CPU, one GiB, one Mbit/s, one address or port.\n");
+        if reports.iter().any(|(_, report)| !report.unique.is_empty()) {
+            text.push_str("In a bid, a port is `TCPv4Port,any` or `TCPv4Port,8000`, an address `IPv4Address,any`.\n");
+        }
         text
     }))
 }
@@ -238,18 +241,15 @@ fn resource_rows(host: &str, report: &OffersReport) -> Vec<Vec<String>> {
 fn unique_rows(host: &str, report: &OffersReport) -> Vec<Vec<String>> {
     use tycoon_market::auctioneer::UniqueStanding;
     let mut rows = Vec::new();
-    for (kind, offer) in &report.unique {
+    for offer in report.unique.values() {
         for state in &offer.states {
             let is_free = matches!(state.standing, UniqueStanding::Free);
+            let count = count(state.first, state.last);
             rows.push(vec![
                 host.to_owned(),
-                if state.first == state.last {
-                    state.first.to_string()
-                } else {
-                    format!("{} to {}", state.first, state.last)
-                },
-                if is_free { "free".to_owned() } else { "held".to_owned() },
-                kind.to_string(),
+                show_unique(state.first, state.last),
+                if is_free { count } else { 0 }.to_string(),
+                count.to_string(),
                 number(offer.base_price.credits_per_hour()),
                 number(state.price.credits_per_hour()),
                 "–".to_owned(),
@@ -258,6 +258,28 @@ fn unique_rows(host: &str, report: &OffersReport) -> Vec<Vec<String>> {
         }
     }
     rows
+}
+
+/// Addresses or ports for people, from the first to the last.
+fn show_unique(first: UniqueId, last: UniqueId) -> String {
+    let bare = |id: UniqueId| match id {
+        UniqueId::Address(address) => address.to_string(),
+        UniqueId::Port(port) => port.to_string(),
+    };
+    let (one, many) = match first.kind() {
+        UniqueKind::Ipv4Address => ("address", "addresses"),
+        UniqueKind::TcpPort => ("port", "ports"),
+    };
+    if first == last { format!("{one} {}", bare(first)) } else { format!("{many} {} to {}", bare(first), bare(last)) }
+}
+
+/// How many there are from the first to the last.
+fn count(first: UniqueId, last: UniqueId) -> u64 {
+    let number = |id: UniqueId| match id {
+        UniqueId::Address(address) => u64::from(u32::from(address)),
+        UniqueId::Port(port) => u64::from(port),
+    };
+    number(last).saturating_sub(number(first)) + 1
 }
 
 fn prices_json(report: &OffersReport) -> Value {
