@@ -38,7 +38,7 @@ test: test-quick ## check everything: format, lints, dependencies, documentation
 # The tests come last, so that their summary is the last thing on the screen.
 .PHONY: test-quick
 test-quick: packages toolchain ## the same without the lab of real Xen hosts
-	$(step) "space on the disk" scripts/space 10
+	$(step) "space on the disk" scripts/space 8
 	$(step) "format" cargo fmt --all --check
 	$(step) "lints" cargo clippy --locked --workspace --all-targets -- -D warnings
 	$(step) "lints of the shell scripts" scripts/shell-lints
@@ -51,7 +51,7 @@ test-quick: packages toolchain ## the same without the lab of real Xen hosts
 
 .PHONY: build
 build: ## build the program and link it as bin/tycoon
-	$(step) "space on the disk" scripts/space 4
+	$(step) "space on the disk" scripts/space 3
 	$(step) "build" cargo build --locked
 	@mkdir -p bin
 	@ln -sfn "$$(realpath "$$CARGO_TARGET_DIR")/debug/tycoon" bin/tycoon
