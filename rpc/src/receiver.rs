@@ -188,8 +188,8 @@ impl Receiver {
         self.signer.public_key()
     }
 
-    /// Checks `request`, lets `answer` answer it, and signs the reply. `knows` says whether a sender has a replay
-    /// buffer of her own.
+    /// Checks `request`, lets `answer` answer it, and signs the reply. `knows` says whether a sender has a share
+    /// of her own of what is remembered against replays.
     ///
     /// A request without any signature passes too; `answer` refuses it by asking for [`Call::sender`].
     pub fn serve(

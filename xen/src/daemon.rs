@@ -46,7 +46,7 @@ mod usage;
 mod volumes;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
@@ -170,6 +170,8 @@ pub struct HostDaemon {
     /// Held from looking at CPU times until they are charged: what of the time since then is charged at most, where the
     /// daemon was down meanwhile.
     measuring: Mutex<Option<TimeSpan>>,
+    /// True where a downtime is not charged yet, of which only a part is to be: nobody else lets time pass before.
+    owes_time: AtomicBool,
     /// Held while the hypervisor is made to do what the market says; the domains that have yet to give memory back.
     enforcing: Mutex<elastic::Overdue>,
     /// Held while a domain that ended by itself is started again, so that nobody stops it meanwhile.
@@ -232,6 +234,7 @@ impl HostDaemon {
             settings: Mutex::new(config),
             state: Mutex::new(state),
             measuring: Mutex::default(),
+            owes_time: AtomicBool::new(false),
             enforcing: Mutex::default(),
             restarting: Mutex::default(),
             looked_at,
@@ -312,7 +315,9 @@ impl HostDaemon {
     /// there is no limit, as for a simulated host, whose domains live on while nobody looks. Where that fails, the limit
     /// holds until the time is charged.
     pub fn resume(&self, downtime_limit: Option<TimeSpan>) -> Result<(), DaemonError> {
-        let accounted = self.account_for_time(|| downtime_limit);
+        *alone(&self.measuring) = downtime_limit;
+        self.owes_time.store(downtime_limit.is_some(), Ordering::Relaxed);
+        let accounted = self.account_for_time(|| None);
         self.tell();
         accounted
     }

@@ -27,7 +27,7 @@ impl State {
     }
 
     /// Ends the receipts from which the bank lets draw no longer, each at its time.
-    fn end_overdue(&mut self, now: Timestamp) {
+    pub(super) fn end_overdue(&mut self, now: Timestamp) {
         for (until, escrow) in self.overdue(now) {
             let at = until.max(self.auctioneer.accounted_at()).min(now);
             self.end_receipt(escrow, at);
@@ -36,6 +36,7 @@ impl State {
 
     /// Takes an accepted bid, at its time.
     pub(super) fn take_bid(&mut self, accepted: &AcceptedBid) -> Result<(), Refusal> {
+        self.end_overdue(accepted.at);
         let event = Event::Bid { account: accepted.account.clone(), bid: accepted.bid.clone() };
         apply(self, event, accepted.at)?;
         self.note_generation(&accepted.account, accepted.generation);

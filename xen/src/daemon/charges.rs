@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tycoon_market::auctioneer::{ChargeLine, add_line};
-use tycoon_market::{Credits, HostAccountId, TimeSpan};
+use tycoon_market::{Credits, HostAccountId, TimeSpan, Timestamp};
 
 use super::HostDaemon;
 use super::packed_charges::PackedCharges;
@@ -123,9 +123,10 @@ impl ChargeBook {
         }
     }
 
-    /// Forgets an account that is closed.
+    /// Forgets an account that is closed. What is packed keeps it until it goes, which is soon: it is not unpacked for that.
     pub(super) fn forget(&mut self, id: &HostAccountId) {
-        for interval in self.intervals.values_mut().filter(|interval| interval.charges.get(id).is_some()) {
+        let has = |interval: &&mut Interval| interval.charges.open().is_some_and(|charges| charges.contains_key(id));
+        for interval in self.intervals.values_mut().filter(has) {
             self.changes += 1;
             interval.version = self.changes;
             interval.charges.change(|charges| drop(charges.remove(id)));
@@ -147,8 +148,14 @@ impl ChargeBook {
 
     /// What an account was charged, with the lines that are kept. They are unpacked for it: not to be called with the state
     /// locked.
-    pub(super) fn report(&self, id: &HostAccountId, charged: Credits, interval: TimeSpan) -> ChargesReport {
-        let intervals = self.of_account(id);
+    pub(super) fn report(
+        &self,
+        id: &HostAccountId,
+        charged: Credits,
+        opened_at: Timestamp,
+        interval: TimeSpan,
+    ) -> ChargesReport {
+        let intervals = self.of_account(id, opened_at);
         let explained = Credits::checked_sum(intervals.iter().map(|interval| interval.amount)).unwrap_or(Credits::MAX);
         ChargesReport {
             account: id.account,
@@ -160,9 +167,14 @@ impl ChargeBook {
         }
     }
 
-    /// The lines of one account.
-    fn of_account(&self, id: &HostAccountId) -> Vec<IntervalCharges> {
-        let intervals = self.intervals.values().filter_map(|interval| interval.charges.get(id));
+    /// The lines of one account since it was opened; those of an earlier one of the same name are not its own.
+    fn of_account(&self, id: &HostAccountId, opened_at: Timestamp) -> Vec<IntervalCharges> {
+        let of_it = |interval: &Interval| {
+            let mut lines = interval.charges.get(id)?;
+            lines.retain(|line| line.until > opened_at);
+            Some(lines).filter(|lines| !lines.is_empty())
+        };
+        let intervals = self.intervals.values().filter_map(of_it);
         let intervals = intervals.map(|lines| IntervalCharges {
             until: lines.iter().map(|line| line.until).max().unwrap_or_default(),
             amount: sum(&lines),

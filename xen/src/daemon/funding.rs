@@ -1,5 +1,7 @@
 //! Money comes in: which receipts are taken, and what they open.
 
+use std::sync::atomic::Ordering;
+
 use tycoon_market::auctioneer::Event;
 use tycoon_market::receipt::{Receipt, ReceiptTerms};
 use tycoon_market::{AccountId, HostAccountId, PoolName, PublicKey, Timestamp};
@@ -68,7 +70,8 @@ impl HostDaemon {
         };
         let mut state = self.lock();
         Self::check_not_banned(&state, &id.account)?;
-        if state.is_idle() || state.cpu_marks.is_none() || domains.iter().any(is_its) {
+        let owes_time = self.owes_time.load(Ordering::Relaxed);
+        if owes_time || state.is_idle() || state.cpu_marks.is_none() || domains.iter().any(is_its) {
             return Ok(None);
         }
         funds.at = self.clock.now();
@@ -128,6 +131,7 @@ impl State {
     pub(super) fn take_funds(&mut self, funds: &AcceptedFunds) -> Result<(), MarketError> {
         let AcceptedFunds { at: now, sender, terms } = funds;
         let id = HostAccountId::new(terms.payer, terms.pool.clone());
+        self.end_overdue(*now);
         self.keys.learn(terms);
         if self.keys.account_of(sender) != Some(terms.payer) {
             return Err(MarketError::Receipt("the key is no longer one of the payer's".to_owned()));

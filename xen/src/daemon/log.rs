@@ -89,9 +89,14 @@ impl State {
                 }
             }
             Entry::Fund(funds) => {
-                if let Err(refusal) = self.take_funds(&funds) {
-                    let (escrow, payer) = (funds.terms.escrow, funds.terms.payer);
-                    tracing::error!(%escrow, %payer, %refusal, "money that was accepted is refused after a restart");
+                // Whole or not at all.
+                let mut next = self.clone();
+                match next.take_funds(&funds) {
+                    Ok(()) => *self = next,
+                    Err(refusal) => {
+                        let (escrow, payer) = (funds.terms.escrow, funds.terms.payer);
+                        tracing::error!(%escrow, %payer, %refusal, "money that was accepted is refused after a restart");
+                    }
                 }
             }
             Entry::Tick(tick) => {

@@ -1,6 +1,7 @@
 //! What happens to the market: events go to the auctioneer, the outcome to disk, then to hypervisor and bank.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use tycoon_market::auctioneer::{AccountState, Event, HostConfig, Refusal};
 use tycoon_market::bid::Bid;
@@ -95,6 +96,7 @@ impl HostDaemon {
             change(state, now, &domains)
         })?;
         *pending = None;
+        self.owes_time.store(false, Ordering::Relaxed);
         Ok(changed)
     }
 
@@ -141,6 +143,7 @@ impl HostDaemon {
         let mut state = self.lock();
         if let Some(limit) = follow() {
             *pending = Some(TimeSpan::from_micros(pending.unwrap_or_default().micros().saturating_add(limit.micros())));
+            self.owes_time.store(true, Ordering::Relaxed);
         }
         let now = self.clock.now();
         let settings = state.settings(&settings);
@@ -158,16 +161,18 @@ impl HostDaemon {
                 Ok::<_, DaemonError>(())
             })?;
             *pending = None;
+            self.owes_time.store(false, Ordering::Relaxed);
             return Ok(());
         }
         // What is on disk cannot fail any more. A tick touches every account, so that it is applied in place.
         let _whole = WholeOrNothing;
         state.take_entry(entry);
         *pending = None;
+        self.owes_time.store(false, Ordering::Relaxed);
         self.counters.saved();
         if state.forget(now) {
-            // The records still have it; whoever reads them forgets it again.
-            self.store.leave_behind();
+            // The records still have it, and what comes next may follow from its being gone.
+            self.store.write_all_next();
         }
         self.keep_what_follows(&mut state, now)
     }
@@ -282,6 +287,9 @@ impl HostDaemon {
     fn bid_at_once(&self, id: &HostAccountId, request: &BidRequest) -> Result<Option<AccountReport>, MarketError> {
         let Ok(domains) = self.hypervisor.domains(self.clock.now()) else { return Ok(None) };
         let mut state = self.lock();
+        if self.owes_time.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
         check_generation(&state, id, request.generation)?;
         Self::check_not_banned(&state, &id.account)?;
         check_covers(&request.bid, state.auctioneer.config(), id, &domains)?;
@@ -408,11 +416,13 @@ impl HostDaemon {
     /// What a host account was charged lately.
     pub(super) fn charges(&self, account: AccountId, pool: &PoolName) -> Option<ChargesReport> {
         let id = HostAccountId::new(account, pool.clone());
-        let (book, charged, interval) = {
+        let (book, charged, opened_at, interval) = {
             let state = self.lock();
-            (state.charges.clone(), state.auctioneer.account(&id)?.charged, state.auctioneer.config().interval)
+            let opened_at = state.accounts.get(&id)?.opened_at;
+            let market = &state.auctioneer;
+            (state.charges.clone(), market.account(&id)?.charged, opened_at, market.config().interval)
         };
-        Some(book.report(&id, charged, interval))
+        Some(book.report(&id, charged, opened_at, interval))
     }
 
     /// The state of all host accounts of an account.

@@ -16,7 +16,7 @@ use crate::events::HostEvent;
 use crate::policy::OwnerPolicy;
 
 /// The version of the state's form.
-pub(super) const VERSION: u32 = 4;
+pub(super) const VERSION: u32 = 5;
 /// For how long it is remembered what came of a closed account: 30 days.
 const CLOSED_MEMORY: TimeSpan = TimeSpan::from_seconds(30 * 86_400);
 /// Closed pools of one account that are remembered at most.

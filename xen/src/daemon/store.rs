@@ -19,7 +19,7 @@
 //! sixteen rows, again after every few changes to it: next to the packs that would be a megabyte. Earlier programs had them
 //! among the records.
 //!
-//! Until version 2 all but the charges was one value, and in version 3 each record a row. Charges are written as
+//! Until version 2 all but the charges was one value, in version 3 each record a row, and in 4 the log was among the packs. Charges are written as
 //! `packed_charges` says, and were JSON before.
 //!
 //! A tick changes every account, and a bid the shares of everybody: with a thousand accounts nearly every record. So that
@@ -57,6 +57,8 @@ const STATE_KEY: &[u8] = b"state";
 const WHOLE_VERSION: u32 = 2;
 /// The version in which each record was a row.
 const ROWS_VERSION: u32 = 3;
+/// The version in which the log was among the packs.
+const PACKS_VERSION: u32 = 4;
 const MARKET: &str = "market/";
 const ACCOUNT: &str = "account/";
 const CLOSED: &str = "closed/";
@@ -88,8 +90,8 @@ enum Records {
     Current,
     /// They lack what is in the log, or in memory only: all are written anew, when something cannot be kept beside them.
     Behind,
-    /// There are none, or they have the form of an earlier version, or their log was read once already: nothing is kept
-    /// beside them, and the next change writes all anew.
+    /// There are none, or they have the form of an earlier version, or their log was read once already, or they have what
+    /// was forgotten: nothing is kept beside them, and the next change writes all anew.
     ToBeWhole,
 }
 
@@ -265,6 +267,7 @@ impl Store {
                 on_disk.records = Records::Current;
                 self.read(self.parsed(&bytes)?, true, now)?
             }
+            PACKS_VERSION => self.read(self.parsed(&bytes)?, true, now)?,
             ROWS_VERSION => self.read(self.parsed(&bytes)?, false, now)?,
             WHOLE_VERSION => State { version: VERSION, ..self.parsed(&bytes)? },
             found => return Err(DaemonError::Version { host: self.host.clone(), found, known: VERSION }),
@@ -289,7 +292,7 @@ impl Store {
             // What was told of the entry before is there.
             state.news.clear();
             let entry: Entry = self.parsed(&value)?;
-            may_be_untold = version == VERSION && entry.is_tick();
+            may_be_untold = version >= PACKS_VERSION && entry.is_tick();
             state.take_entry(entry);
             let number = number_in(&key, LOG).unwrap_or_default();
             let first = if on_disk.log == (0, 0) { number } else { on_disk.log.0 };
@@ -307,6 +310,11 @@ impl Store {
         }
         state.last_event = told.saturating_add(state.news.len() as u64);
         Ok(state)
+    }
+
+    /// Has everything written anew with what comes next.
+    pub(super) fn write_all_next(&self) {
+        alone(&self.on_disk).records = Records::ToBeWhole;
     }
 
     /// Keeps in mind that the state is changed without the records.

@@ -350,7 +350,7 @@ fn a_state_of_version_3_is_read_and_written_anew() {
         tree.remove(key).unwrap();
     }
     let once = String::from_utf8(tree.get("state").unwrap().unwrap().to_vec()).unwrap();
-    tree.insert("state", once.replace("\"version\":4", "\"version\":3").as_bytes()).unwrap();
+    tree.insert("state", once.replace("\"version\":5", "\"version\":3").as_bytes()).unwrap();
     let seen = |scene: &Scene| {
         let accounts = [(ALICE, "hello"), (BOB, "third"), (BOB, "other")];
         (accounts.map(|(party, name)| scene.account(party, name)), scene.host(OWNER).events(0, 0).unwrap())
@@ -367,6 +367,47 @@ fn a_state_of_version_3_is_read_and_written_anew() {
     scene.reopen();
     assert_eq!(seen(&scene), before);
     scene.check_money();
+}
+
+/// A host that an earlier program ran, which kept the log among the records, with and without anything in it.
+#[test]
+fn a_state_of_version_4_is_read_and_written_anew() {
+    for is_behind in [true, false] {
+        let mut scene = Scene::new();
+        scene.bring_up(ALICE, "hello", "10", HOUR);
+        scene.fund(BOB, "other", "10");
+        scene.pass(10);
+        if !is_behind {
+            scene.refund(ALICE, "hello", "3").unwrap();
+        }
+        let (tree, log) = (scene.database.open_tree("daemon").unwrap(), scene.log_of("daemon"));
+        assert_eq!(log.scan_prefix("log/").count() > 0, is_behind);
+        for (key, value) in log.iter().map(Result::unwrap) {
+            tree.insert(&key, value).unwrap();
+            log.remove(key).unwrap();
+        }
+        let once = String::from_utf8(tree.get("state").unwrap().unwrap().to_vec()).unwrap();
+        tree.insert("state", once.replace("\"version\":5", "\"version\":4").as_bytes()).unwrap();
+        let seen = |scene: &Scene| {
+            let accounts = [(ALICE, "hello"), (BOB, "other")].map(|(party, name)| scene.account(party, name));
+            (accounts, scene.host(OWNER).events(0, 0).unwrap())
+        };
+        let before = seen(&scene);
+        scene.reopen();
+        assert_eq!(seen(&scene), before);
+        scene.bid(BOB, "other", bid(HOUR, 1)).unwrap();
+        assert_eq!(
+            ["log/", "events/"].map(|rows| tree.scan_prefix(rows).count()),
+            [0; 2],
+            "they are where they belong"
+        );
+        scene.bid(BOB, "other", bid(2 * HOUR, 1)).unwrap();
+        assert_eq!(log.scan_prefix("log/").count(), 1);
+        let before = seen(&scene);
+        scene.reopen();
+        assert_eq!(seen(&scene), before);
+        scene.check_money();
+    }
 }
 
 /// A tick is on disk before it is applied; what follows from it, statements and what is told, is written next.
