@@ -159,6 +159,38 @@ fn what_the_hypervisor_refuses_is_repaired_by_the_next_tick() {
     }
 }
 
+/// The hypervisor does not answer when the daemon is back: what is charged of the downtime stays limited, whoever calls first.
+#[test]
+fn a_downtime_is_charged_as_little_where_the_hypervisor_answers_late() {
+    let live = |failing: Option<u64>| {
+        let plan = failing.map_or_else(FaultPlan::default, |call| FaultPlan::default().at_call(call, Fault::Before));
+        let machine = std::sync::OnceLock::new();
+        let mut scene = Scene::with_machine(|memory| {
+            let faulty = Arc::new(Faulty::new(memory, plan));
+            machine.set(faulty.clone()).ok().unwrap();
+            faulty
+        });
+        scene.bring_up(ALICE, "hello", "100", 100 * HOUR);
+        scene.fund(BOB, "other", "10");
+        scene.pass(60);
+        let before = scene.account(ALICE, "hello").unwrap().charged;
+        scene.clock.advance(TimeSpan::from_seconds(10 * HOUR));
+        scene.reopen();
+        let calls = machine.get().unwrap().calls().len() as u64;
+        let resumed = scene.daemon().resume(Some(TimeSpan::from_seconds(120)));
+        assert_eq!(resumed.is_err(), failing.is_some(), "{resumed:?}");
+        scene.bid(BOB, "other", bid(HOUR, 1)).unwrap();
+        scene.fund(BOB, "third", "10");
+        scene.pass(10);
+        scene.check_money();
+        let charged = scene.account(ALICE, "hello").unwrap().charged.checked_sub(before).unwrap();
+        assert!(charged <= credits("0.2"), "{charged} for two minutes");
+        calls
+    };
+    let calls = live(None);
+    live(Some(calls + 1));
+}
+
 /// Each call of a whole life fails in turn, and once more for the call after it: no domain is left, no credit lost.
 #[test]
 fn any_call_to_the_hypervisor_may_fail() {
